@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+'use strict'
+
+// A CommonJS file, because Node reads the size of its thread pool at the pool's first use and loading an ES module is
+// one: set from main.js it would be too late. Eight, because an fsync or a hash holds a thread for as long as it takes.
+if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '8'
+
+require('./require-node.cjs')
+
+import('../dist/main.js')

@@ -1,0 +1,5 @@
+'use strict'
+
+const { prepare } = require('./prepare.cjs')
+
+prepare({ tests: false })

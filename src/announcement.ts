@@ -1,0 +1,64 @@
+import { stat } from 'node:fs/promises'
+import { hostname, networkInterfaces } from 'node:os'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { AppError } from './errors.ts'
+import { humanSize } from './http/human-size.ts'
+import type { Library } from './ingest/library.ts'
+import { diskUsage } from './storage/space.ts'
+
+/** Tells a person where their photos are kept and what to type into the phone; without a terminal, the log. */
+export async function announceLibrary(library: Library, config: Config, port: number, log: Logger): Promise<void> {
+  const { free } = await diskUsage(library.drive)
+  const addresses = phoneAddresses(config.host, port)
+  const database = databaseName(config)
+  const onSystemDisk = await isOnSystemDisk(config.libraryFolder)
+  if (!process.stdout.isTTY) {
+    log.info(
+      { library: config.libraryFolder, freeBytes: free, onSystemDisk, database, addresses, port },
+      'ready for photos',
+    )
+    if (onSystemDisk) log.warn({ library: config.libraryFolder }, SYSTEM_DISK_HINT)
+    return
+  }
+  process.stdout.write(
+    `\n  iClood is ready for photos.\n\n` +
+      `  Photos     ${config.libraryFolder} (${humanSize(free)} free)\n` +
+      (onSystemDisk ? `             ${SYSTEM_DISK_HINT}\n` : '') +
+      `  Database   ${database}\n` +
+      `  On the phone, type one of these as the server:\n` +
+      addresses.map((address) => `             ${address}\n`).join('') +
+      `\n`,
+  )
+}
+
+const SYSTEM_DISK_HINT =
+  'This is the system disk. For an external drive, set UPLOAD_FOLDER to a folder on it, here or in the file .env.'
+
+/** Says what is missing, for how long it may be, and what to do about it. */
+export function announceTrouble(error: AppError, config: Config, log: Logger): void {
+  const where =
+    error.code === 'database_unavailable' ? { database: databaseName(config) } : { library: config.libraryFolder }
+  log.warn({ code: error.code, ...where, err: error.cause ?? error }, error.message)
+}
+
+/** `http://…` under each IPv4 address of the home network, and under the name that Bonjour gives this computer. */
+function phoneAddresses(host: string | undefined, port: number): string[] {
+  const local = `${hostname().split('.', 1)[0]}.local`
+  const all = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ family, internal }) => family === 'IPv4' && !internal)
+    .map(({ address }) => address)
+  const names = host === undefined || host === '::' || host === '0.0.0.0' ? [...all, local] : [host]
+  return names.map((name) => `http://${name.includes(':') ? `[${name}]` : name}:${port}`)
+}
+
+function databaseName(config: Config): string {
+  if (config.databaseUrl === undefined) return `embedded, in ${config.dataDir}`
+  const { hostname: host, pathname } = new URL(config.databaseUrl)
+  return `${decodeURIComponent(pathname.slice(1)) || 'default'} on ${host || 'localhost'}`
+}
+
+async function isOnSystemDisk(folder: string): Promise<boolean> {
+  return process.platform !== 'win32' && (await stat(folder)).dev === (await stat('/')).dev
+}

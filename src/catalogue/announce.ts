@@ -1,0 +1,194 @@
+import { sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import type { MediaKind } from '../media/media-type.ts'
+import type { Database } from './connection.ts'
+
+/** A file in a phone's list. Times are ms since 1970; what the phone does not know is null. */
+export interface OfferedFile {
+  path: string
+  id: string | null
+  name: string
+  kind: MediaKind
+  size: number | null
+  created: number | null
+  modified: number | null
+  checksum: Checksum | null
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Sorts a phone's list: returns the indexes of the files it has been told to ignore, and of those that are backed up (and not
+ * ignored). One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
+ */
+export async function classify(
+  db: Database,
+  deviceId: string,
+  files: readonly OfferedFile[],
+): Promise<{ ignored: Set<number>; backedUp: Set<number> }> {
+  const { rows } = await sql<{ ignored: number[]; backed_up: number[] }>`
+    with offered as materialized (
+      select
+        position::integer - 1 as index, iclood_asset_key(${deviceId}, path) as key,
+        id, size, created, modified, decode(checksum, 'hex') as checksum
+      from unnest(
+        ${files.map((file) => file.path)}::text[],
+        ${files.map((file) => file.id)}::text[],
+        ${files.map((file) => file.size)}::bigint[],
+        ${files.map((file) => file.created)}::float8[],
+        ${files.map((file) => file.modified)}::float8[],
+        ${files.map((file) => file.checksum)}::text[]
+      ) with ordinality as offered (path, id, size, created, modified, checksum, position)
+    ), ignored as (
+      select distinct index from offered join ignored_files on ignored_files.asset_key = offered.key
+      where ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id
+    ), backed_up as (
+      select distinct index
+      from offered
+        join backups on backups.asset_key = offered.key
+        left join files on files.path = backups.file_path
+      where backups.status = 'Completed' and case
+        when offered.checksum is not null and files.checksum is not null then offered.checksum = files.checksum
+        else
+          (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
+          and (
+            backups.asset_id is not null or offered.created is null
+            or (backups.created is null and files.captured_at is null)
+            or abs(offered.created - backups.created) <= ${DAY_MS}
+            or abs(offered.created - extract(epoch from files.captured_at) * 1000) <= ${DAY_MS}
+          )
+          and (offered.size is null or offered.size = backups.file_size or offered.size = backups.announced_size)
+          and (offered.modified is null or backups.modified is null or offered.modified = backups.modified)
+        end
+    )
+    select
+      array(select index from ignored) as ignored,
+      array(select index from backed_up except select index from ignored) as backed_up
+  `.execute(db)
+  const row = rows[0]
+  return { ignored: new Set(row?.ignored), backedUp: new Set(row?.backed_up) }
+}
+
+/**
+ * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced before. A
+ * `Failed` row keeps its status and reason until the file has arrived. `address` is where the list came from.
+ */
+export async function announce(
+  db: Database,
+  deviceId: string,
+  address: string,
+  files: readonly OfferedFile[],
+  now: Date,
+): Promise<void> {
+  await sql`
+    with offered as materialized (
+      select distinct on (key, id) keyed.key, offered.*
+      from ${offeredRows(files)}, lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed
+      order by key, id, position desc
+    ), failed as (
+      update backups set
+        created = offered.created, modified = offered.modified, announced_size = offered.size, announced_from = ${address}
+      from offered
+      where backups.asset_key = offered.key and backups.status = 'Failed'
+        and backups.asset_id is not distinct from offered.id
+      returning offered.position
+    )
+    insert into backups (
+      device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+      announced_from, timestamp, status
+    )
+    select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${now.toISOString()}::timestamptz, 'Pending'
+    from offered
+    where position not in (select position from failed)
+    on conflict (asset_key, coalesce(asset_id, '')) where status = 'Pending' do update set
+      original_path = excluded.original_path, file_name = excluded.file_name, file_type = excluded.file_type,
+      file_size = excluded.file_size, announced_size = excluded.announced_size, created = excluded.created,
+      modified = excluded.modified, announced_from = excluded.announced_from, timestamp = excluded.timestamp
+    where (backups.original_path, backups.announced_size, backups.created, backups.modified, backups.announced_from)
+      is distinct from
+      (excluded.original_path, excluded.announced_size, excluded.created, excluded.modified, excluded.announced_from)
+  `.execute(db)
+}
+
+/** Records files whose content the library has already, each with its path there, as backed up by this device. */
+export async function recordKnownContent(
+  db: Database,
+  deviceId: string,
+  address: string,
+  files: readonly (OfferedFile & { libraryPath: string })[],
+  now: Date,
+): Promise<void> {
+  const timestamp = sql`${now.toISOString()}::timestamptz`
+  await sql`
+    with offered as materialized (
+      select distinct on (key, id) offered.*, keyed.key, library_path, files.size as stored_size, files.media_type
+      from ${offeredRows(files)}
+        join unnest(${files.map((file) => file.libraryPath)}::text[]) with ordinality as known (library_path, position)
+          using (position)
+        join files on files.path = library_path,
+        lateral (select iclood_asset_key(${deviceId}, offered.path) as key) as keyed
+      order by key, id, position desc
+    ), completed as (
+      update backups set
+        file_path = library_path, file_size = stored_size, mime_type = media_type, status = 'Completed', failure = null,
+        timestamp = ${timestamp}, created = offered.created, modified = offered.modified, announced_size = offered.size
+      from offered
+      where backups.asset_key = offered.key and backups.status <> 'Completed'
+        and backups.asset_id is not distinct from offered.id
+      returning position
+    )
+    insert into backups (
+      device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+      announced_from, timestamp, status, file_path, mime_type
+    )
+    select
+      ${deviceId}, path, id, name, kind, stored_size, size, created, modified, ${address}, ${timestamp}, 'Completed',
+      library_path, media_type
+    from offered
+    where position not in (select position from completed)
+  `.execute(db)
+}
+
+function offeredRows(files: readonly OfferedFile[]) {
+  return sql`unnest(
+    ${files.map((file) => file.path)}::text[],
+    ${files.map((file) => file.id)}::text[],
+    ${files.map((file) => file.name)}::text[],
+    ${files.map((file) => file.kind)}::text[],
+    ${files.map((file) => file.size)}::bigint[],
+    ${files.map((file) => file.created)}::float8[],
+    ${files.map((file) => file.modified)}::float8[]
+  ) with ordinality as offered (path, id, name, kind, size, created, modified, position)`
+}
+
+/** A failed upload, as far as it is known which asset it was to be: by path, or (its fields never arrived) by name alone. */
+export interface FailedUpload {
+  deviceId: string | null
+  path: string | null
+  assetId: string | null
+  fileName: string | null
+  address: string
+}
+
+/**
+ * Marks the announced row of a failed upload as `Failed`, with the reason. Does nothing if no announced row is certain to be
+ * meant: without a path that takes the only one which was announced from that address under that name.
+ */
+export async function markFailed(db: Database, upload: FailedUpload, reason: string, now: Date): Promise<void> {
+  const meant =
+    upload.path !== null
+      ? sql`
+        select id from backups
+        where asset_key = iclood_asset_key(${upload.deviceId}::text, ${upload.path}::text) and status <> 'Completed'
+          and (${upload.assetId}::text is null or asset_id is null or asset_id = ${upload.assetId}::text)
+        order by asset_id is not distinct from ${upload.assetId}::text desc, announced_from = ${upload.address} desc, id desc
+        limit 1`
+      : sql`
+        select min(id) from backups
+        where status = 'Pending' and announced_from = ${upload.address} and file_name = ${upload.fileName}::text
+        having count(*) = 1`
+  await sql`
+    update backups set status = 'Failed', failure = ${reason}, timestamp = ${now.toISOString()}::timestamptz
+    where id = (${meant})
+  `.execute(db)
+}

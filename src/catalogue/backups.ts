@@ -1,0 +1,113 @@
+import { sql } from 'kysely'
+import type { Database } from './connection.ts'
+import type { BackupStatus } from './tables.ts'
+
+/** A row of `backups` with what `files` knows of its original, under the names that the API uses. */
+export interface Backup {
+  id: number
+  file_name: string
+  file_path: string | null
+  file_size: number | null
+  file_type: string
+  mime_type: string | null
+  timestamp: Date | null
+  status: BackupStatus
+  original_path: string | null
+  device_id: string | null
+  captured_at: Date | null
+  sha256: string | null
+  failure: string | null
+}
+
+/** Which rows, and which part of them. Without a status: `Completed` and `Failed`. */
+export interface LogFilter {
+  limit: number
+  offset: number
+  deviceId?: string | undefined
+  status?: BackupStatus | undefined
+  /** Only rows earlier than this, or later. */
+  before?: Date | undefined
+  after?: Date | undefined
+}
+
+function selectBackups(db: Database) {
+  return db
+    .selectFrom('backups')
+    .leftJoin('files', 'files.path', 'backups.file_path')
+    .select([
+      'backups.id',
+      'backups.file_name',
+      'backups.file_path',
+      'backups.file_size',
+      'backups.file_type',
+      'backups.mime_type',
+      'backups.timestamp',
+      'backups.status',
+      'backups.original_path',
+      'backups.device_id',
+      'files.captured_at',
+      sql<string | null>`encode(files.checksum, 'hex')`.as('sha256'),
+      'backups.failure',
+    ])
+}
+
+/** Returns the row with that id, or `undefined`. */
+export async function findBackup(db: Database, id: number): Promise<Backup | undefined> {
+  return selectBackups(db).where('backups.id', '=', id).executeTakeFirst()
+}
+
+/** Returns the rows that fit, newest first; rows without a timestamp come last. */
+export async function listBackups(db: Database, filter: LogFilter): Promise<Backup[]> {
+  let query = selectBackups(db)
+    .orderBy('backups.timestamp', (order) => order.desc().nullsLast())
+    .orderBy('backups.id', 'desc')
+    .limit(filter.limit)
+    .offset(filter.offset)
+  // Said even where another status follows from it: it is what lets PostgreSQL use the index of the log.
+  if (filter.status !== 'Pending') query = query.where('backups.status', '<>', 'Pending')
+  if (filter.status !== undefined) query = query.where('backups.status', '=', filter.status)
+  if (filter.deviceId !== undefined) query = query.where(deviceIs(filter.deviceId))
+  if (filter.before !== undefined) query = query.where('backups.timestamp', '<', filter.before)
+  if (filter.after !== undefined) query = query.where('backups.timestamp', '>', filter.after)
+  return query.execute()
+}
+
+/** How many rows fit, without regard to limit and offset. From the totals, unless a time is asked for. */
+export async function countBackups(db: Database, filter: Omit<LogFilter, 'limit' | 'offset'>): Promise<number> {
+  if (filter.before === undefined && filter.after === undefined) {
+    let totals = db.selectFrom('backup_totals').select(sql<number>`coalesce(sum(count), 0)::bigint`.as('total'))
+    if (filter.status === undefined) totals = totals.where('status', '<>', 'Pending')
+    else totals = totals.where('status', '=', filter.status)
+    if (filter.deviceId !== undefined) totals = totals.where('device_id', '=', filter.deviceId)
+    return (await totals.executeTakeFirstOrThrow()).total
+  }
+  let rows = db.selectFrom('backups').select(sql<number>`count(*)`.as('total'))
+  if (filter.status === undefined) rows = rows.where('status', '<>', 'Pending')
+  else rows = rows.where('status', '=', filter.status)
+  if (filter.deviceId !== undefined) rows = rows.where(deviceIs(filter.deviceId))
+  if (filter.before !== undefined) rows = rows.where('timestamp', '<', filter.before)
+  if (filter.after !== undefined) rows = rows.where('timestamp', '>', filter.after)
+  return (await rows.executeTakeFirstOrThrow()).total
+}
+
+/** Old rows may have no device; they are those of `unknown`, as in `iclood_asset_key`. */
+function deviceIs(deviceId: string) {
+  return sql<boolean>`coalesce(backups.device_id, 'unknown') = ${deviceId}`
+}
+
+/** What has been backed up, counted by rows, whatever the size of the household. */
+export async function sumBackups(
+  db: Database,
+): Promise<{ bytes: number; photos: number; videos: number; last: Date | null }> {
+  const { rows } = await sql<{ bytes: number; photos: number; videos: number; last: Date | null }>`
+    select
+      coalesce(sum(bytes), 0)::bigint as bytes,
+      coalesce(sum(count) filter (where file_type <> 'video'), 0)::bigint as photos,
+      coalesce(sum(count) filter (where file_type = 'video'), 0)::bigint as videos,
+      (select timestamp from backups where status = 'Completed' and status <> 'Pending' and timestamp is not null
+       order by timestamp desc nulls last, id desc limit 1) as last
+    from backup_totals
+    where status = 'Completed'
+  `.execute(db)
+  return rows[0] ?? { bytes: 0, photos: 0, videos: 0, last: null }
+}

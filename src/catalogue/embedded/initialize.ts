@@ -1,0 +1,71 @@
+import { chown, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { AppError, hasErrno } from '../../errors.ts'
+import type { Binaries } from './binaries.ts'
+import { explainFailure } from './failure.ts'
+import type { Launcher } from './launcher.ts'
+import { type Log, relayServerLog } from './server-log.ts'
+import { initArguments } from './settings.ts'
+
+/**
+ * Makes a new, empty cluster, and gives it the name `cluster` only when it is complete and on the disk. A cut at any
+ * moment leaves at most a folder named after `cluster` with `.new-` and six letters; those are removed first. The caller
+ * holds the lock on the folder above. `signal` ends initdb, removes its work and throws the signal's reason.
+ */
+export async function initializeCluster(
+  cluster: string,
+  { initdb }: Binaries,
+  launcher: Launcher,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<void> {
+  const parent = dirname(cluster)
+  const prefix = `${basename(cluster)}.new-`
+  for (const leftover of await readdir(parent)) {
+    if (leftover.startsWith(prefix)) await remove(join(parent, leftover))
+  }
+
+  const staging = await mkdtemp(join(parent, prefix))
+  try {
+    if (launcher.account) await chown(staging, launcher.account.uid, launcher.account.gid)
+    await runInitdb(initdb, staging, launcher, log, signal)
+    await rename(staging, cluster)
+  } catch (error) {
+    await remove(staging)
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+    throw new AppError(
+      'database_unavailable',
+      `The folder ${cluster} is where the database belongs, but what is in it is none (PG_VERSION is missing). ` +
+        'Move the folder away, or set DATA_DIR to another.',
+    )
+  }
+  // initdb has flushed what is inside; the name is an entry of the folder above.
+  const folder = await open(parent, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+async function runInitdb(initdb: string, folder: string, launcher: Launcher, log: Log, signal?: AbortSignal) {
+  signal?.throwIfAborted()
+  const child = launcher.launch(initdb, initArguments(folder), 'KILL')
+  if (child.stderr === null) throw new Error('initdb was launched without a pipe for its messages')
+  const messages = relayServerLog(child.stderr, log, () => {})
+
+  const onAbort = () => child.kill('SIGKILL')
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const outcome = await new Promise<string | undefined>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code, killer) => resolve(code === 0 ? undefined : `exit code ${code ?? killer}`))
+  })
+  signal?.removeEventListener('abort', onAbort)
+  signal?.throwIfAborted()
+  if (outcome !== undefined) throw explainFailure('could not make its first database', outcome, messages.recent())
+}
+
+/** An initdb that lost its parent may still be writing for a moment, so a folder can fill again while it is emptied. */
+async function remove(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+}

@@ -1,0 +1,84 @@
+import { sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import type { Database } from './connection.ts'
+
+/** Returns those of `paths` that the catalogue has. */
+export async function findCatalogued(db: Database, paths: readonly string[]): Promise<Set<string>> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files where path = any(${paths}::text[])
+  `.execute(db)
+  return new Set(rows.map((row) => row.path))
+}
+
+/** Returns the names that the catalogue has in a folder such as `2024/07`, in no order. */
+export async function namesIn(db: Database, folder: string): Promise<string[]> {
+  // From "2024/07/" to "2024/070": "0" is the character after "/".
+  const { rows } = await sql<{ path: string }>`
+    select path from files where path > ${`${folder}/`} and path < ${`${folder}0`}
+  `.execute(db)
+  return rows.map((row) => row.path.slice(folder.length + 1))
+}
+
+/** Bytes that the library takes: each original once. */
+export async function libraryBytes(db: Database): Promise<number> {
+  return (await db.selectFrom('library_size').select('bytes').executeTakeFirstOrThrow()).bytes
+}
+
+/** Returns which of `checksums` the library has, each with a path and its size. */
+export async function findContent(
+  db: Database,
+  checksums: readonly Checksum[],
+): Promise<Map<Checksum, { path: string; size: number }>> {
+  const { rows } = await sql<{ checksum: Checksum; path: string; size: number }>`
+    select distinct on (files.checksum) encode(files.checksum, 'hex') as checksum, path, size
+    from files
+    where files.checksum = any(select decode(unnest(${checksums}::text[]), 'hex')) and missing_at is null
+    order by files.checksum, stored_at nulls first
+  `.execute(db)
+  return new Map(rows.map((row) => [row.checksum, row]))
+}
+
+/** What reading an original of an older server has told. */
+export interface ReadFile {
+  path: string
+  checksum: Checksum
+  size: number
+  mediaType: string
+  capturedAt: Date | null
+  capturedOffset: number | null
+}
+
+/** How many originals of an older server have not been read yet, and their bytes as far as the catalogue knows. */
+export async function countUnread(db: Database): Promise<{ files: number; bytes: number }> {
+  const { rows } = await sql<{ files: number; bytes: number }>`
+    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    from files where checksum is null and missing_at is null
+  `.execute(db)
+  return rows[0] ?? { files: 0, bytes: 0 }
+}
+
+/** Returns up to `limit` paths, in order, after `after`, whose content has not been read yet. */
+export async function listUnread(db: Database, after: string, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files where checksum is null and missing_at is null and path > ${after}
+    order by path limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** Records what was read. A path that has a checksum already keeps it. */
+export async function recordRead(db: Database, file: ReadFile): Promise<void> {
+  await sql`
+    update files set
+      checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
+      captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset}
+    where path = ${file.path} and checksum is null
+  `.execute(db)
+}
+
+/** Records that the drive does not have the file that the catalogue has. */
+export async function recordMissing(db: Database, path: string, now: Date): Promise<void> {
+  await sql`
+    update files set missing_at = ${now.toISOString()}::timestamptz where path = ${path}
+  `.execute(db)
+}

@@ -1,0 +1,20 @@
+import { Migrator } from 'kysely'
+import { AppError } from '../errors.ts'
+import type { Database } from './connection.ts'
+import * as flaskTables from './migrations/0001-flask-tables.ts'
+import * as library from './migrations/0002-library.ts'
+
+const MIGRATIONS = { '0001-flask-tables': flaskTables, '0002-library': library }
+
+/**
+ * Brings the schema up to date; returns the names of the migrations that ran, in order. All run in one transaction, under an
+ * advisory lock: several servers may start at once. Throws `database_unavailable` if the database is away, and what
+ * PostgreSQL said if a migration fails, with nothing changed.
+ */
+export async function migrate(db: Database): Promise<string[]> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+  const { error, results } = await migrator.migrateToLatest()
+  if (error instanceof AppError) throw error
+  if (error !== undefined) throw new Error('The database’s schema could not be brought up to date', { cause: error })
+  return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName)
+}

@@ -1,0 +1,89 @@
+import type { Generated } from 'kysely'
+
+export type BackupStatus = 'Pending' | 'Completed' | 'Failed'
+
+/** One row per asset of a device. Columns that the older Flask server made may hold null in its rows. */
+export interface BackupsTable {
+  id: Generated<number>
+  file_name: string
+  /** The original's path in the library, as in `files.path`; null until there is one. */
+  file_path: string | null
+  /** The path on the phone, as it was sent. */
+  original_path: string | null
+  /** Bytes; of a `Pending` row what the phone announced, null if it did not know. */
+  file_size: number | null
+  file_type: string
+  mime_type: string | null
+  device_id: string | null
+  timestamp: Date | null
+  status: BackupStatus
+  asset_id: string | null
+  /** What the phone said when it announced the asset: ms since 1970, ms since 1970, bytes. */
+  created: number | null
+  modified: number | null
+  announced_size: number | null
+  /** The address of the phone that announced it. */
+  announced_from: string | null
+  /** Why a `Failed` row failed. */
+  failure: string | null
+  /** Device and path (without the fragment of a `file://` path) as one key; see migration 2. */
+  asset_key: Generated<string>
+}
+
+/** One row per original on the drive. */
+export interface FilesTable {
+  path: string
+  /** SHA-256; null for originals of an older server until they have been read. */
+  checksum: Buffer | null
+  size: number | null
+  media_type: string | null
+  captured_at: Date | null
+  /** Minutes east of UTC where it was taken; null if the original does not say. */
+  captured_offset: number | null
+  stored_at: Date | null
+  verified_at: Date | null
+  /** When it was found to be gone from the drive; null while it is there. */
+  missing_at: Date | null
+}
+
+export interface IgnoredFilesTable {
+  id: Generated<number>
+  file_name: string
+  original_path: string
+  device_id: string | null
+  timestamp: Date | null
+  asset_id: string | null
+  asset_key: Generated<string>
+}
+
+/** The identity of the library that this catalogue belongs to: at most one row. */
+export interface LibraryTable {
+  singleton: Generated<boolean>
+  id: string
+  since: Generated<Date>
+}
+
+/** `backups` counted; kept by triggers. */
+export interface BackupTotalsTable {
+  device_id: string
+  status: BackupStatus
+  file_type: string
+  count: number
+  bytes: number
+}
+
+/** `files` that are there, counted; kept by triggers. Exactly one row. */
+export interface LibrarySizeTable {
+  singleton: Generated<boolean>
+  files: number
+  bytes: number
+}
+
+export interface Tables {
+  backups: BackupsTable
+  files: FilesTable
+  ignored_files: IgnoredFilesTable
+  library: LibraryTable
+  backup_totals: BackupTotalsTable
+  library_size: LibrarySizeTable
+}

@@ -1,0 +1,166 @@
+import {
+  databaseUrl,
+  folder,
+  hidden,
+  hostNames,
+  LOG_LEVELS,
+  listenAddress,
+  logLevel,
+  megabytes,
+  networks,
+  origins,
+  port,
+  positiveMegabytes,
+  type Surroundings,
+  timeZone,
+  token,
+  withoutPassword,
+} from './values.ts'
+
+/** One setting: everything that is said about it anywhere. */
+export interface Setting<T> {
+  readonly name: string
+  /** What holds when it is unset, as it would be written; undefined: `otherwise` says what happens then. */
+  readonly default: string | undefined
+  /** What happens when it is unset, in words, where there is no default. */
+  readonly otherwise: string
+  /** A value to start from, where there is no default. */
+  readonly example: string
+  readonly meaning: string
+  /** What it may hold: goes on after "must be". */
+  readonly wanted: string
+  /** Reads the text, which is trimmed and not empty. Throws `Refusal`. */
+  readonly parse: (text: string, surroundings: Surroundings) => T
+  /** How its text is shown in a message, if not as it is. */
+  readonly show?: (text: string) => string
+}
+
+export type WithDefault<T> = Setting<T> & { readonly default: string }
+
+function withDefault<T>(setting: Omit<WithDefault<T>, 'otherwise' | 'example'>): WithDefault<T> {
+  return { ...setting, otherwise: '', example: '' }
+}
+
+function optional<T>(setting: Omit<Setting<T>, 'default'>): Setting<T> {
+  return { ...setting, default: undefined }
+}
+
+/** Every setting under its name in `Config`, in the order in which people read of them. */
+export const SETTINGS = {
+  port: withDefault({
+    name: 'PORT',
+    default: '8080',
+    meaning: 'The port it listens on; 0 takes any free one.',
+    wanted: 'a whole number from 0 to 65535',
+    parse: port,
+  }),
+
+  host: optional({
+    name: 'HOST',
+    otherwise: 'all addresses (IPv4 and IPv6)',
+    example: '127.0.0.1',
+    meaning: 'The address it listens on.',
+    wanted: 'an IP address or a host name of this machine, such as 127.0.0.1, :: or localhost, without a port',
+    parse: listenAddress,
+  }),
+
+  libraryFolder: withDefault({
+    name: 'UPLOAD_FOLDER',
+    default: './data/photos',
+    meaning: "The library: the external drive's folder. A leading `~` is the home folder.",
+    wanted: 'the path of a folder',
+    parse: folder,
+  }),
+
+  dataDir: withDefault({
+    name: 'DATA_DIR',
+    default: './data',
+    meaning:
+      'The folder for the embedded database and what else stays on this machine. A leading `~` is the home folder.',
+    wanted: 'the path of a folder',
+    parse: folder,
+  }),
+
+  databaseUrl: optional({
+    name: 'DATABASE_URL',
+    otherwise: 'the embedded database',
+    example: 'postgresql://iclood:password@localhost:5432/iclood',
+    meaning: 'Any PostgreSQL from version 13 on. The `postgresql+psycopg2://…` of the Flask server works, too.',
+    wanted: 'the address of a PostgreSQL, such as postgresql://user:password@host:5432/name',
+    parse: databaseUrl,
+    show: withoutPassword,
+  }),
+
+  maxFileSize: optional({
+    name: 'MAX_FILE_SIZE',
+    otherwise: 'no limit',
+    example: '4096',
+    meaning: 'The largest file it takes, in MB (1024² bytes).',
+    wanted: 'a number of MB above 0, such as 4096 or 0.5',
+    parse: positiveMegabytes,
+  }),
+
+  minFreeSpace: withDefault({
+    name: 'MIN_FREE_SPACE',
+    default: '512',
+    meaning: 'The space kept free on the drive, in MB (1024² bytes). An upload that would go below is refused.',
+    wanted: 'a number of MB from 0 on, such as 512 or 0.5',
+    parse: megabytes,
+  }),
+
+  accessToken: optional({
+    name: 'ACCESS_TOKEN',
+    otherwise: 'closed to everything outside the home network',
+    example: 'a-long-random-text',
+    meaning: 'Lets requests from outside the home network in that send `Authorization: Bearer` and this text.',
+    wanted: 'letters, digits and punctuation of ASCII, without spaces',
+    parse: token,
+    show: hidden,
+  }),
+
+  trustedProxies: optional({
+    name: 'TRUST_PROXY',
+    otherwise: 'none',
+    example: '127.0.0.1,172.16.0.0/12',
+    meaning:
+      'The reverse proxies whose `X-Forwarded-*` headers are believed: IP addresses or CIDRs, separated by commas.',
+    wanted: 'IP addresses or CIDRs separated by commas, such as 127.0.0.1 or 172.16.0.0/12',
+    parse: networks,
+  }),
+
+  allowedHosts: optional({
+    name: 'ALLOWED_HOSTS',
+    otherwise: 'none',
+    example: 'photos.example.org',
+    meaning: 'Further host names that it answers to, separated by commas.',
+    wanted: 'host names separated by commas, such as photos.example.org, without scheme, port or *',
+    parse: hostNames,
+  }),
+
+  corsOrigins: optional({
+    name: 'CORS_ORIGINS',
+    otherwise: 'none',
+    example: 'https://photos.example.org',
+    meaning: 'The web pages of other origins that may call it, separated by commas.',
+    wanted:
+      'web origins separated by commas, such as https://photos.example.org or http://localhost:3000, without a path',
+    parse: origins,
+  }),
+
+  timeZone: optional({
+    name: 'TZ',
+    otherwise: "the system's",
+    example: 'Europe/Berlin',
+    meaning: 'The time zone for dates that come without one.',
+    wanted: 'a time zone of the IANA database, such as Europe/Berlin or UTC',
+    parse: timeZone,
+  }),
+
+  logLevel: withDefault({
+    name: 'LOG_LEVEL',
+    default: 'info',
+    meaning: `How much it logs: ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}.`,
+    wanted: `one of ${LOG_LEVELS.join(', ')}`,
+    parse: logLevel,
+  }),
+}

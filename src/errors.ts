@@ -1,0 +1,41 @@
+/** Every way in which the server refuses or fails, as one closed list: the words that clients see in `code`. */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'unauthorized'
+  | 'cross_site'
+  | 'not_found'
+  | 'request_timeout'
+  | 'name_taken'
+  | 'payload_too_large'
+  | 'file_too_large'
+  | 'unsupported_media_type'
+  | 'unknown_host'
+  | 'checksum_mismatch'
+  | 'upload_incomplete'
+  | 'headers_too_large'
+  | 'internal_error'
+  | 'database_unavailable'
+  | 'drive_missing'
+  | 'drive_error'
+  | 'shutting_down'
+  | 'disk_full'
+
+/**
+ * An error that a person can meet. `message` names the object, what was found, what was expected and what to do; it is
+ * shown to clients as it stands, so it holds no SQL and no path outside the library. What only the log should know
+ * (the errno, the path) travels as `cause`.
+ */
+export class AppError extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'AppError'
+    this.code = code
+  }
+}
+
+/** Tells whether `error` is a system error with one of the errno names in `codes`, such as `ENOENT`. */
+export function hasErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
+}

@@ -1,0 +1,113 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import swagger from '@fastify/swagger'
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
+import { AppError } from '../errors.ts'
+import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access.ts'
+import { linger } from './body.ts'
+import { answerBrokenRequest, installErrorHandler } from './error-handler.ts'
+import { backupRoutes } from './routes/backup.ts'
+import { docsRoutes } from './routes/docs.ts'
+import { ignoredRoutes, listRoutes, uploadRoutes } from './routes/photos.ts'
+import { pingRoutes } from './routes/ping.ts'
+import { storageRoutes } from './routes/storage.ts'
+import type { Service } from './service.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The address of the client, the real one behind trusted proxies. */
+    clientAddress: string
+  }
+  interface FastifyContextConfig {
+    /** The handler itself lets a client that asked first (`Expect: 100-continue`) send its body, once it would take it. */
+    asksForBody?: true
+  }
+}
+
+const SECURITY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy':
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+  'cache-control': 'no-store',
+}
+
+export interface AppOptions {
+  service: Service
+  access: AccessRules
+  maxFileSize: number | undefined
+  version: string
+  log: FastifyBaseLogger
+}
+
+/** The HTTP server, ready to listen: access first, then the routes; errors in one shape. */
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { service } = options
+  const app = fastify({
+    loggerInstance: options.log,
+    logController: new LogController({ disableRequestLogging: true }),
+    clientErrorHandler: answerBrokenRequest,
+    // Said by the hook below, in our own words.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1000 },
+    // An upload takes as long as it takes; what must not take long is watched on its own: headers here, bodies in body.ts.
+    requestTimeout: 0,
+    keepAliveTimeout: 65_000,
+    http: { headersTimeout: 30_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16 * 1024 },
+    ajv: { customOptions: { coerceTypes: true, removeAdditional: false, allErrors: false } },
+  })
+  app.server.maxHeadersCount = 100
+  app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    // Without this, Node would call for the body before anyone has looked at the headers.
+    app.server.emit('request', request, response)
+  })
+
+  app.removeAllContentTypeParsers()
+  installErrorHandler(app)
+  installAccess(app, options)
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: 'iClood', version: options.version } },
+  })
+  await app.register(pingRoutes)
+  await app.register(listRoutes(service))
+  await app.register(ignoredRoutes(service))
+  await app.register(uploadRoutes(service, options.maxFileSize))
+  await app.register(storageRoutes(service))
+  await app.register(backupRoutes(service))
+  await app.register(docsRoutes)
+  return app
+}
+
+function installAccess(app: FastifyInstance, { access, service }: AppOptions): void {
+  const guard = createAccessGuard(access)
+  app.decorateRequest('clientAddress', '')
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    const { clientAddress, cors } = guard({
+      remoteAddress: request.raw.socket.remoteAddress,
+      headers: request.headers,
+      rawHeaders: request.raw.rawHeaders,
+      method: request.method,
+      path: request.url,
+    })
+    request.clientAddress = clientAddress
+    if (cors !== undefined) {
+      const preflight = isPreflight(request.method, request.headers)
+      reply.headers(corsHeaders(cors.origin, preflight ? 'preflight' : 'simple'))
+      if (preflight) return reply.code(204).send()
+    }
+    if (service.isStopping) {
+      throw new AppError('shutting_down', 'The server is being stopped or restarted. Try again in a moment.')
+    }
+    const { asksForBody } = request.routeOptions.config
+    if (request.headers.expect !== undefined && asksForBody !== true) reply.raw.writeContinue()
+    return undefined
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    // A connection kept alive would keep the stopping server alive.
+    if (service.isStopping) reply.header('connection', 'close')
+  })
+  app.addHook('onResponse', async (request) => linger(request.raw))
+}

@@ -1,0 +1,105 @@
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
+
+// `satisfies` makes a code without a status a compile error.
+const STATUS = {
+  invalid_request: 400,
+  unauthorized: 401,
+  cross_site: 403,
+  not_found: 404,
+  request_timeout: 408,
+  name_taken: 409,
+  payload_too_large: 413,
+  file_too_large: 413,
+  unsupported_media_type: 415,
+  unknown_host: 421,
+  checksum_mismatch: 422,
+  upload_incomplete: 400,
+  headers_too_large: 431,
+  internal_error: 500,
+  database_unavailable: 503,
+  drive_missing: 503,
+  drive_error: 503,
+  shutting_down: 503,
+  disk_full: 507,
+} as const satisfies Record<ErrorCode, number>
+
+/** Seconds after which it makes sense to try again what needs something that is away. */
+const RETRY_AFTER = { database_unavailable: 5, drive_missing: 30, drive_error: 30, shutting_down: 10 } as const
+
+/** The body of every refusal and failure. */
+function errorBody(error: AppError) {
+  return { status: 'error', code: error.code, message: error.message } as const
+}
+
+/** Answers every error in one shape, and tells the log what the client is not told. */
+export function installErrorHandler(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => answer(error, request, reply))
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]
+    answer(
+      new AppError('not_found', `There is no ${request.method} ${path} here; GET /docs lists what there is.`),
+      request,
+      reply,
+    )
+  })
+}
+
+function answer(error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  const known = toAppError(error)
+  const status = STATUS[known.code]
+  const details = {
+    code: known.code,
+    method: request.method,
+    path: request.url.split('?', 1)[0],
+    err: known.cause ?? known,
+  }
+  if (status === 500) request.log.error(details, 'a request failed in a way that nobody foresaw')
+  else if (status > 500) request.log.warn(details, known.message)
+  else request.log.debug(details, known.message)
+
+  if (known.code in RETRY_AFTER) reply.header('retry-after', RETRY_AFTER[known.code as keyof typeof RETRY_AFTER])
+  if (known.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
+  reply.code(status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(errorBody(known))
+}
+
+function toAppError(error: Error): AppError {
+  if (error instanceof AppError) return error
+  const { statusCode, code } = error as FastifyError
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new AppError(
+      'unsupported_media_type',
+      `${error.message}. Files are sent as multipart/form-data, lists as JSON.`,
+    )
+  }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new AppError('payload_too_large', 'The body is too large.')
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
+    return new AppError('invalid_request', `${error.message}.`)
+  return new AppError('internal_error', 'The server failed unexpectedly; its log says why. Try again.', {
+    cause: error,
+  })
+}
+
+/** Answers what is not even a request, in the same shape, and hangs up. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (hasErrno(error, 'ECONNRESET') || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const known = brokenRequest(error)
+  const body = JSON.stringify(errorBody(known))
+  const head = `HTTP/1.1 ${STATUS[known.code]} Error\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
+  socket.end(head + body)
+}
+
+function brokenRequest(error: NodeJS.ErrnoException): AppError {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new AppError('headers_too_large', 'The request’s headers are too large; expected at most 16 KB in all.')
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new AppError('request_timeout', 'The request’s headers did not arrive within 30 seconds.')
+    default:
+      return new AppError('invalid_request', 'This is not a valid HTTP/1.1 request.')
+  }
+}

@@ -1,0 +1,88 @@
+import type { IncomingMessage } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
+import Type from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { OfferedFile } from '../catalogue/announce.ts'
+import { AppError } from '../errors.ts'
+import { plausibleCreated } from '../ingest/capture.ts'
+import { nameOnPhone } from '../ingest/phone-path.ts'
+import { parseChecksum } from '../media/checksum.ts'
+import { consumeBody } from './body.ts'
+import { FileListScanner } from './file-list.ts'
+import { PhotoEntry, PhotoList } from './schemas.ts'
+
+/** A phone's list, with each object as the phone wrote it. */
+export interface ReceivedList {
+  deviceId: string
+  files: OfferedFile[]
+  /** The JSON text of each file, byte for byte, in the order of `files`. */
+  raw: Buffer[]
+}
+
+const MAX_BYTES = 128 * 1024 * 1024
+/** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
+const PORTION = 500
+
+const head = Compile(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
+const entry = Compile(PhotoEntry)
+
+/** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 128 MB. */
+export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
+  const scanner = new FileListScanner({ bytes: MAX_BYTES })
+  await consumeBody(body, (chunk) => {
+    scanner.push(chunk)
+    return undefined
+  })
+  const scanned = scanner.end()
+  if (!head.Check(scanned.head)) {
+    throw invalid(
+      `The body ${describe(head.Errors(scanned.head))}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`,
+    )
+  }
+  const files: OfferedFile[] = []
+  for (const [index, text] of scanned.files.entries()) {
+    if (index % PORTION === 0) await setImmediate()
+    files.push(toOfferedFile(parse(text, index), index))
+  }
+  return { deviceId: (scanned.head.device_id || 'unknown').toWellFormed(), files, raw: scanned.files }
+}
+
+function parse(text: Buffer, index: number): unknown {
+  try {
+    return JSON.parse(text.toString())
+  } catch (error) {
+    if (error instanceof SyntaxError) throw invalid(`files[${index}] is not valid JSON: ${error.message}.`)
+    throw error
+  }
+}
+
+function toOfferedFile(value: unknown, index: number): OfferedFile {
+  if (!entry.Check(value)) throw invalid(`files[${index}] ${describe(entry.Errors(value))}.`)
+  return {
+    path: value.path.toWellFormed(),
+    id: value.id == null ? null : String(value.id).toWellFormed(),
+    name: (value.name || nameOnPhone(value.path) || value.path).toWellFormed(),
+    kind: value.type === 'video' ? 'video' : 'photo',
+    size: value.size ? Math.round(value.size) : null,
+    created: plausibleCreated(value.created),
+    modified: value.modified ?? null,
+    checksum: value.sha256 == null ? null : (parseChecksum(value.sha256) ?? null),
+  }
+}
+
+function describe(errors: readonly { instancePath: string; message: string }[]): string {
+  const first = errors[0]
+  if (first === undefined) return 'is not as expected'
+  const where = first.instancePath === '' ? '' : `has a wrong "${first.instancePath.slice(1)}": it `
+  return `${where}${first.message}`
+}
+
+function invalid(message: string): AppError {
+  return new AppError('invalid_request', message)
+}
+
+/** Joins objects that were received into a JSON array again. */
+export function jsonArray(raw: readonly Buffer[]): Buffer[] {
+  const comma = Buffer.from(',')
+  return [Buffer.from('['), ...raw.flatMap((text, index) => (index === 0 ? [text] : [comma, text])), Buffer.from(']')]
+}

@@ -1,0 +1,92 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { countBackups, listBackups } from '../../catalogue/backups.ts'
+import { AppError } from '../../errors.ts'
+import { backupJson } from '../backup-json.ts'
+import { Backup, BackupStatus, DeviceId, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
+import type { Service } from '../service.ts'
+
+const MAX_LIMIT = 10_000
+const HISTORY_LENGTH = 100
+const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+
+/** What has been backed up, and what failed. */
+export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
+  return async (app) => {
+    app.get(
+      '/backup/log',
+      {
+        schema: {
+          summary: 'What was backed up and what failed, newest first',
+          querystring: Type.Object({
+            limit: Type.Integer({ minimum: 0, maximum: MAX_LIMIT, default: 100 }),
+            offset: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }),
+            device_id: Type.Optional(DeviceId),
+            status: Type.Optional(BackupStatus),
+            before: Type.Optional(Type.String({ description: 'only what is earlier: ISO 8601, or ms since 1970' })),
+            after: Type.Optional(Type.String({ description: 'only what is later: ISO 8601, or ms since 1970' })),
+          }),
+          response: {
+            200: success({
+              backups: Type.Array(Backup),
+              count: Type.Integer({ description: 'of backups' }),
+              total: Type.Integer({ description: 'of all that fit, without limit and offset' }),
+            }),
+            ...failures,
+          },
+        },
+      },
+      async (request) => {
+        const { limit, offset, device_id: deviceId, status } = request.query
+        const before = readTime('before', request.query.before)
+        const after = readTime('after', request.query.after)
+        const filter = { deviceId, status, before, after }
+        const [backups, total] = await Promise.all([
+          listBackups(service.catalogue(), { ...filter, limit, offset }),
+          countBackups(service.catalogue(), filter),
+        ])
+        return { status: 'success' as const, backups: backups.map(backupJson), count: backups.length, total }
+      },
+    )
+
+    app.get(
+      '/backup/history',
+      {
+        schema: {
+          summary: `The last ${HISTORY_LENGTH} backups`,
+          response: {
+            200: success({
+              history: Type.Array(
+                Type.Object({
+                  id: Type.Integer(),
+                  file_name: Type.String(),
+                  file_type: Type.String(),
+                  file_size: Nullable(Type.Integer()),
+                  device_id: Nullable(Type.String()),
+                  timestamp: Nullable(Timestamp),
+                  status: BackupStatus,
+                }),
+              ),
+            }),
+            ...failures,
+          },
+        },
+      },
+      async () => {
+        const rows = await listBackups(service.catalogue(), { limit: HISTORY_LENGTH, offset: 0, status: 'Completed' })
+        return { status: 'success' as const, history: rows.map(backupJson) }
+      },
+    )
+  }
+}
+
+/** A `+` that was not escaped in the query arrives as a space: `2024-07-01T00:00:00 02:00`. */
+function readTime(name: string, text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined
+  const time = new Date(/^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text.replace(/ (?=\d\d:?\d\d$)/, '+'))
+  if (!Number.isNaN(time.getTime())) return time
+  throw new AppError(
+    'invalid_request',
+    `${name} holds ${JSON.stringify(text.slice(0, 100))}; expected a time such as 2024-07-01T00:00:00Z.`,
+  )
+}

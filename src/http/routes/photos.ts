@@ -1,0 +1,196 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { ignore, listIgnored, unignore } from '../../catalogue/ignored.ts'
+import { AppError } from '../../errors.ts'
+import { offer } from '../../ingest/offer.ts'
+import { backupJson } from '../backup-json.ts'
+import { jsonArray, type ReceivedList, receivePhotoList } from '../photo-list.ts'
+import { receiveUpload } from '../receive-upload.ts'
+import {
+  Backup,
+  DeviceId,
+  ErrorAnswer,
+  Nullable,
+  PhotoEntry,
+  PhotoList,
+  success,
+  Timestamp,
+  UploadFields,
+} from '../schemas.ts'
+import type { Service } from '../service.ts'
+
+/** The lists that phones send: which of my files do you want, and which shall be left alone? */
+export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
+  return async (app) => {
+    // Lists are received piece by piece, with their objects kept as they were sent; see photo-list.ts. What a script
+    // calls its JSON does not matter.
+    app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(request.raw))
+    app.setValidatorCompiler(() => () => true)
+    const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+
+    app.post(
+      '/photos/new',
+      {
+        schema: {
+          summary: 'Which of these files shall be sent?',
+          body: PhotoList,
+          response: {
+            200: success({
+              new_files: Type.Array(PhotoEntry, { description: 'the objects that were sent, untouched' }),
+              count: Type.Integer({ description: 'of new_files' }),
+              ignored_files: Type.Array(PhotoEntry),
+              backed_up_count: Type.Integer(),
+            }),
+            ...failures,
+          },
+        },
+      },
+      async (request, reply) => {
+        const { deviceId, files, raw } = received(request.body)
+        const context = { db: service.catalogue(), drive: service.drive, now: () => new Date() }
+        const sorted = await offer(context, deviceId, request.clientAddress, files)
+        const pick = (indexes: readonly number[]) => jsonArray(indexes.flatMap((index) => raw[index] ?? []))
+        const answer = Buffer.concat([
+          Buffer.from('{"status":"success","new_files":'),
+          ...pick(sorted.new),
+          Buffer.from(`,"count":${sorted.new.length},"ignored_files":`),
+          ...pick(sorted.ignored),
+          Buffer.from(`,"backed_up_count":${sorted.backedUp}}`),
+        ])
+        // Bytes in the shape of the schema: parsing the objects to write them again would change them.
+        return reply.type('application/json; charset=utf-8').send(answer as never)
+      },
+    )
+
+    app.post(
+      '/photos/ignore',
+      {
+        schema: {
+          summary: 'Do not ask for these files any more',
+          body: PhotoList,
+          response: {
+            200: success({ message: Type.String(), ignored_count: Type.Integer({ description: 'newly ignored' }) }),
+            ...failures,
+          },
+        },
+      },
+      async (request) => {
+        const { deviceId, files } = nonEmpty(received(request.body))
+        const count = await ignore(service.catalogue(), deviceId, files, new Date())
+        return { status: 'success' as const, message: `${count} files marked as ignored`, ignored_count: count }
+      },
+    )
+
+    app.post(
+      '/photos/unignore',
+      {
+        schema: {
+          summary: 'Ask for these files again',
+          body: PhotoList,
+          response: { 200: success({ message: Type.String(), unignored_count: Type.Integer() }), ...failures },
+        },
+      },
+      async (request) => {
+        const { deviceId, files } = nonEmpty(received(request.body))
+        const count = await unignore(service.catalogue(), deviceId, files)
+        return { status: 'success' as const, message: `${count} files no longer ignored`, unignored_count: count }
+      },
+    )
+  }
+}
+
+/** The content-type parser of `listRoutes` makes every body one of these; a request without a body has none. */
+function received(body: unknown): ReceivedList {
+  if (typeof body === 'object' && body !== null) return body as ReceivedList
+  throw new AppError(
+    'invalid_request',
+    'The request has no body; expected {"device_id": "…", "files": [{"path": "…"}, …]}.',
+  )
+}
+
+function nonEmpty(list: ReceivedList): ReceivedList {
+  if (list.files.length > 0) return list
+  throw new AppError('invalid_request', 'The list of files is empty; expected at least one.')
+}
+
+/** What is ignored. */
+export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
+  return async (app) => {
+    app.get(
+      '/photos/ignored',
+      {
+        schema: {
+          summary: 'Which files are ignored?',
+          querystring: Type.Object({ device_id: Type.Optional(DeviceId) }),
+          response: {
+            200: success({
+              ignored_files: Type.Array(
+                Type.Object({
+                  id: Type.Integer(),
+                  file_name: Type.String(),
+                  path: Type.String({ description: 'as /photos/unignore takes it' }),
+                  original_path: Type.String(),
+                  asset_id: Nullable(Type.String()),
+                  device_id: Nullable(Type.String()),
+                  timestamp: Nullable(Timestamp),
+                }),
+              ),
+              count: Type.Integer(),
+            }),
+            '4xx': ErrorAnswer,
+            '5xx': ErrorAnswer,
+          },
+        },
+      },
+      async (request) => {
+        const rows = await listIgnored(service.catalogue(), request.query.device_id)
+        const ignored = rows.map((row) => ({
+          ...row,
+          path: row.original_path,
+          timestamp: row.timestamp?.toISOString() ?? null,
+        }))
+        return { status: 'success' as const, ignored_files: ignored, count: ignored.length }
+      },
+    )
+  }
+}
+
+/** The files themselves. */
+export function uploadRoutes(service: Service, maxFileSize: number | undefined): FastifyPluginAsyncTypebox {
+  return async (app) => {
+    // The body stays a stream; see receive-upload.ts.
+    app.addContentTypeParser('multipart/form-data', (_request, _payload, done) => done(null))
+    app.setValidatorCompiler(() => () => true)
+    const answer = success({ message: Type.String(), backup: Backup })
+
+    app.post(
+      '/photos/upload',
+      {
+        config: { asksForBody: true },
+        schema: {
+          summary: 'Back up a photo or video',
+          consumes: ['multipart/form-data'],
+          body: Type.Object({ file: Type.String({ format: 'binary' }), ...UploadFields.properties }),
+          response: { 200: answer, 201: answer, '4xx': ErrorAnswer, '5xx': ErrorAnswer },
+        },
+      },
+      async (request, reply) => {
+        const library = service.library()
+        const upload = {}
+        service.uploads.add(upload)
+        try {
+          const { backup, isNew } = await receiveUpload(library, request.raw, reply.raw, {
+            address: request.clientAddress,
+            maxFileSize,
+          })
+          reply.code(isNew ? 201 : 200)
+          const message = isNew ? 'File uploaded successfully' : 'File already backed up'
+          return { status: 'success' as const, message, backup: backupJson(backup) }
+        } finally {
+          service.uploads.delete(upload)
+        }
+      },
+    )
+  }
+}

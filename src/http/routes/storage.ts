@@ -1,0 +1,115 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { sumBackups } from '../../catalogue/backups.ts'
+import { libraryBytes } from '../../catalogue/files.ts'
+import type { Library } from '../../ingest/library.ts'
+import { type DiskUsage, diskUsage } from '../../storage/space.ts'
+import { humanSize } from '../human-size.ts'
+import { ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
+import type { Service } from '../service.ts'
+
+const Bytes = Type.Integer({ description: 'bytes' })
+const Human = Type.String({ description: 'such as 781.25KB' })
+const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+
+/** How much room there is, and what has been backed up. What can't be known is an error, never an invented number. */
+export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
+  async function usage({ drive }: Library): Promise<DiskUsage> {
+    await drive.check()
+    return diskUsage(drive)
+  }
+
+  return async (app) => {
+    app.get(
+      '/storage/status',
+      {
+        schema: {
+          summary: 'The drive, and what has been backed up',
+          response: {
+            200: success({
+              storage: Type.Object({
+                total_bytes: Bytes,
+                used_bytes: Bytes,
+                free_bytes: Bytes,
+                total_human: Human,
+                used_human: Human,
+                free_human: Human,
+                usage_percent: Type.Number(),
+              }),
+              backups: Type.Object({
+                total_size_bytes: Bytes,
+                total_size_human: Human,
+                photo_count: Type.Integer(),
+                video_count: Type.Integer(),
+                total_count: Type.Integer(),
+                last_backup: Nullable(Timestamp),
+              }),
+            }),
+            ...failures,
+          },
+        },
+      },
+      async () => {
+        const library = service.library()
+        const [{ total, used, free }, backups] = await Promise.all([usage(library), sumBackups(library.db)])
+        return {
+          status: 'success' as const,
+          storage: {
+            total_bytes: total,
+            used_bytes: used,
+            free_bytes: free,
+            total_human: humanSize(total),
+            used_human: humanSize(used),
+            free_human: humanSize(free),
+            usage_percent: total === 0 ? 0 : Math.round((used / total) * 10_000) / 100,
+          },
+          backups: {
+            total_size_bytes: backups.bytes,
+            total_size_human: humanSize(backups.bytes),
+            photo_count: backups.photos,
+            video_count: backups.videos,
+            total_count: backups.photos + backups.videos,
+            last_backup: backups.last?.toISOString() ?? null,
+          },
+        }
+      },
+    )
+
+    app.get(
+      '/storage/usage',
+      {
+        schema: {
+          summary: 'The drive, and how much of it the library takes',
+          response: {
+            200: success({
+              used_bytes: Bytes,
+              used_human: Human,
+              total_bytes: Bytes,
+              total_human: Human,
+              available_bytes: Bytes,
+              available_human: Human,
+              icloud_used_bytes: Type.Integer({ description: 'bytes that the originals in the library take' }),
+              icloud_used_human: Human,
+            }),
+            ...failures,
+          },
+        },
+      },
+      async () => {
+        const library = service.library()
+        const [{ total, used, free }, taken] = await Promise.all([usage(library), libraryBytes(library.db)])
+        return {
+          status: 'success' as const,
+          used_bytes: used,
+          used_human: humanSize(used),
+          total_bytes: total,
+          total_human: humanSize(total),
+          available_bytes: free,
+          available_human: humanSize(free),
+          icloud_used_bytes: taken,
+          icloud_used_human: humanSize(taken),
+        }
+      },
+    )
+  }
+}

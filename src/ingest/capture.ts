@@ -1,0 +1,37 @@
+import type { MediaFacts } from '../media/inspect.ts'
+import { localMonth, resolveCaptureTime } from '../media/zone.ts'
+import { type MonthFolder, monthFolder } from '../storage/layout.ts'
+
+/** When an original was taken and the folder that follows from it. */
+export interface Capture {
+  folder: MonthFolder
+  /** Null if nobody says, and the folder is that of its arrival. */
+  at: Date | null
+  /** Minutes east of UTC where it was taken; null if the original does not say. */
+  offset: number | null
+}
+
+/** Takes the first of: what the bytes say, what the phone says (`created`, ms since 1970), when it arrived. */
+export function captureOf(facts: MediaFacts, created: number | null, arrived: Date, timeZone: string): Capture {
+  if (facts.captured !== undefined) {
+    const { instant, offsetMinutes, year, month } = resolveCaptureTime(facts.captured, timeZone)
+    return { folder: monthFolder(year, month), at: new Date(instant), offset: offsetMinutes ?? null }
+  }
+  const at = created === null ? null : new Date(created)
+  return { folder: folderAt(at ?? arrived, null, timeZone), at, offset: null }
+}
+
+/** The month folder of an instant, by the clock `offset` minutes east of UTC if that is known, else by that of `timeZone`. */
+export function folderAt(at: Date, offset: number | null, timeZone: string): MonthFolder {
+  const { year, month } =
+    offset === null ? localMonth(at.getTime(), timeZone) : localMonth(at.getTime() + offset * 60_000, 'UTC')
+  return monthFolder(year, month)
+}
+
+const EARLIEST = Date.UTC(1826, 0, 1)
+const LATEST = Date.UTC(9999, 11, 31)
+
+/** What a phone sends as `created`, if it can be a date: 0 is what clocks say that were never set. */
+export function plausibleCreated(created: number | null | undefined): number | null {
+  return typeof created === 'number' && created !== 0 && created >= EARLIEST && created <= LATEST ? created : null
+}

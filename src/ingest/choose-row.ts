@@ -1,0 +1,79 @@
+import type { KnownAsset } from '../catalogue/look-up.ts'
+import type { Checksum } from '../media/checksum.ts'
+
+/** An upload as far as it matters for which asset it is. Times are ms since 1970. */
+export interface Arrival {
+  checksum: Checksum
+  assetId: string | null
+  /** Where it came from. */
+  address: string
+  /** The capture date that its bytes tell, or what the phone sent with it; null if neither says. */
+  taken: number | null
+}
+
+export interface ChosenRow {
+  /** The row announced for this asset; what the phone said then belongs to it. */
+  announced: KnownAsset | undefined
+  /** A completed row of the same asset with the same content. */
+  twin: KnownAsset | undefined
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Decides which of the rows of its device and path an upload belongs to. Two phones of one model share those rows, so an
+ * upload without an asset id is matched by where it came from and by when it was taken, and a row that may be the other phone's
+ * is left alone: that phone is asked again, and content makes asking free.
+ */
+export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): ChosenRow {
+  const waiting = samePath.filter((row) => row.status !== 'Completed')
+  const same = samePath.filter((row) => row.status === 'Completed' && row.checksum === arrival.checksum)
+
+  if (arrival.assetId !== null) {
+    const announced =
+      newest(waiting.filter((row) => row.assetId === arrival.assetId)) ?? newest(waiting.filter(hasNoId))
+    const twin = same.find((row) => row.assetId === arrival.assetId) ?? same.find(hasNoId)
+    return { announced, twin }
+  }
+
+  const announced = chooseWaiting(arrival, waiting, same[0])
+  if (announced === undefined) return { announced, twin: same[0] }
+  return {
+    announced,
+    twin: same.find((row) => row.assetId === announced.assetId || hasNoId(row) || hasNoId(announced)),
+  }
+}
+
+function chooseWaiting(
+  arrival: Arrival,
+  waiting: readonly KnownAsset[],
+  same: KnownAsset | undefined,
+): KnownAsset | undefined {
+  const near = waiting.filter((row) => row.announcedFrom === arrival.address)
+  const candidates = near.length > 0 ? near : waiting
+  const taken = arrival.taken ?? same?.created ?? null
+  const chosen = newest(
+    candidates.filter((row) => distance(row, taken) === Math.min(...candidates.map((one) => distance(one, taken)))),
+  )
+  if (chosen === undefined) return undefined
+
+  // The content is known under this path: this may be a phone sending once more what it sent before, while the row waits
+  // for another one. From another address, likewise.
+  const isCertain = near.length > 0 && same === undefined
+  const off = distance(chosen, taken)
+  if (!isCertain && off > DAY_MS && (off !== Number.POSITIVE_INFINITY || same !== undefined)) return undefined
+  return chosen
+}
+
+/** How far the row's `created` is from `taken`; infinitely, if either is unknown. */
+function distance(row: KnownAsset, taken: number | null): number {
+  return row.created === null || taken === null ? Number.POSITIVE_INFINITY : Math.abs(row.created - taken)
+}
+
+function hasNoId(row: KnownAsset): boolean {
+  return row.assetId === null
+}
+
+function newest(rows: readonly KnownAsset[]): KnownAsset | undefined {
+  return rows.toSorted((a, b) => (b.timestamp ?? 0) - (a.timestamp ?? 0) || b.id - a.id)[0]
+}

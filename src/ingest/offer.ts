@@ -1,0 +1,81 @@
+import { announce, classify, type OfferedFile, recordKnownContent } from '../catalogue/announce.ts'
+import type { Database } from '../catalogue/connection.ts'
+import { findContent } from '../catalogue/files.ts'
+import type { Drive } from '../storage/drive.ts'
+import { parseLibraryPath } from '../storage/layout.ts'
+import { sizeOf } from '../storage/originals.ts'
+
+/** What becomes of each file of a phone's list, by its index there. */
+export interface Sorted {
+  new: number[]
+  ignored: number[]
+  backedUp: number
+}
+
+/** What sorting needs; the drive may be away, then no content is known to be there. */
+export interface OfferContext {
+  db: Database
+  drive: Drive | undefined
+  now: () => Date
+}
+
+/** Files sorted in one statement: enough for any phone in one go, few enough that no list holds up the others. */
+const PORTION = 10_000
+
+/**
+ * Sorts a phone's list into what is backed up, what is ignored and what is to be sent, and remembers the last as announced from
+ * `address`. A file whose checksum the library has, on the drive, is recorded at once.
+ */
+export async function offer(
+  context: OfferContext,
+  deviceId: string,
+  address: string,
+  files: readonly OfferedFile[],
+): Promise<Sorted> {
+  const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
+  for (let start = 0; start < files.length; start += PORTION) {
+    const portion = files.slice(start, start + PORTION)
+    const { ignored, backedUp } = await classify(context.db, deviceId, portion)
+    const open = portion
+      .map((file, index) => ({ file, index }))
+      .filter(({ index }) => !ignored.has(index) && !backedUp.has(index))
+    const known = await findKnown(
+      context,
+      open.map(({ file }) => file),
+    )
+    const wanted = open.filter(({ file }) => !known.has(file))
+
+    const now = context.now()
+    if (known.size > 0) {
+      const recorded = [...known].map(([file, libraryPath]) => ({ ...file, libraryPath }))
+      await recordKnownContent(context.db, deviceId, address, recorded, now)
+    }
+    if (wanted.length > 0)
+      await announce(
+        context.db,
+        deviceId,
+        address,
+        wanted.map(({ file }) => file),
+        now,
+      )
+
+    for (const { index } of wanted) sorted.new.push(start + index)
+    for (const index of [...ignored].sort((a, b) => a - b)) sorted.ignored.push(start + index)
+    sorted.backedUp += backedUp.size + known.size
+  }
+  return sorted
+}
+
+/** Those of `files` whose content the library has, with its path; only what is on the drive at this moment. */
+async function findKnown(context: OfferContext, files: readonly OfferedFile[]): Promise<Map<OfferedFile, string>> {
+  const checksums = files.flatMap((file) => file.checksum ?? [])
+  const known = new Map<OfferedFile, string>()
+  if (checksums.length === 0 || context.drive === undefined) return known
+  const content = await findContent(context.db, [...new Set(checksums)])
+  for (const file of files) {
+    const found = file.checksum === null ? undefined : content.get(file.checksum)
+    if (found === undefined || (await sizeOf(context.drive, parseLibraryPath(found.path))) !== found.size) continue
+    known.set(file, found.path)
+  }
+  return known
+}

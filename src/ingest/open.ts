@@ -1,0 +1,41 @@
+import type { Database } from '../catalogue/connection.ts'
+import { findLibraryId, knowsOriginals, rememberLibrary } from '../catalogue/library.ts'
+import { AppError, hasErrno } from '../errors.ts'
+import { driveError } from '../storage/drive-error.ts'
+import { createIdentity, readIdentity } from '../storage/identity.ts'
+import { io } from '../storage/io.ts'
+
+/**
+ * Returns the identity of the library that the catalogue belongs to. On the first start of all there is none: the folder's is
+ * remembered if it has one, else the folder becomes a new library.
+ *
+ * Throws `drive_missing` if an older server's catalogue knows photos and the folder is empty or not there: that is a drive which
+ * is not mounted, and must not be written to.
+ */
+export async function establishIdentity(db: Database, root: string, now: Date): Promise<string> {
+  const remembered = await findLibraryId(db)
+  if (remembered !== undefined) return remembered
+  try {
+    const found = await readIdentity(root)
+    if (found !== undefined) return await rememberLibrary(db, found)
+    if ((await knowsOriginals(db)) && (await isEmpty(root))) {
+      throw new AppError(
+        'drive_missing',
+        'The database knows photos of an older server, but the library’s folder is empty. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
+        { cause: new Error(`${root} is empty or does not exist`) },
+      )
+    }
+    return await rememberLibrary(db, await createIdentity(root, now))
+  } catch (error) {
+    throw driveError(error, 'its library was being set up')
+  }
+}
+
+async function isEmpty(folder: string): Promise<boolean> {
+  try {
+    return (await io.readdir(folder)).every((name) => name === 'lost+found')
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return true
+    throw error
+  }
+}

@@ -1,0 +1,163 @@
+import { type Backup, findBackup } from '../catalogue/backups.ts'
+import type { Answer } from '../catalogue/look-up.ts'
+import { extensionOf } from '../media/extension.ts'
+import { inspect, type MediaFacts } from '../media/inspect.ts'
+import { type MediaKind, mediaTypeByName } from '../media/media-type.ts'
+import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
+import { safeName } from '../storage/names.ts'
+import { sizeOf } from '../storage/originals.ts'
+import type { Staged } from '../storage/staging.ts'
+import { captureOf } from './capture.ts'
+import { chooseRow } from './choose-row.ts'
+import type { Library } from './library.ts'
+import { nameOnPhone, stemOnPhone } from './phone-path.ts'
+import { commitOriginal, restoreOriginal, type Wish, wishFor } from './place.ts'
+import { readOriginal } from './read-original.ts'
+
+/** A whole upload: its staged bytes and what the phone said about them. What it did not say is null. */
+export interface Upload {
+  staged: Staged
+  deviceId: string
+  path: string | null
+  assetId: string | null
+  fileName: string | null
+  /** The media type and kind that the phone claims; the bytes know better, where they tell. */
+  claimedType: string | null
+  claimedKind: MediaKind | null
+  /** ms since 1970. */
+  created: number | null
+  /** Where it came from. */
+  address: string
+}
+
+export interface Stored {
+  backup: Backup
+  /** Whether its bytes were new to the library, or replaced a copy that had gone. */
+  isNew: boolean
+}
+
+/** What the bytes of an upload are, and what they shall be called. */
+interface Subject {
+  facts: MediaFacts
+  mediaType: string
+  kind: MediaKind
+  /** Safe, before any number. */
+  name: string
+  /** What the halves of a Live Photo share on the phone; null if it can't be one. */
+  stem: string | null
+}
+
+/**
+ * The story of an upload from its staged bytes to its row: inspect, deduplicate, commit, record. When it returns, a power cut
+ * loses nothing of it. The staged file remains the caller's, to be discarded whether this succeeds or throws.
+ */
+export async function store(library: Library, upload: Upload): Promise<Stored> {
+  const subject = await inspectUpload(upload)
+  const { content, asset } = library.locks
+  const run = () => storeSubject(library, upload, subject)
+  return content.run(upload.staged.checksum, () =>
+    subject.stem === null ? run() : asset.run(`${upload.deviceId}\n${subject.stem}`, run),
+  )
+}
+
+async function inspectUpload({ staged, path, fileName, claimedType, claimedKind }: Upload): Promise<Subject> {
+  const facts = await inspect(staged.readAt, staged.size)
+  const givenName = fileName || (path === null ? '' : nameOnPhone(path))
+  const mediaType = facts.mediaType ?? mediaTypeByName(givenName) ?? claimedType ?? 'application/octet-stream'
+  const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
+  const name = safeName(givenName, `${kind}${extensionOf(mediaType)}`)
+  return { facts, mediaType, kind, name, stem: path === null ? null : stemOnPhone(path) }
+}
+
+async function storeSubject(library: Library, upload: Upload, subject: Subject): Promise<Stored> {
+  const { deviceId, path, assetId, address } = upload
+  const { checksum, size } = upload.staged
+  const { facts, mediaType, kind, name, stem } = subject
+  const { timeZone } = library
+  const arrived = library.now()
+  const answer = await library.lookUp({ checksum, size, deviceId, path, stem, kind })
+
+  const taken = captureOf(facts, upload.created, arrived, timeZone).at?.getTime() ?? null
+  const { announced, twin } = chooseRow({ checksum, assetId, address, taken }, answer.samePath)
+  const said = announced ?? twin
+  const created = upload.created ?? said?.created ?? null
+  const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
+  const capture = captureOf(facts, created ?? lastSaid, arrived, timeZone)
+  const half = assetId ?? said?.assetId ?? null
+
+  const kept = await keep(library, upload.staged, answer, () =>
+    wishFor(name, kind, half, capture, answer.otherHalves, timeZone),
+  )
+
+  const isRecorded = announced === undefined && twin !== undefined && (assetId === null || assetId === twin.assetId)
+  if (isRecorded && !kept.isNew) {
+    const backup = await findBackup(library.db, twin.id)
+    if (backup !== undefined) return { backup, isNew: false }
+  }
+  const file = { checksum, size, mediaType, capturedAt: capture.at, capturedOffset: capture.offset, ...kept }
+  const timestamp = library.now()
+  const id = await library.record({
+    rowId: twin?.id ?? announced?.id ?? null,
+    supersededId: twin === undefined ? null : (announced?.id ?? null),
+    deviceId,
+    path,
+    assetId: half,
+    created,
+    modified: said?.modified ?? null,
+    announcedSize: said?.announcedSize ?? null,
+    announcedFrom: said?.announcedFrom ?? null,
+    fileName: name,
+    kind,
+    timestamp,
+    file,
+  })
+  const backup: Backup = {
+    id,
+    file_name: name,
+    file_path: file.path,
+    file_size: size,
+    file_type: kind,
+    mime_type: mediaType,
+    timestamp,
+    status: 'Completed',
+    original_path: path,
+    device_id: deviceId,
+    captured_at: file.capturedAt,
+    sha256: checksum,
+    failure: null,
+  }
+  return { backup, isNew: kept.isNew }
+}
+
+/** Where the bytes of an upload are now. */
+interface Kept {
+  path: LibraryPath
+  /** Whether they were put there now. */
+  isNew: boolean
+  replaces: LibraryPath | null
+  /** When known from before. */
+  capturedAt?: Date | null
+  capturedOffset?: number | null
+}
+
+/** Keeps the content once: finds the copy that the drive has, puts it back where it has gone, or commits it where `wish` says. */
+async function keep(library: Library, staged: Staged, answer: Answer, wish: () => Wish): Promise<Kept> {
+  const { drive } = library
+  const copies = [...answer.sameContent]
+  for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
+    const read = await readOriginal(library, path)
+    if (read?.checksum === staged.checksum) {
+      copies.push({ ...read, capturedAt: read.capturedAt?.getTime() ?? null })
+    }
+  }
+  for (const copy of copies) {
+    const path = parseLibraryPath(copy.path)
+    if ((await sizeOf(drive, path)) !== staged.size) continue
+    const capturedAt = copy.capturedAt === null ? null : new Date(copy.capturedAt)
+    return { path, isNew: false, replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
+  }
+  const gone = copies[0] === undefined ? null : parseLibraryPath(copies[0].path)
+  if (gone !== null && (await restoreOriginal(library, staged, gone)))
+    return { path: gone, isNew: true, replaces: null }
+  return { path: await commitOriginal(library, staged, wish()), isNew: true, replaces: gone }
+}

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { pino } from 'pino'
+import { ConfigError, loadConfig, readEnvironment } from './config.ts'
+import { AppError } from './errors.ts'
+import { type RunningServer, StartError, serve } from './serve.ts'
+
+/** From sysexits.h: something was configured wrongly. */
+const EX_CONFIG = 78
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const program = new Command('iclood')
+  .description('The backup server for a household’s iPhones. Settings come from the environment and from .env.')
+  .version(version)
+
+program
+  .command('serve', { isDefault: true })
+  .description('receive photos and videos from phones (default)')
+  .action(() => run())
+
+async function run(): Promise<void> {
+  const config = loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
+  const log = await createLog(config.logLevel)
+  const server = await serve(config, version, log)
+  stopOnSignal(server)
+  await server.ended
+}
+
+async function createLog(level: string) {
+  if (!process.stdout.isTTY) return pino({ level })
+  const { default: pretty } = await import('pino-pretty')
+  return pino({ level }, pretty({ sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }))
+}
+
+/** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
+const ONE_SIGNAL_MS = 250
+
+/** The first signal lets uploads end; a second one does not wait for them. */
+function stopOnSignal(server: RunningServer): void {
+  let since: number | undefined
+  const onSignal = () => {
+    const now = performance.now()
+    if (since !== undefined && now - since > ONE_SIGNAL_MS) process.exit(1)
+    if (since !== undefined) return
+    since = now
+    server.stop().then(() => process.exit(0), fail)
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+}
+
+/** The one place where an error becomes an exit code. What a person can mend is said without a stack trace. */
+function fail(error: unknown): never {
+  const isForPeople = error instanceof ConfigError || error instanceof StartError || error instanceof AppError
+  console.error(isForPeople ? error.message : error)
+  process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
+}
+
+program.parseAsync().catch(fail)

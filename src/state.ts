@@ -1,0 +1,44 @@
+import type { Database } from './catalogue/connection.ts'
+import { AppError } from './errors.ts'
+import type { Service } from './http/service.ts'
+import type { Library } from './ingest/library.ts'
+
+/** The running server as the routes see it: what is there already, and why the rest is not. */
+export class ServerState implements Service {
+  readonly uploads = new Set<object>()
+  isStopping = false
+  #database: Database | undefined
+  #library: Library | undefined
+  #reason = new AppError(
+    'database_unavailable',
+    'The server is starting and its database is not ready yet. Try again soon.',
+  )
+
+  /** The database is there and its schema up to date. */
+  setDatabase(database: Database): void {
+    this.#database = database
+  }
+
+  setLibrary(library: Library): void {
+    this.#library = library
+  }
+
+  /** Says why the next thing is not there yet. */
+  setReason(reason: AppError): void {
+    this.#reason = reason
+  }
+
+  get drive() {
+    return this.#library?.drive
+  }
+
+  catalogue(): Database {
+    if (this.#database === undefined) throw this.#reason
+    return this.#database
+  }
+
+  library(): Library {
+    if (this.#library === undefined) throw this.#reason
+    return this.#library
+  }
+}

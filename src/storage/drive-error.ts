@@ -1,0 +1,24 @@
+import { AppError, hasErrno } from '../errors.ts'
+
+/**
+ * Translates what the drive answered into what a person can act on: `disk_full` for a drive or quota without room,
+ * `drive_error` for everything else. `doing` completes "The drive failed while …". An `AppError` passes unchanged.
+ */
+export function driveError(error: unknown, doing: string): AppError {
+  if (error instanceof AppError) return error
+  if (hasErrno(error, 'ENOSPC', 'EDQUOT')) {
+    return new AppError(
+      'disk_full',
+      `The drive ran out of space while ${doing}. Make room on it or use a larger one.`,
+      {
+        cause: error,
+      },
+    )
+  }
+  const found = hasErrno(error, 'EROFS', 'EACCES', 'EPERM') ? 'refused to be written' : 'failed'
+  const advice =
+    found === 'failed'
+      ? 'Check its cable and its health; the server’s log has the reason.'
+      : 'It may be mounted read-only, or its folder may belong to another user; the server’s log has the reason.'
+  return new AppError('drive_error', `The drive ${found} while ${doing}. ${advice}`, { cause: error })
+}

@@ -1,0 +1,97 @@
+import { join } from 'node:path'
+import { AppError, hasErrno } from '../errors.ts'
+import { driveError } from './drive-error.ts'
+import { readIdentity } from './identity.ts'
+import { io } from './io.ts'
+import { IDENTITY_FILE } from './layout.ts'
+
+/** What changed about a drive, for whoever must act on it. */
+export interface DriveEvents {
+  /** The library can't be used any more; `reason` says why. Called once per absence. */
+  onMissing(reason: AppError): void
+  /** The library is back, perhaps as another device: what was remembered about its folders no longer holds. */
+  onReturned(): void
+}
+
+/**
+ * The external drive, as a library of a known identity in the folder `root`. Holds nothing open, so that the drive can be
+ * unmounted and may sleep.
+ */
+export class Drive {
+  readonly root: string
+  readonly id: string
+  readonly #events: DriveEvents
+  /** Device and inode of the identity file when it was last read and right; `undefined` while the drive is away. */
+  #seen: string | undefined
+  #away = false
+
+  constructor(root: string, id: string, events: DriveEvents) {
+    this.root = root
+    this.id = id
+    this.#events = events
+  }
+
+  /** Whether the last check found the library. */
+  get isPresent(): boolean {
+    return this.#seen !== undefined
+  }
+
+  /** The absolute path of something in the library. */
+  resolve(path: string): string {
+    return join(this.root, path)
+  }
+
+  /**
+   * Makes sure that the library is there: one `stat`, unless the device changed. Throws `drive_missing` if the folder has no
+   * identity or another one, `drive_error` if the drive can't be read.
+   */
+  async check(): Promise<void> {
+    try {
+      await this.#check()
+    } catch (error) {
+      const reason = driveError(error, 'its library was being looked for')
+      this.#seen = undefined
+      if (!this.#away) {
+        this.#away = true
+        this.#events.onMissing(reason)
+      }
+      throw reason
+    }
+  }
+
+  async #check(): Promise<void> {
+    const file = await this.#statIdentity()
+    const seen = `${file.dev}:${file.ino}`
+    if (seen === this.#seen) return
+
+    const id = await readIdentity(this.root)
+    if (id !== this.id) {
+      throw missing(
+        id === undefined
+          ? `The folder ${this.root} has no library`
+          : `The folder ${this.root} holds another library (${id}) than the one in the catalogue (${this.id})`,
+      )
+    }
+    const isReturn = this.#away || this.#seen !== undefined
+    this.#seen = seen
+    this.#away = false
+    if (isReturn) this.#events.onReturned()
+  }
+
+  async #statIdentity() {
+    try {
+      return await io.stat(join(this.root, IDENTITY_FILE))
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw missing(`The folder ${this.root} has no library`)
+      throw error
+    }
+  }
+}
+
+function missing(found: string): AppError {
+  return new AppError(
+    'drive_missing',
+    'The drive with the photo library is not there. Connect and mount it; uploads go on by themselves when it is back.',
+    { cause: new Error(`${found}; is the drive mounted there, and is UPLOAD_FOLDER right?`) },
+  )
+}

@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import { AppError, hasErrno } from '../errors.ts'
+import { io } from './io.ts'
+import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/**
+ * Reads the identity of the library in the folder `root`. Returns `undefined` if there is none: no folder, or a folder
+ * without `.iclood/library.json`. Throws `drive_error` if the file is there and is no identity; system errors pass.
+ */
+export async function readIdentity(root: string): Promise<string | undefined> {
+  let text: string
+  try {
+    text = await io.readFile(join(root, IDENTITY_FILE))
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+  const id = parseIdentity(text)
+  if (id === undefined) {
+    throw new AppError(
+      'drive_error',
+      `${IDENTITY_FILE} on the drive does not hold a library's identity. It should look like {"format": 1, "id": "<uuid>"}; restore it, or move it away to have the drive treated as a new one.`,
+    )
+  }
+  return id
+}
+
+function parseIdentity(text: string): string | undefined {
+  try {
+    const document: unknown = JSON.parse(text)
+    if (typeof document !== 'object' || document === null || !('id' in document)) return undefined
+    return typeof document.id === 'string' && UUID.test(document.id) ? document.id.toLowerCase() : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/**
+ * Makes the folder `root` a library and returns its new identity, durable. If another process does so at the same moment,
+ * one identity wins and both get it. Creates `root` where it is missing.
+ */
+export async function createIdentity(root: string, now: Date): Promise<string> {
+  const made = await io.mkdirs(join(root, PRIVATE_FOLDER))
+  const target = join(root, IDENTITY_FILE)
+  const draft = `${target}.${randomUUID()}`
+  const document = { format: 1, id: randomUUID(), created: now.toISOString() }
+
+  const file = await io.open(draft, 'wx')
+  try {
+    await io.writev(file, [Buffer.from(`${JSON.stringify(document)}\n`)], 0)
+    await io.datasync(file)
+  } finally {
+    await file.close()
+  }
+  try {
+    if (await exists(target)) await io.unlink(draft)
+    else await io.rename(draft, target)
+  } finally {
+    await io.syncFolder(dirname(target))
+  }
+  for (let folder = root; made !== undefined && folder.length >= dirname(made).length; folder = dirname(folder)) {
+    await io.syncFolder(folder)
+    if (folder === dirname(folder)) break
+  }
+  const id = await readIdentity(root)
+  if (id === undefined) throw new AppError('drive_missing', 'The drive went away while its library was being created.')
+  return id
+}
+
+/** Whether anything at all has the name `path`, also a link that leads nowhere. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await io.lstat(path)
+    return true
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return false
+    throw error
+  }
+}

@@ -1,0 +1,76 @@
+import { AppError } from '../errors.ts'
+import type { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
+import { io } from './io.ts'
+
+/** Sizes of the file system that holds the library, in bytes; `free` is what an ordinary user may still write. */
+export interface DiskUsage {
+  total: number
+  used: number
+  free: number
+}
+
+export async function diskUsage(drive: Drive): Promise<DiskUsage> {
+  try {
+    const { bsize, blocks, bfree, bavail } = await io.statfs(drive.root)
+    return { total: blocks * bsize, used: (blocks - bfree) * bsize, free: bavail * bsize }
+  } catch (error) {
+    throw driveError(error, 'its free space was being read')
+  }
+}
+
+/** Space on the drive that an upload has been promised and has not used yet. */
+export interface Reservation {
+  /** Makes sure that `bytes` more than what was used so far are promised; throws `disk_full` if they can't be. */
+  ensure(bytes: number): Promise<void>
+  /** Says that `bytes` of the promise are now on the drive, where `statfs` counts them. */
+  used(bytes: number): void
+  /** Gives back what is left. Idempotent. */
+  release(): void
+}
+
+/** Shares out the drive's free space among the uploads in flight, keeping `minFree` bytes untouched. */
+export class Space {
+  readonly #drive: Drive
+  readonly #minFree: number
+  #promised = 0
+
+  constructor(drive: Drive, minFree: number) {
+    this.#drive = drive
+    this.#minFree = minFree
+  }
+
+  /** Promises `bytes` (0 if the length is not known yet), or throws `disk_full` with what is needed and what is free. */
+  async reserve(bytes: number): Promise<Reservation> {
+    let left = 0
+    const take = async (wanted: number): Promise<void> => {
+      const more = wanted - left
+      if (more <= 0) return
+      const { free } = await diskUsage(this.#drive)
+      // No await between this sum and the promise: of two that ask at once, the second sees the first.
+      const available = free - this.#minFree - this.#promised
+      if (more <= available) {
+        this.#promised += more
+        left += more
+        return
+      }
+      throw new AppError(
+        'disk_full',
+        `The drive is full: ${wanted} bytes are needed, ${Math.max(available, 0)} are free for photos (${this.#minFree} are kept free by MIN_FREE_SPACE, ${this.#promised} are promised to other uploads). Make room on the drive or use a larger one.`,
+      )
+    }
+    await take(bytes)
+    return {
+      ensure: take,
+      used: (written) => {
+        const share = Math.min(written, left)
+        left -= share
+        this.#promised -= share
+      },
+      release: () => {
+        this.#promised -= left
+        left = 0
+      },
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
+import { AppError, hasErrno } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
+import type { ReadAt } from '../media/read.ts'
+import type { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
+import { io } from './io.ts'
+import { STAGING_FOLDER } from './layout.ts'
+import type { Reservation } from './space.ts'
+
+/** Bytes gathered before a write: a drive takes one large write for the price of a small one. */
+const BATCH_BYTES = 1024 * 1024
+/** Bytes written before they are flushed in the background, so that the last flush of a long video is a short one. */
+const FLUSH_BYTES = 32 * 1024 * 1024
+
+/** A whole original in staging, its bytes durable, its name not yet. */
+export interface Staged {
+  /** Absolute. */
+  path: string
+  size: number
+  checksum: Checksum
+  /** Reads it; possible until it is discarded. */
+  readAt: ReadAt
+}
+
+/** Names in staging that belong to uploads in flight; clearing leaves them alone. */
+const inFlight = new Set<string>()
+
+/**
+ * An upload on its way to the drive. Bytes are given to `write` as they come, hashed, gathered and written in order. The
+ * first failure is final: it is kept, and thrown by `drained` and `finish`.
+ */
+export class StagedFile {
+  readonly #drive: Drive
+  readonly #reservation: Reservation
+  readonly #name = `${randomUUID()}.part`
+  readonly #hash = createHash('sha256')
+  #file: FileHandle | undefined
+  #gathered: Buffer[] = []
+  #gatheredBytes = 0
+  #size = 0
+  #written = 0
+  #flushed = 0
+  #writing: Promise<void> | undefined
+  #flushing: Promise<void> | undefined
+  #failure: AppError | undefined
+
+  constructor(drive: Drive, reservation: Reservation) {
+    this.#drive = drive
+    this.#reservation = reservation
+    inFlight.add(this.#name)
+  }
+
+  /** Bytes taken so far. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Absolute. */
+  get path(): string {
+    return this.#drive.resolve(`${STAGING_FOLDER}/${this.#name}`)
+  }
+
+  /** Takes the next bytes, which must not change afterwards. */
+  write(bytes: Buffer): void {
+    this.#hash.update(bytes)
+    this.#gathered.push(bytes)
+    this.#gatheredBytes += bytes.byteLength
+    this.#size += bytes.byteLength
+    if (this.#gatheredBytes >= BATCH_BYTES && this.#writing === undefined) this.#startWriting()
+  }
+
+  /** Whether the sender should pause until `drained`: a batch is being written and the next one is full. */
+  get isFull(): boolean {
+    return this.#gatheredBytes >= BATCH_BYTES || this.#failure !== undefined
+  }
+
+  /** Resolves when there is room for more. Throws the first failure. */
+  async drained(): Promise<void> {
+    while (this.#writing !== undefined && this.#gatheredBytes >= BATCH_BYTES) await this.#writing
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** Writes and flushes what is left. Throws the first failure: `disk_full` or `drive_error`. */
+  async finish(): Promise<Staged> {
+    while (this.#writing !== undefined) await this.#writing
+    if (this.#failure === undefined && (this.#gatheredBytes > 0 || this.#file === undefined)) {
+      this.#startWriting()
+      await this.#writing
+    }
+    await this.#flushing
+    if (this.#failure === undefined) await this.#flush()
+    const file = this.#file
+    if (this.#failure !== undefined || file === undefined) throw this.#failure ?? new Error('nothing was staged')
+    return {
+      path: this.path,
+      size: this.#size,
+      checksum: this.#hash.digest('hex') as Checksum,
+      readAt: (position, length) => readAt(file, position, length),
+    }
+  }
+
+  /** Removes what was staged and gives back its space. Idempotent; also right after a commit. */
+  async discard(): Promise<void> {
+    await this.#writing
+    await this.#flushing
+    const file = this.#file
+    this.#file = undefined
+    try {
+      if (file === undefined) return
+      await file.close()
+      await io.unlink(this.path)
+    } catch (error) {
+      // Gone with its drive, or committed under its permanent name: either way it is not in staging any more.
+      if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw driveError(error, 'an unfinished upload was being removed')
+    } finally {
+      this.#reservation.release()
+      inFlight.delete(this.#name)
+    }
+  }
+
+  #startWriting(): void {
+    this.#writing = this.#writeGathered()
+      .catch((error: unknown) => {
+        this.#failure ??= driveError(error, 'an upload was being written')
+      })
+      .finally(() => {
+        this.#writing = undefined
+        if (this.#gatheredBytes >= BATCH_BYTES && this.#failure === undefined) this.#startWriting()
+      })
+  }
+
+  async #writeGathered(): Promise<void> {
+    const batch = this.#gathered
+    const bytes = this.#gatheredBytes
+    this.#gathered = []
+    this.#gatheredBytes = 0
+    await this.#reservation.ensure(bytes)
+    this.#file ??= await io.open(this.path, 'wx+')
+    await writeAll(this.#file, batch, this.#written)
+    this.#written += bytes
+    this.#reservation.used(bytes)
+    if (this.#written - this.#flushed >= FLUSH_BYTES && this.#flushing === undefined) this.#startFlushing()
+  }
+
+  #startFlushing(): void {
+    this.#flushing = this.#flush().finally(() => {
+      this.#flushing = undefined
+    })
+  }
+
+  /** A failed flush is final: what the system dropped from its cache can't be flushed again. */
+  async #flush(): Promise<void> {
+    const upTo = this.#written
+    try {
+      if (this.#file !== undefined) await io.datasync(this.#file)
+      this.#flushed = upTo
+    } catch (error) {
+      this.#failure ??= driveError(error, 'an upload was being flushed')
+    }
+  }
+}
+
+/** A write may take fewer bytes than it was given, when the drive fills up or a signal comes in between. */
+async function writeAll(file: FileHandle, chunks: readonly Buffer[], position: number): Promise<void> {
+  let rest = chunks
+  let at = position
+  while (rest.length > 0) {
+    const { bytesWritten } = await io.writev(file, rest, at)
+    if (bytesWritten === 0) throw new AppError('drive_error', 'The drive took no bytes of an upload. Check its health.')
+    at += bytesWritten
+    rest = dropBytes(rest, bytesWritten)
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(length)
+  try {
+    const { bytesRead } = await io.read(file, buffer, position)
+    return buffer.subarray(0, bytesRead)
+  } catch (error) {
+    throw driveError(error, 'an upload was being inspected')
+  }
+}
+
+function dropBytes(chunks: readonly Buffer[], count: number): Buffer[] {
+  let left = count
+  const rest: Buffer[] = []
+  for (const chunk of chunks) {
+    if (left >= chunk.byteLength) left -= chunk.byteLength
+    else {
+      rest.push(left === 0 ? chunk : chunk.subarray(left))
+      left = 0
+    }
+  }
+  return rest
+}
+
+/**
+ * Removes what earlier uploads left in staging, but nothing of the uploads in flight, and makes the folder if it is
+ * missing. Call it when a library is opened and when its drive has come back. Returns how many files were removed.
+ */
+export async function clearStaging(drive: Drive): Promise<number> {
+  try {
+    await drive.check()
+    await io.mkdirs(drive.resolve(STAGING_FOLDER))
+    const left = (await io.readdir(drive.resolve(STAGING_FOLDER))).filter((name) => !inFlight.has(name))
+    for (const name of left) await io.remove(drive.resolve(`${STAGING_FOLDER}/${name}`))
+    return left.length
+  } catch (error) {
+    throw driveError(error, 'its staging folder was being cleared')
+  }
+}

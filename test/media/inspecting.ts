@@ -1,0 +1,44 @@
+import { type CaptureDate, parseDate } from '../../src/media/capture-date.ts'
+import { inspect, type MediaFacts } from '../../src/media/inspect.ts'
+
+export interface Inspection extends MediaFacts {
+  /** The capture date as text, such as `2024-07-01T19:30:05+02:00`; with `Z` if it is that of a movie header. */
+  date: string | undefined
+  reads: number
+  bytes: number
+  longestRead: number
+}
+
+/** Inspects `file` and counts what it costs. `size` is what the file claims to have. */
+export async function inspectBytes(file: Buffer, size = file.length): Promise<Inspection> {
+  let reads = 0
+  let bytes = 0
+  let longestRead = 0
+  const facts = await inspect(async (position, length) => {
+    reads += 1
+    bytes += length
+    longestRead = Math.max(longestRead, length)
+    return file.subarray(position, position + length)
+  }, size)
+  return { ...facts, date: dateText(facts.captured), reads, bytes, longestRead }
+}
+
+export function dateText(date: CaptureDate | undefined): string | undefined {
+  if (date === undefined) return undefined
+  if (date.source === 'mvhd') return new Date(date.utc).toISOString().replace('.000', '')
+  return wallText(date)
+}
+
+/** What `parseDate` makes of `text`, as text again. */
+export function parsedText(text: string): string | undefined {
+  const date = parseDate(text)
+  return date && wallText(date)
+}
+
+function wallText({ wallTime, offsetMinutes }: { wallTime: number; offsetMinutes: number | undefined }): string {
+  const wall = new Date(wallTime).toISOString().replace('.000Z', '')
+  if (offsetMinutes === undefined) return wall
+  const minutes = Math.abs(offsetMinutes)
+  const pad = (number: number) => String(number).padStart(2, '0')
+  return `${wall}${offsetMinutes < 0 ? '-' : '+'}${pad(Math.floor(minutes / 60))}:${pad(minutes % 60)}`
+}
