@@ -60,10 +60,13 @@ async function build(root, staging) {
   const stamp = fingerprint(root)
 
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const { status, output } = await run([process.execPath, compiler, '--noEmitOnError', '--outDir', staging], {
-    cwd: root,
-    quiet: true,
-  })
+  const { status, output } = await run(
+    [process.execPath, compiler, '--noEmitOnError', '--singleThreaded', '--outDir', staging],
+    {
+      cwd: root,
+      quiet: true,
+    },
+  )
   if (status !== 0) {
     rmSync(staging, { recursive: true, force: true })
     fail('src does not compile; see above.', output)

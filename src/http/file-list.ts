@@ -5,22 +5,22 @@ import { ByteGatherer } from './byte-gatherer.ts'
 /** Bounds on a file list, sizes in bytes. The defaults hold 100,000 files with long paths. */
 export interface FileListLimits {
   /** The whole body. */
-  maxBytes: number
-  maxFiles: number
+  bytes: number
+  files: number
   /** What isn't an element of `files`: parsed at once. */
-  maxHead: number
+  head: number
   /** One element. */
-  maxElement: number
+  element: number
   /** Arrays and objects within each other. */
-  maxDepth: number
+  depth: number
 }
 
 const LIMITS: FileListLimits = {
-  maxBytes: 67108864,
-  maxFiles: 200_000,
-  maxHead: 262144,
-  maxElement: 262144,
-  maxDepth: 64,
+  bytes: 67108864,
+  files: 200_000,
+  head: 262144,
+  element: 262144,
+  depth: 64,
 }
 
 const QUOTE = 0x22
@@ -40,8 +40,8 @@ const LIST_DEPTH = 2
 
 /**
  * Cuts the array under the top-level key `files` of a JSON document (RFC 8259) into its elements, in chunks of any size,
- * so that no step takes long however long the list is, and each element can be given back byte for byte. Of two keys `files` the
- * last counts, as with `JSON.parse`; elements of the first are then gone unread.
+ * so that no step takes long however long the list is, and each element can be given back byte for byte. Of two keys
+ * `files` the last counts, as with `JSON.parse`; elements of the first are then gone unread.
  *
  * `push` and `end` throw `payload_too_large` and `invalid_request`. An element is found by its brackets, strings and commas
  * only: whether it is JSON shows when it is parsed. Once each of them parses, the whole document was valid.
@@ -74,8 +74,8 @@ export class FileListScanner {
   /** Scans the next bytes of the document. They must not change until the elements have been used: those are slices of them. */
   push(chunk: Buffer): void {
     this.#bytes += chunk.length
-    if (this.#bytes > this.#limits.maxBytes) {
-      throw new AppError('payload_too_large', `The file list is over ${this.#limits.maxBytes} bytes; send it in parts.`)
+    if (this.#bytes > this.#limits.bytes) {
+      throw new AppError('payload_too_large', `The file list is over ${this.#limits.bytes} bytes; send it in parts.`)
     }
     // What precedes `from` has gone to the head or into an element.
     let from = 0
@@ -146,8 +146,8 @@ export class FileListScanner {
   #nest(byte: number): void {
     this.#depth += byte === OPEN_ARRAY || byte === OPEN_OBJECT ? 1 : -1
     if (this.#depth < 0) throw notJson('a bracket closes that was never opened')
-    if (this.#depth > this.#limits.maxDepth) {
-      throw notJson(`it is nested more than ${this.#limits.maxDepth} deep`)
+    if (this.#depth > this.#limits.depth) {
+      throw notJson(`it is nested more than ${this.#limits.depth} deep`)
     }
   }
 
@@ -195,32 +195,29 @@ export class FileListScanner {
 
   #addFile(element: Buffer): void {
     const index = this.#files.length
-    if (index >= this.#limits.maxFiles) {
-      throw new AppError(
-        'payload_too_large',
-        `"files" has more than ${this.#limits.maxFiles} elements; send it in parts.`,
-      )
+    if (index >= this.#limits.files) {
+      throw new AppError('payload_too_large', `"files" has more than ${this.#limits.files} elements; send it in parts.`)
     }
-    if (element.length > this.#limits.maxElement) throw this.#elementTooLarge()
+    if (element.length > this.#limits.element) throw this.#elementTooLarge()
     if (!this.#ascii && !isUtf8(element)) throw notJson(`files[${index}] is not UTF-8`)
     this.#ascii = true
     this.#files.push(element)
   }
 
   #gatherElement(chunk: Buffer, from: number, to: number): void {
-    if (this.#element.length + to - from > this.#limits.maxElement) throw this.#elementTooLarge()
+    if (this.#element.length + to - from > this.#limits.element) throw this.#elementTooLarge()
     this.#element.append(chunk, from, to)
   }
 
   #gatherHead(chunk: Buffer, from: number, to: number): void {
-    if (this.#head.length + to - from > this.#limits.maxHead) {
-      throw new AppError('payload_too_large', `The body has over ${this.#limits.maxHead} bytes besides its "files".`)
+    if (this.#head.length + to - from > this.#limits.head) {
+      throw new AppError('payload_too_large', `The body has over ${this.#limits.head} bytes besides its "files".`)
     }
     this.#head.append(chunk, from, to)
   }
 
   #elementTooLarge(): AppError {
-    return new AppError('payload_too_large', `files[${this.#files.length}] is over ${this.#limits.maxElement} bytes.`)
+    return new AppError('payload_too_large', `files[${this.#files.length}] is over ${this.#limits.element} bytes.`)
   }
 }
 

@@ -38,8 +38,8 @@ export function boundaryOf(contentType: string | undefined): string {
 }
 
 /**
- * Reads the headers of the part at `position` (counted from 1): `block` holds their lines and the empty line after them, every
- * line ending in CR LF. Bytes are UTF-8, or Latin-1 when they can't be. Throws `invalid_request` when they are malformed,
+ * Reads the headers of the part at `position` (counted from 1): `block` holds their lines and the empty line after them,
+ * every line ending in CR LF. Bytes are UTF-8, or Latin-1 when they can't be. Throws `invalid_request` when they are malformed,
  * lack the field's name, or announce an encoding that would have to be undone.
  */
 export function parsePartHeaders(block: Buffer, position: number): PartHeaders {

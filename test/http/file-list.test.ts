@@ -244,10 +244,10 @@ describe('what is no file list', () => {
   })
 
   it.each([
-    ['a body over its size', '{"files":[1,2,3]}', { maxBytes: 16 }, { maxBytes: 17 }],
-    ['more files than fit', '{"files":[1,2,3]}', { maxFiles: 2 }, { maxFiles: 3 }],
-    ['a large element', '{"files":[ "abc"]}', { maxElement: 4 }, { maxElement: 6 }],
-    ['a large head', '{"files":[1],"a":1}', { maxHead: 17 }, { maxHead: 18 }],
+    ['a body over its size', '{"files":[1,2,3]}', { bytes: 16 }, { bytes: 17 }],
+    ['more files than fit', '{"files":[1,2,3]}', { files: 2 }, { files: 3 }],
+    ['a large element', '{"files":[ "abc"]}', { element: 4 }, { element: 6 }],
+    ['a large head', '{"files":[1],"a":1}', { head: 17 }, { head: 18 }],
   ])('is %s', (_, text, tooLow, enough) => {
     for (const chunks of [[bytes(text)], single(text)]) {
       expect(refusal(() => scan(chunks, tooLow))?.code).toBe('payload_too_large')

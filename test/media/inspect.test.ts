@@ -96,8 +96,21 @@ describe('a TIFF', () => {
 })
 
 describe('EXIF', () => {
-  it('whose values claim to be longer than all of it is not believed', async () => {
+  it('may stand behind the mark that belongs to JPEG, as some software writes it', async () => {
+    const marked = chunk('eXIf', Buffer.concat([latin1('Exif\0\0'), exifBlock(DATE)]))
+    const photo = png({ noExif: true })
+    expect((await inspectBytes(Buffer.concat([photo.subarray(0, -12), marked, photo.subarray(-12)]))).date).toBe(SEEN)
+  })
+
+  it('whose date is no text has no date', async () => {
     const photo = jpeg(DATE)
+    photo.writeUInt16BE(3, photo.indexOf(Buffer.from('90030002', 'hex')) + 2)
+    expect((await inspectBytes(photo)).captured).toBeUndefined()
+  })
+
+  it('whose values claim to be longer than all of it is not believed', async () => {
+    const photo = jpeg({ ...DATE, offset: `+02:00${' '.repeat(200)}` })
+    expect((await inspectBytes(photo)).date).toBe(SEEN)
     const entry = photo.indexOf(Buffer.from('90030002', 'hex'))
     expect(photo.readUInt32BE(entry + 4)).toBe(20)
     photo.writeUInt32BE(1_000_000, entry + 4)
@@ -122,10 +135,24 @@ describe('a JPEG', () => {
   })
 
   it('is walked through a thousand segments, not for ever', async () => {
-    const after = (count: number) =>
+    const behind = (count: number) =>
       Buffer.concat([latin1('\xff\xd8'), ...Array<Buffer>(count).fill(segment(0xfe, latin1('note'))), app1()])
-    expect((await inspectBytes(Buffer.concat([after(1000), jpeg().subarray(2)]))).date).toBe(SEEN)
-    expect((await inspectBytes(Buffer.concat([after(1100), jpeg().subarray(2)]))).date).toBeUndefined()
+    expect((await inspectBytes(Buffer.concat([behind(1000), jpeg().subarray(2)]))).date).toBe(SEEN)
+    expect((await inspectBytes(Buffer.concat([behind(1100), jpeg().subarray(2)]))).date).toBeUndefined()
+  })
+})
+
+describe('a chunk', () => {
+  const inPng = png(DATE)
+  const inWebp = webp(DATE)
+  it.each<[string, Buffer, number, Buffer]>([
+    ['PNG', inPng, inPng.indexOf('eXIf') - 4, chunk('noIs', Buffer.alloc(0))],
+    ['WebP', inWebp, inWebp.indexOf('EXIF'), riffChunk('NOIS', Buffer.alloc(0))],
+  ])('of EXIF in a %s may stand behind a thousand others, not behind any number', async (_, photo, start, other) => {
+    const behind = (count: number) =>
+      Buffer.concat([photo.subarray(0, start), ...Array<Buffer>(count).fill(other), photo.subarray(start)])
+    expect((await inspectBytes(behind(1000))).date).toBe(SEEN)
+    expect((await inspectBytes(behind(1100))).date).toBeUndefined()
   })
 })
 
@@ -151,10 +178,10 @@ describe('a HEIC', () => {
   it('may have its boxes behind thousands of others, not behind any number', async () => {
     const photo = heic({ ...DATE, exifInIdat: true })
     const metaAt = photo.indexOf('meta') - 4
-    const after = (count: number) =>
+    const behind = (count: number) =>
       Buffer.concat([photo.subarray(0, metaAt), ...Array<Buffer>(count).fill(box('free')), photo.subarray(metaAt)])
-    expect((await inspectBytes(after(4000))).date).toBe(SEEN)
-    expect((await inspectBytes(after(5000))).date).toBeUndefined()
+    expect((await inspectBytes(behind(4000))).date).toBe(SEEN)
+    expect((await inspectBytes(behind(5000))).date).toBeUndefined()
   })
 
   it('may have boxes with long sizes, and a last one that reaches to the end', async () => {
@@ -214,10 +241,10 @@ describe('a PNG', () => {
   it('gives up where everything looks like EXIF', async () => {
     const photo = png({ ...DATE, exifAtEnd: true })
     const exifAt = photo.lastIndexOf('eXIf') - 4
-    const after = (count: number) =>
+    const behind = (count: number) =>
       Buffer.concat([photo.subarray(0, exifAt), Buffer.alloc(count * 8, '\0\0\0\0eXIf'), photo.subarray(exifAt)])
-    expect((await inspectBytes(after(7))).date).toBe(SEEN)
-    expect((await inspectBytes(after(8))).date).toBeUndefined()
+    expect((await inspectBytes(behind(7))).date).toBe(SEEN)
+    expect((await inspectBytes(behind(8))).date).toBeUndefined()
   })
 })
 
