@@ -35,7 +35,12 @@ export class AppError extends Error {
   }
 }
 
-/** Tells whether `error` is a system error with one of the errno names in `codes`, such as `ENOENT`. */
+/** Tells whether `error` is a system error with one of the errno names in `codes`, such as `ENOENT`; without codes, with any. */
 export function hasErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code)
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    (codes.length === 0 || codes.includes(error.code))
+  )
 }

@@ -61,8 +61,9 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
   let query = selectBackups(db)
     .orderBy('backups.timestamp', (order) => order.desc().nullsLast())
     .orderBy('backups.id', 'desc')
-    .limit(filter.limit)
-    .offset(filter.offset)
+    // Literals: a plan made for any limit would sort everything.
+    .limit(sql.lit(filter.limit))
+    .offset(sql.lit(filter.offset))
   // Said even where another status follows from it: it is what lets PostgreSQL use the index of the log.
   if (filter.status !== 'Pending') query = query.where('backups.status', '<>', 'Pending')
   if (filter.status !== undefined) query = query.where('backups.status', '=', filter.status)

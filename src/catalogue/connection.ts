@@ -35,6 +35,8 @@ export function openDatabase(settings: ConnectionSettings, onLost: (error: Error
     keepAlive: true,
     application_name: 'iclood',
     types,
+    // Statements are few and take their lists as arrays: one plan serves them all, and planning would cost more than they do.
+    options: '-c plan_cache_mode=force_generic_plan',
   })
   pool.on('error', onLost)
   // What the URL leaves out comes from nowhere else: `pg` would fall back to PGHOST and friends, which are not ours.

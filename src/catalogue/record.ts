@@ -26,6 +26,8 @@ export interface Completion {
     replaces: string | null
     /** Whether `files` learns of it now. */
     isNew: boolean
+    /** Whether it was put back under a path that `files` has. */
+    isRestored: boolean
     checksum: Checksum
     size: number
     mediaType: string
@@ -42,7 +44,28 @@ export function createRecord(db: Database): (completion: Completion) => Promise<
   return batched((completions) => record(db, completions))
 }
 
+// The rarer parts, left out where no completion needs them: PostgreSQL runs the triggers of each part that it is given.
+const ON_RESTORED = sql`on conflict (path) do update set
+        checksum = excluded.checksum, size = excluded.size, media_type = excluded.media_type,
+        captured_at = excluded.captured_at, captured_offset = excluded.captured_offset,
+        stored_at = excluded.stored_at, verified_at = null, missing_at = null`
+const REPLACED = sql`, moved as (
+      update backups set file_path = offered.file_path
+      from offered
+      where offered.replaces is not null and backups.file_path = offered.replaces
+        and backups.id is distinct from offered.row_id
+    ), replaced as (
+      delete from files using offered where files.path = offered.replaces
+    )`
+const SUPERSEDED = sql`, superseded as (
+      delete from backups using offered
+      where backups.id = offered.superseded_id and backups.status <> 'Completed'
+    )`
+
 async function record(db: Database, all: readonly Completion[]): Promise<number[]> {
+  const restored = all.some((one) => one.file.isRestored)
+  const replaced = all.some((one) => one.file.replaces !== null)
+  const superseded = all.some((one) => one.supersededId !== null)
   const iso = (date: Date | null) => date?.toISOString() ?? null
   const { rows } = await sql<{ position: number; id: number }>`
     with offered as materialized (
@@ -76,21 +99,8 @@ async function record(db: Database, all: readonly Completion[]): Promise<number[
       select file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, timestamp
       from offered
       where is_new
-      on conflict (path) do update set
-        checksum = excluded.checksum, size = excluded.size, media_type = excluded.media_type,
-        captured_at = excluded.captured_at, captured_offset = excluded.captured_offset,
-        stored_at = excluded.stored_at, verified_at = null, missing_at = null
-    ), moved as (
-      update backups set file_path = offered.file_path
-      from offered
-      where offered.replaces is not null and backups.file_path = offered.replaces
-        and backups.id is distinct from offered.row_id
-    ), replaced as (
-      delete from files using offered where files.path = offered.replaces
-    ), superseded as (
-      delete from backups using offered
-      where backups.id = offered.superseded_id and backups.status <> 'Completed'
-    ), completed as (
+      ${restored ? ON_RESTORED : sql``}
+    )${replaced ? REPLACED : sql``}${superseded ? SUPERSEDED : sql``}, completed as (
       update backups set
         file_name = offered.file_name, file_path = offered.file_path, original_path = offered.path,
         file_size = offered.size, file_type = offered.kind, mime_type = offered.media_type, timestamp = offered.timestamp,

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyBaseLogger } from 'fastify'
 import type Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import { markFailed } from '../catalogue/announce.ts'
@@ -29,11 +30,11 @@ export async function receiveUpload(
   library: Library,
   request: IncomingMessage,
   response: ServerResponse,
-  options: { address: string; maxFileSize: number | undefined },
+  options: { address: string; maxFileSize: number | undefined; log: FastifyBaseLogger },
 ): Promise<Stored> {
   const boundary = boundaryOf(request.headers['content-type'])
   const length = announcedLength(request)
-  await library.drive.check()
+  await library.drive.checkLately()
   if (options.maxFileSize !== undefined && length !== undefined && length > options.maxFileSize + FORM_BYTES) {
     throw tooLarge(options.maxFileSize)
   }
@@ -48,7 +49,8 @@ export async function receiveUpload(
     await recordFailure(library, form, options.address, error)
     throw error
   } finally {
-    await staged.discard()
+    // What can't be removed now is removed at the next start; whether the upload succeeded does not hang on it.
+    await staged.discard().catch((error: unknown) => options.log.warn({ err: error }, 'staging could not be cleared'))
   }
 }
 
@@ -90,7 +92,7 @@ async function storeForm(library: Library, file: StagedFile, form: Form, address
   if (file.size === 0) {
     throw new AppError('invalid_request', 'The file is empty: the phone could not read it. Send it again.')
   }
-  const staged = await file.finish()
+  const staged = file.finish()
   if (fields.sha256 !== undefined && parseChecksum(fields.sha256) !== staged.checksum) {
     throw new AppError(
       'checksum_mismatch',

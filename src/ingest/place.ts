@@ -77,7 +77,7 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
       const path = pathIn(wish.folder, name)
       try {
         await committer.takeName(staged.path, path)
-        await names.noteTaken(wish.folder, name)
+        names.noteTaken(wish.folder, name)
         return path
       } catch (error) {
         if (!(error instanceof AppError && error.code === 'name_taken')) throw error

@@ -1,6 +1,6 @@
 import { type ReadFile, recordMissing, recordRead } from '../catalogue/files.ts'
 import { inspect } from '../media/inspect.ts'
-import { mediaTypeByName } from '../media/media-type.ts'
+import { mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, splitPath } from '../storage/layout.ts'
 import { checksumOf, sizeOf, withOriginal } from '../storage/originals.ts'
 import { captureOf } from './capture.ts'
@@ -15,16 +15,17 @@ export async function readOriginal(
   path: LibraryPath,
   pause?: () => Promise<void>,
 ): Promise<ReadFile | undefined> {
-  if ((await sizeOf(library.drive, path)) === undefined) {
+  const found = await sizeOf(library.drive, path)
+  if (found === undefined) {
     // Gone with the drive is not gone from it.
     await library.drive.check()
     await recordMissing(library.db, path, library.now())
     return undefined
   }
-  const facts = await withOriginal(library.drive, path, inspect)
+  const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, found))
   const { checksum, size } = await checksumOf(library.drive, path, pause)
   const { at, offset } = captureOf(facts, null, library.now(), library.timeZone)
-  const mediaType = facts.mediaType ?? mediaTypeByName(splitPath(path).name) ?? 'application/octet-stream'
+  const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'
   const read = { path, checksum, size, mediaType, capturedAt: at, capturedOffset: offset }
   await recordRead(library.db, read)
   return read

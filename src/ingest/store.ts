@@ -1,8 +1,7 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
 import type { Answer } from '../catalogue/look-up.ts'
-import { extensionOf } from '../media/extension.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
-import { type MediaKind, mediaTypeByName } from '../media/media-type.ts'
+import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { safeName } from '../storage/names.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -63,7 +62,7 @@ export async function store(library: Library, upload: Upload): Promise<Stored> {
 async function inspectUpload({ staged, path, fileName, claimedType, claimedKind }: Upload): Promise<Subject> {
   const facts = await inspect(staged.readAt, staged.size)
   const givenName = fileName || (path === null ? '' : nameOnPhone(path))
-  const mediaType = facts.mediaType ?? mediaTypeByName(givenName) ?? claimedType ?? 'application/octet-stream'
+  const mediaType = mediaTypeOf(facts.mediaType, givenName) ?? claimedType ?? 'application/octet-stream'
   const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
   const name = safeName(givenName, `${kind}${extensionOf(mediaType)}`)
   return { facts, mediaType, kind, name, stem: path === null ? null : stemOnPhone(path) }
@@ -75,7 +74,9 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
   const { facts, mediaType, kind, name, stem } = subject
   const { timeZone } = library
   const arrived = library.now()
-  const answer = await library.lookUp({ checksum, size, deviceId, path, stem, kind })
+  // The catalogue answers while the drive flushes; from here on the bytes are durable.
+  const question = { checksum, size, deviceId, path, stem, kind }
+  const [answer] = await Promise.all([library.lookUp(question), upload.staged.durable])
 
   const taken = captureOf(facts, upload.created, arrived, timeZone).at?.getTime() ?? null
   const { announced, twin } = chooseRow({ checksum, assetId, address, taken }, answer.samePath)
@@ -134,6 +135,9 @@ interface Kept {
   path: LibraryPath
   /** Whether they were put there now. */
   isNew: boolean
+  /** Whether they replace, under the path where the catalogue has them, a copy that had gone. */
+  isRestored: boolean
+  /** The path of a copy that had gone and whose place is taken. */
   replaces: LibraryPath | null
   /** When known from before. */
   capturedAt?: Date | null
@@ -154,10 +158,10 @@ async function keep(library: Library, staged: Staged, answer: Answer, wish: () =
     const path = parseLibraryPath(copy.path)
     if ((await sizeOf(drive, path)) !== staged.size) continue
     const capturedAt = copy.capturedAt === null ? null : new Date(copy.capturedAt)
-    return { path, isNew: false, replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
+    return { path, isNew: false, isRestored: false, replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
   }
   const gone = copies[0] === undefined ? null : parseLibraryPath(copies[0].path)
   if (gone !== null && (await restoreOriginal(library, staged, gone)))
-    return { path: gone, isNew: true, replaces: null }
-  return { path: await commitOriginal(library, staged, wish()), isNew: true, replaces: gone }
+    return { path: gone, isNew: true, isRestored: true, replaces: null }
+  return { path: await commitOriginal(library, staged, wish()), isNew: true, isRestored: false, replaces: gone }
 }

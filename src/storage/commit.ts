@@ -32,7 +32,7 @@ export class Committer {
 
   /** Makes a month's folder where it is missing. The drive is checked first: under an empty mount point nothing is made. */
   async makeFolder(folder: MonthFolder): Promise<void> {
-    await this.#drive.check()
+    await this.#drive.checkTouched()
     if (this.#durable.has(folder)) return
     try {
       for (const path of [splitPath(folder as string as LibraryPath).folder, folder]) {

@@ -5,6 +5,8 @@ import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE } from './layout.ts'
 
+const LATELY_MS = 1_000
+
 /** What changed about a drive, for whoever must act on it. */
 export interface DriveEvents {
   /** The library can't be used any more; `reason` says why. Called once per absence. */
@@ -24,6 +26,7 @@ export class Drive {
   /** Device and inode of the identity file when it was last read and right; `undefined` while the drive is away. */
   #seen: string | undefined
   #away = false
+  #checkedAt = Number.NEGATIVE_INFINITY
 
   constructor(root: string, id: string, events: DriveEvents) {
     this.root = root
@@ -59,9 +62,29 @@ export class Drive {
     }
   }
 
+  /**
+   * The same, for when the drive has answered a moment ago: the system has the identity file's device and inode in memory, and
+   * asking for them on this thread is cheaper than asking another one.
+   */
+  async checkTouched(): Promise<void> {
+    try {
+      const { dev, ino } = io.statTouched(join(this.root, IDENTITY_FILE))
+      if (`${dev}:${ino}` === this.#seen) return
+    } catch (error) {
+      if (!hasErrno(error)) throw error
+    }
+    await this.check()
+  }
+
+  /** The same, unless a check succeeded within the last second: for what need not be certain before anything is written. */
+  async checkLately(): Promise<void> {
+    if (this.#seen === undefined || performance.now() - this.#checkedAt > LATELY_MS) await this.check()
+  }
+
   async #check(): Promise<void> {
     const file = await this.#statIdentity()
     const seen = `${file.dev}:${file.ino}`
+    this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
     const id = await readIdentity(this.root)

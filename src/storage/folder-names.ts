@@ -68,15 +68,15 @@ export class FolderNames {
   }
 
   /** Notes that this server has just taken `name` in `folder`, so that the folder need not be listed again. */
-  async noteTaken(folder: MonthFolder, name: string): Promise<void> {
+  noteTaken(folder: MonthFolder, name: string): void {
     const listing = this.#listings.get(folder)
     if (listing === undefined) return
     listing.names.set(nameKey(name), name)
-    listing.changed = await this.#changed(folder)
+    listing.changed = this.#changed(folder)
   }
 
   async #listing(folder: MonthFolder): Promise<Listing> {
-    const changed = await this.#changed(folder)
+    const changed = this.#changed(folder)
     const kept = this.#listings.get(folder)
     this.#listings.delete(folder)
     const listing = kept !== undefined && kept.changed === changed ? kept : await this.#list(folder, changed)
@@ -101,9 +101,10 @@ export class FolderNames {
     return { changed, names, nextNumber: new Map() }
   }
 
-  async #changed(folder: MonthFolder): Promise<bigint | undefined> {
+  /** When the folder last changed; `undefined` if it does not exist. The upload at hand has just been flushed to the drive. */
+  #changed(folder: MonthFolder): bigint | undefined {
     try {
-      return (await io.stat(this.#drive.resolve(folder))).mtimeNs
+      return io.statTouched(this.#drive.resolve(folder)).mtimeNs
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined
       throw driveError(error, `the folder ${folder} was being looked at`)

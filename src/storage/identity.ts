@@ -54,7 +54,7 @@ export async function createIdentity(root: string, now: Date): Promise<string> {
     await io.writev(file, [Buffer.from(`${JSON.stringify(document)}\n`)], 0)
     await io.datasync(file)
   } finally {
-    await file.close()
+    await io.close(file)
   }
   try {
     if (await exists(target)) await io.unlink(draft)

@@ -36,14 +36,14 @@ export async function checksumOf(
     const file = await io.open(drive.resolve(path), 'r')
     try {
       for (;;) {
-        const { bytesRead } = await io.read(file, buffer, size)
+        const { bytesRead } = await io.read(file, buffer, 0, CHUNK_BYTES, size)
         if (bytesRead === 0) break
         hash.update(buffer.subarray(0, bytesRead))
         size += bytesRead
         await pause?.()
       }
     } finally {
-      await file.close()
+      await io.close(file)
     }
   } catch (error) {
     throw driveError(error, `${path} was being read`)
@@ -58,30 +58,29 @@ export async function flushOriginal(drive: Drive, path: LibraryPath): Promise<vo
     try {
       await io.datasync(file)
     } finally {
-      await file.close()
+      await io.close(file)
     }
   } catch (error) {
     throw driveError(error, `${path} was being flushed`)
   }
 }
 
-/** Reads parts of the original at `path` while `use` runs; its size is in bytes. Throws `drive_error`, also if it is gone. */
+/** Reads parts of the original at `path` while `use` runs. Throws `drive_error`, also if it is gone. */
 export async function withOriginal<Result>(
   drive: Drive,
   path: LibraryPath,
-  use: (readAt: ReadAt, size: number) => Promise<Result>,
+  use: (readAt: ReadAt) => Promise<Result>,
 ): Promise<Result> {
   try {
     const file = await io.open(drive.resolve(path), 'r')
     try {
-      const size = Number((await file.stat({ bigint: true })).size)
       return await use(async (position, length) => {
         const buffer = Buffer.allocUnsafe(length)
-        const { bytesRead } = await io.read(file, buffer, position)
+        const { bytesRead } = await io.read(file, buffer, 0, length, position)
         return buffer.subarray(0, bytesRead)
-      }, size)
+      })
     } finally {
-      await file.close()
+      await io.close(file)
     }
   } catch (error) {
     throw driveError(error, `${path} was being read`)

@@ -23,17 +23,24 @@ export async function diskUsage(drive: Drive): Promise<DiskUsage> {
 export interface Reservation {
   /** Makes sure that `bytes` more than what was used so far are promised; throws `disk_full` if they can't be. */
   ensure(bytes: number): Promise<void>
-  /** Says that `bytes` of the promise are now on the drive, where `statfs` counts them. */
+  /** Says that `bytes` of the promise are on the drive now. */
   used(bytes: number): void
   /** Gives back what is left. Idempotent. */
   release(): void
 }
+
+/** A drive with this much to spare is not asked again for every photo. */
+const AMPLE_BYTES = 1024 ** 3
+const AMPLE_MS = 1_000
 
 /** Shares out the drive's free space among the uploads in flight, keeping `minFree` bytes untouched. */
 export class Space {
   readonly #drive: Drive
   readonly #minFree: number
   #promised = 0
+  /** What the drive said last, less what was written since. */
+  #free = 0
+  #askedAt = Number.NEGATIVE_INFINITY
 
   constructor(drive: Drive, minFree: number) {
     this.#drive = drive
@@ -43,34 +50,46 @@ export class Space {
   /** Promises `bytes` (0 if the length is not known yet), or throws `disk_full` with what is needed and what is free. */
   async reserve(bytes: number): Promise<Reservation> {
     let left = 0
-    const take = async (wanted: number): Promise<void> => {
+    const ensure = async (wanted: number): Promise<void> => {
       const more = wanted - left
       if (more <= 0) return
-      const { free } = await diskUsage(this.#drive)
+      const isAmple = this.#available() - more > AMPLE_BYTES && performance.now() - this.#askedAt < AMPLE_MS
+      if (!isAmple) await this.#ask()
       // No await between this sum and the promise: of two that ask at once, the second sees the first.
-      const available = free - this.#minFree - this.#promised
-      if (more <= available) {
-        this.#promised += more
-        left += more
-        return
-      }
-      throw new AppError(
-        'disk_full',
-        `The drive is full: ${wanted} bytes are needed, ${Math.max(available, 0)} are free for photos (${this.#minFree} are kept free by MIN_FREE_SPACE, ${this.#promised} are promised to other uploads). Make room on the drive or use a larger one.`,
-      )
+      const available = this.#available()
+      if (more > available) throw this.#full(wanted, available)
+      this.#promised += more
+      left += more
     }
-    await take(bytes)
+    await ensure(bytes)
     return {
-      ensure: take,
+      ensure,
       used: (written) => {
         const share = Math.min(written, left)
         left -= share
         this.#promised -= share
+        this.#free -= written
       },
       release: () => {
         this.#promised -= left
         left = 0
       },
     }
+  }
+
+  async #ask(): Promise<void> {
+    this.#free = (await diskUsage(this.#drive)).free
+    this.#askedAt = performance.now()
+  }
+
+  #available(): number {
+    return this.#free - this.#minFree - this.#promised
+  }
+
+  #full(wanted: number, available: number): AppError {
+    return new AppError(
+      'disk_full',
+      `The drive is full: ${wanted} bytes are needed, ${Math.max(available, 0)} are free for photos (${this.#minFree} are kept free by MIN_FREE_SPACE, ${this.#promised} are promised to other uploads). Make room on the drive or use a larger one.`,
+    )
   }
 }

@@ -1,5 +1,4 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { FileHandle } from 'node:fs/promises'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
@@ -11,15 +10,19 @@ import type { Reservation } from './space.ts'
 
 /** Bytes gathered before a write: a drive takes one large write for the price of a small one. */
 const BATCH_BYTES = 1024 * 1024
+/** Bytes kept in memory for inspection; see `fileBytes`. */
+const HEAD_BYTES = 64 * 1024
 /** Bytes written before they are flushed in the background, so that the last flush of a long video is a short one. */
 const FLUSH_BYTES = 32 * 1024 * 1024
 
-/** A whole original in staging, its bytes durable, its name not yet. */
+/** A whole original in staging: all its bytes have been taken, and are on their way to the drive. */
 export interface Staged {
   /** Absolute. */
   path: string
   size: number
   checksum: Checksum
+  /** Resolves when the bytes would survive a power cut; rejects with `disk_full` or `drive_error`. */
+  durable: Promise<void>
   /** Reads it; possible until it is discarded. */
   readAt: ReadAt
 }
@@ -36,7 +39,10 @@ export class StagedFile {
   readonly #reservation: Reservation
   readonly #name = `${randomUUID()}.part`
   readonly #hash = createHash('sha256')
-  #file: FileHandle | undefined
+  #file: number | undefined
+  #isFlushed = false
+  /** The first bytes, which tell most of what inspection asks. */
+  #head = Buffer.alloc(0)
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   #size = 0
@@ -65,6 +71,7 @@ export class StagedFile {
   /** Takes the next bytes, which must not change afterwards. */
   write(bytes: Buffer): void {
     this.#hash.update(bytes)
+    if (this.#head.byteLength < HEAD_BYTES) this.#head = Buffer.concat([this.#head, bytes.subarray(0, HEAD_BYTES)])
     this.#gathered.push(bytes)
     this.#gatheredBytes += bytes.byteLength
     this.#size += bytes.byteLength
@@ -82,8 +89,21 @@ export class StagedFile {
     if (this.#failure !== undefined) throw this.#failure
   }
 
-  /** Writes and flushes what is left. Throws the first failure: `disk_full` or `drive_error`. */
-  async finish(): Promise<Staged> {
+  /** No more bytes will come: begins to write and flush what is left. */
+  finish(): Staged {
+    const durable = this.#finish()
+    // Whoever needs the bytes awaits them; nobody does when something else fails first.
+    durable.catch(() => {})
+    return {
+      path: this.path,
+      size: this.#size,
+      checksum: this.#hash.digest('hex') as Checksum,
+      durable,
+      readAt: (position, length) => this.#read(durable, position, length),
+    }
+  }
+
+  async #finish(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing
     if (this.#failure === undefined && (this.#gatheredBytes > 0 || this.#file === undefined)) {
       this.#startWriting()
@@ -91,25 +111,23 @@ export class StagedFile {
     }
     await this.#flushing
     if (this.#failure === undefined) await this.#flush()
-    const file = this.#file
-    if (this.#failure !== undefined || file === undefined) throw this.#failure ?? new Error('nothing was staged')
-    return {
-      path: this.path,
-      size: this.#size,
-      checksum: this.#hash.digest('hex') as Checksum,
-      readAt: (position, length) => readAt(file, position, length),
-    }
+    if (this.#failure !== undefined) throw this.#failure
+    this.#isFlushed = true
   }
 
   /** Removes what was staged and gives back its space. Idempotent; also right after a commit. */
   async discard(): Promise<void> {
-    await this.#writing
+    // No further batch may begin: its bytes would go to a closed file, or to the one that has got its descriptor since.
+    this.#gathered = []
+    this.#gatheredBytes = 0
+    while (this.#writing !== undefined) await this.#writing
     await this.#flushing
     const file = this.#file
     this.#file = undefined
     try {
       if (file === undefined) return
-      await file.close()
+      if (this.#isFlushed) io.closeFlushed(file)
+      else await io.close(file)
       await io.unlink(this.path)
     } catch (error) {
       // Gone with its drive, or committed under its permanent name: either way it is not in staging any more.
@@ -117,6 +135,20 @@ export class StagedFile {
     } finally {
       this.#reservation.release()
       inFlight.delete(this.#name)
+    }
+  }
+
+  async #read(durable: Promise<void>, position: number, length: number): Promise<Uint8Array> {
+    const end = Math.min(position + length, this.#size)
+    if (end <= this.#head.byteLength) return this.#head.subarray(position, end)
+    await durable
+    if (this.#file === undefined) throw new Error('an upload was read after it had been discarded')
+    const buffer = Buffer.allocUnsafe(length)
+    try {
+      const { bytesRead } = await io.read(this.#file, buffer, 0, length, position)
+      return buffer.subarray(0, bytesRead)
+    } catch (error) {
+      throw driveError(error, 'an upload was being inspected')
     }
   }
 
@@ -163,7 +195,7 @@ export class StagedFile {
 }
 
 /** A write may take fewer bytes than it was given, when the drive fills up or a signal comes in between. */
-async function writeAll(file: FileHandle, chunks: readonly Buffer[], position: number): Promise<void> {
+async function writeAll(file: number, chunks: readonly Buffer[], position: number): Promise<void> {
   let rest = chunks
   let at = position
   while (rest.length > 0) {
@@ -171,16 +203,6 @@ async function writeAll(file: FileHandle, chunks: readonly Buffer[], position: n
     if (bytesWritten === 0) throw new AppError('drive_error', 'The drive took no bytes of an upload. Check its health.')
     at += bytesWritten
     rest = dropBytes(rest, bytesWritten)
-  }
-}
-
-async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(length)
-  try {
-    const { bytesRead } = await io.read(file, buffer, position)
-    return buffer.subarray(0, bytesRead)
-  } catch (error) {
-    throw driveError(error, 'an upload was being inspected')
   }
 }
 

@@ -183,6 +183,7 @@ export function uploadRoutes(service: Service, maxFileSize: number | undefined):
           const { backup, isNew } = await receiveUpload(library, request.raw, reply.raw, {
             address: request.clientAddress,
             maxFileSize,
+            log: request.log,
           })
           reply.code(isNew ? 201 : 200)
           const message = isNew ? 'File uploaded successfully' : 'File already backed up'

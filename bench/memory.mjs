@@ -1,0 +1,46 @@
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { memoryOf, watchMemory } from './process-cost.mjs'
+import { atMost } from './report.mjs'
+import { send } from './send.mjs'
+import { startIclood } from './servers.mjs'
+
+const IDLE_AFTER_MS = 10_000
+const MB = 1e6
+
+/**
+ * The memory of the server and its database: at rest, while four videos arrive at once, and the same after many uploads.
+ * @param {import('./main.mjs').Bench} bench
+ */
+export async function measureMemory({ folder, quick, say }) {
+  const videoBytes = quick ? 250 * MB : 1000 * MB
+  const uploads = quick ? 2_000 : 50_000
+  const server = await startIclood(join(folder, 'memory'))
+  try {
+    await setTimeout(IDLE_AFTER_MS)
+    const idle = memoryOf(server.pid)
+    say(`  idle: ${idle / MB} MB`)
+    const fresh = await whileVideosArrive(server, videoBytes, 1)
+    say(`  four videos: ${fresh / MB} MB`)
+    await send(server, { kind: 'photo', size: 4_000, count: uploads, connections: 16, first: 1000 })
+    say(`  ${uploads} uploads: ${memoryOf(server.pid) / MB} MB`)
+    const used = await whileVideosArrive(server, videoBytes, 5)
+    const videos = `four ${videoBytes / 1e9} GB videos at once`
+    return [
+      atMost('memory (PSS of server and database), idle', idle / MB, 120, 'MB'),
+      atMost(`memory while ${videos} arrive`, fresh / MB, 180, 'MB'),
+      atMost(`the same after ${uploads.toLocaleString('en')} uploads`, used / MB, 180, 'MB'),
+    ]
+  } finally {
+    await server.stop()
+  }
+}
+
+async function whileVideosArrive(server, size, first) {
+  const most = watchMemory(server.pid)
+  try {
+    await send(server, { kind: 'video', size, count: 4, connections: 4, first })
+  } finally {
+    return most()
+  }
+}

@@ -1,0 +1,70 @@
+import { join } from 'node:path'
+import { costOf } from './process-cost.mjs'
+import { median } from './report.mjs'
+import { expectFiles, send } from './send.mjs'
+
+const GB = 1e9
+
+/**
+ * What one way of sending files costs each server, as the median of `rounds`, in which they take turns: whatever else the machine
+ * does meets all of them.
+ *
+ * @param {import('./main.mjs').Bench} bench
+ * @param {import('./servers.mjs').Contender[]} contenders
+ * @param {{ kind: import('./payload.mjs').Kind, size: number, count: number, connections: number }} files
+ * @returns {Promise<Map<string, Figures>>} by the contender's name
+ */
+export async function measureUploads({ folder, rounds, say }, contenders, files) {
+  const runs = new Map(contenders.map(({ name }) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, start } of contenders) {
+      const figures = await measureOnce(await start(join(folder, name)), files)
+      runs.get(name).push(figures)
+      say(`  ${name}: ${Object.values(figures).map(round3).join(', ')}`)
+    }
+  }
+  const first = runs.get(contenders[1]?.name)
+  const results = new Map()
+  for (const [name, list] of runs) {
+    const of = (figure) => median(list.map(figure))
+    results.set(name, {
+      megabytes: of((run) => run.megabytes),
+      files: of((run) => run.files),
+      cpu: of((run) => run.cpu),
+      written: of((run) => run.written),
+      ratio: first && median(list.map((run, round) => run.files / first[round].files)),
+    })
+  }
+  return results
+}
+
+/**
+ * @typedef {object} Figures
+ * @property {number} megabytes MB per second.
+ * @property {number} files Files per second.
+ * @property {number} cpu CPU seconds per GB.
+ * @property {number} written Bytes written to the drive per byte received.
+ * @property {number | undefined} ratio Rate divided by the first peer's, if there is one.
+ */
+
+async function measureOnce(server, files) {
+  try {
+    const before = costOf(server.pid)
+    const seconds = await send(server, files)
+    const after = costOf(server.pid)
+    await expectFiles(server, files.count)
+    const bytes = files.size * files.count
+    return {
+      megabytes: bytes / 1e6 / seconds,
+      files: files.count / seconds,
+      cpu: (after.cpu - before.cpu) / (bytes / GB),
+      written: (after.written - before.written) / bytes,
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+function round3(value) {
+  return Number(value.toPrecision(3))
+}

@@ -1,0 +1,180 @@
+import { execFile, spawnSync } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll } from 'vitest'
+import { command, root } from './needs.ts'
+
+const run = promisify(execFile)
+const MB = 1024 * 1024
+
+/** The kinds of file system that photos lie on; all but tmpfs on a block device of their own. */
+export type FileSystem = 'tmpfs' | 'ext4' | 'xfs' | 'btrfs' | 'exfat'
+
+/** A real drive, with a real file system, that a test may fill, unmount and break. */
+export interface TestDrive {
+  /** The mount point: an empty folder of another file system while the drive is unmounted. */
+  readonly path: string
+  /** Mounts it again. */
+  mount(): Promise<void>
+  /** As a person does; fails while anybody has something open on it. */
+  unmount(): Promise<void>
+  /** As a cable that comes loose: gone from the path at once, whoever has something open on it. */
+  detach(): Promise<void>
+  /** Remounts it read-only, as the kernel does after an error, or for writing again. */
+  remount(mode: 'ro' | 'rw'): Promise<void>
+  /** Unmounts it for good. Idempotent; done at the end of the test file in any case. */
+  remove(): Promise<void>
+}
+
+interface Undo {
+  path: string
+  folder: string
+  device: string | undefined
+}
+
+const drives = new Map<string, Undo>()
+
+afterAll(() => {
+  for (const path of [...drives.keys()]) undo(path)
+})
+// A run that is cut short must not leave mounts behind either.
+process.on('exit', () => {
+  for (const path of [...drives.keys()]) undo(path)
+})
+
+function undo(path: string): void {
+  const drive = drives.get(path)
+  if (drive === undefined) return
+  drives.delete(path)
+  // A mount may lie over another one.
+  while (isMountedSync(path) && spawnSync('umount', ['-l', path]).status === 0);
+  if (drive.device !== undefined) spawnSync('losetup', ['-d', drive.device])
+  rmSync(drive.folder, { recursive: true, force: true, maxRetries: 5 })
+}
+
+/** Needs what it takes to make a drive with that file system. */
+export function drive(kind: FileSystem): string | undefined {
+  const missing = root() ?? command('mount', 'mount')
+  if (missing !== undefined) return missing
+  // In a mount namespace of its own, which takes the mount with it.
+  const mounting = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', tmpdir()])
+  if (mounting.status !== 0) return 'the right to mount file systems'
+  switch (kind) {
+    case 'tmpfs':
+      return undefined
+    case 'exfat':
+      return command('mkfs.exfat', 'exfatprogs') ?? command('mount.exfat-fuse', 'exfat-fuse') ?? loop()
+    case 'ext4':
+      return command('mkfs.ext4', 'e2fsprogs') ?? loop() ?? inKernel(kind)
+    case 'xfs':
+      return command('mkfs.xfs', 'xfsprogs') ?? loop() ?? inKernel(kind)
+    case 'btrfs':
+      return command('mkfs.btrfs', 'btrfs-progs') ?? loop() ?? inKernel(kind)
+  }
+}
+
+function loop(): string | undefined {
+  return spawnSync('losetup', ['-f']).status === 0 ? undefined : 'loop devices'
+}
+
+function inKernel(kind: string): string | undefined {
+  const known = readFileSync('/proc/filesystems', 'utf8').includes(`\t${kind}\n`)
+  return known || spawnSync('modprobe', ['-n', kind]).status === 0 ? undefined : `a kernel with ${kind}`
+}
+
+/** Makes a drive of `size` bytes (what a file system needs at least, if that is more) and mounts it. */
+export async function makeDrive(
+  kind: FileSystem,
+  size = 64 * MB,
+  mkfsOptions: readonly string[] = [],
+): Promise<TestDrive> {
+  const folder = await mkdtemp(join(tmpdir(), 'iclood-drive-'))
+  const path = join(folder, 'mounted')
+  await mkdir(path)
+  const entry: Undo = { path, folder, device: undefined }
+  drives.set(path, entry)
+  if (kind !== 'tmpfs') entry.device = await makeDevice(kind, join(folder, 'image'), size, mkfsOptions)
+  const { device } = entry
+
+  // What a tmpfs holds goes with its mount: a second one keeps it alive while the first is unmounted.
+  const kept = join(folder, 'kept')
+  if (kind === 'tmpfs') {
+    await mkdir(kept)
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'iclood-test', kept])
+    drives.set(kept, { path: kept, folder, device: undefined })
+  }
+  const mount = async () => {
+    if (kind === 'tmpfs') await run('mount', ['--bind', kept, path])
+    else if (kind === 'exfat') await run('mount.exfat-fuse', [device ?? '', path])
+    else await run('mount', ['-t', kind, device ?? '', path])
+  }
+  await mount()
+  return {
+    path,
+    mount,
+    unmount: async () => {
+      await run('umount', [path])
+      // The helper program of a FUSE file system ends, and gives its device back, a moment later.
+      if (kind === 'exfat') await run('flock', [device ?? '', 'true'])
+    },
+    detach: async () => {
+      await run('umount', ['-l', path])
+    },
+    remount: async (mode) => {
+      await run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])
+    },
+    remove: async () => {
+      undo(path)
+      undo(kept)
+    },
+  }
+}
+
+async function makeDevice(
+  kind: FileSystem,
+  image: string,
+  size: number,
+  mkfsOptions: readonly string[],
+): Promise<string> {
+  const least = { tmpfs: 0, ext4: 8 * MB, exfat: 8 * MB, btrfs: 128 * MB, xfs: 320 * MB }[kind]
+  const file = await open(image, 'w')
+  // A hole: takes no space before it is written to.
+  await file.truncate(Math.max(size, least))
+  await file.close()
+  // Nothing for root alone: what statfs says is free is what an upload may have.
+  const options = { tmpfs: [], ext4: ['-q', '-m', '0', '-E', 'lazy_itable_init=0'], exfat: [], btrfs: ['-q'], xfs: ['-q'] }
+  await run(`mkfs.${kind}`, [...options[kind], ...mkfsOptions, image], { env: withSbin() })
+  const { stdout } = await run('losetup', ['-f', '--show', image], { env: withSbin() })
+  return stdout.trim()
+}
+
+function withSbin(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+}
+
+function isMountedSync(path: string): boolean {
+  return readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} `)
+}
+
+/** All files in `folder` and below, as paths relative to it, in order; without `.iclood` and `lost+found`. */
+export async function originalsIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .filter((path) => !/^(\.iclood|lost\+found)\//.test(path))
+    .sort()
+}
+
+/** What lies in the staging folder of the library `folder`. */
+export async function stagedIn(folder: string): Promise<string[]> {
+  return readdir(join(folder, '.iclood/incoming'))
+}
+
+/** Empties a folder that a test made; for what it put under a mount point. */
+export async function empty(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true })
+}
