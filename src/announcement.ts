@@ -4,12 +4,11 @@ import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import type { AppError } from './errors.ts'
 import { humanSize } from './http/human-size.ts'
-import type { Library } from './ingest/library.ts'
-import { diskUsage } from './storage/space.ts'
+import { driveUsage, type Library } from './ingest/library.ts'
 
 /** Tells a person where their photos are kept and what to type into the phone; without a terminal, the log. */
 export async function announceLibrary(library: Library, config: Config, port: number, log: Logger): Promise<void> {
-  const { free } = await diskUsage(library.drive)
+  const { free } = await driveUsage(library)
   const addresses = phoneAddresses(config.host, port)
   const database = databaseName(config)
   const onSystemDisk = await isOnSystemDisk(config.libraryFolder)

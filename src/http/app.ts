@@ -85,6 +85,8 @@ function installAccess(app: FastifyInstance, { access, service }: AppOptions): v
   app.decorateRequest('clientAddress', '')
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
+    // Answers differ by origin where origins are listed, also the refusals.
+    if (access.corsOrigins.length > 0) reply.header('vary', 'Origin')
     const { clientAddress, cors } = guard({
       remoteAddress: request.raw.socket.remoteAddress,
       headers: request.headers,

@@ -1,6 +1,5 @@
 import type { Database } from '../catalogue/connection.ts'
 import type { Library } from '../ingest/library.ts'
-import type { Drive } from '../storage/drive.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */
 export interface Service {
@@ -9,7 +8,7 @@ export interface Service {
   /** Drive and catalogue. Throws `database_unavailable` or `drive_missing` with the reason until both have been there once. */
   library(): Library
   /** The drive, also while it is away; `undefined` until the library has been there once. */
-  readonly drive: Drive | undefined
+  readonly drive: Library['drive'] | undefined
   /** Uploads under way; background work gives way to them. */
   readonly uploads: Set<object>
   /** Whether the server is about to stop and takes no new requests. */

@@ -5,7 +5,7 @@ import { createRecord } from '../catalogue/record.ts'
 import { Committer } from '../storage/commit.ts'
 import type { Drive } from '../storage/drive.ts'
 import { FolderNames } from '../storage/folder-names.ts'
-import { Space } from '../storage/space.ts'
+import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import { KeyedLock } from './keyed-lock.ts'
 
 /** Everything that the story of an upload needs: the drive and the catalogue that belong together, and their locks. */
@@ -48,4 +48,10 @@ export function createLibrary(
 export function forgetFolders(library: Library): void {
   library.committer.forget()
   library.names.forget()
+}
+
+/** How full the library's drive is. Throws `drive_missing` or `drive_error`. */
+export async function driveUsage({ drive }: Library): Promise<DiskUsage> {
+  await drive.check()
+  return diskUsage(drive)
 }

@@ -1,6 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
-import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -30,8 +30,8 @@ export interface TestDrive {
 }
 
 interface Undo {
-  path: string
   folder: string
+  mounts: string[]
   device: string | undefined
 }
 
@@ -49,8 +49,10 @@ function undo(path: string): void {
   const drive = drives.get(path)
   if (drive === undefined) return
   drives.delete(path)
-  // A mount may lie over another one.
-  while (isMountedSync(path) && spawnSync('umount', ['-l', path]).status === 0);
+  for (const mount of drive.mounts) {
+    // A mount may lie over another one.
+    while (isMounted(mount) && spawnSync('umount', ['-l', mount]).status === 0);
+  }
   if (drive.device !== undefined) spawnSync('losetup', ['-d', drive.device])
   rmSync(drive.folder, { recursive: true, force: true, maxRetries: 5 })
 }
@@ -94,7 +96,7 @@ export async function makeDrive(
   const folder = await mkdtemp(join(tmpdir(), 'iclood-drive-'))
   const path = join(folder, 'mounted')
   await mkdir(path)
-  const entry: Undo = { path, folder, device: undefined }
+  const entry: Undo = { folder, mounts: [path], device: undefined }
   drives.set(path, entry)
   if (kind !== 'tmpfs') entry.device = await makeDevice(kind, join(folder, 'image'), size, mkfsOptions)
   const { device } = entry
@@ -104,7 +106,7 @@ export async function makeDrive(
   if (kind === 'tmpfs') {
     await mkdir(kept)
     await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'iclood-test', kept])
-    drives.set(kept, { path: kept, folder, device: undefined })
+    entry.mounts.push(kept)
   }
   const mount = async () => {
     if (kind === 'tmpfs') await run('mount', ['--bind', kept, path])
@@ -126,10 +128,7 @@ export async function makeDrive(
     remount: async (mode) => {
       await run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])
     },
-    remove: async () => {
-      undo(path)
-      undo(kept)
-    },
+    remove: async () => undo(path),
   }
 }
 
@@ -155,7 +154,7 @@ function withSbin(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
 }
 
-function isMountedSync(path: string): boolean {
+function isMounted(path: string): boolean {
   return readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} `)
 }
 
@@ -172,9 +171,4 @@ export async function originalsIn(folder: string): Promise<string[]> {
 /** What lies in the staging folder of the library `folder`. */
 export async function stagedIn(folder: string): Promise<string[]> {
   return readdir(join(folder, '.iclood/incoming'))
-}
-
-/** Empties a folder that a test made; for what it put under a mount point. */
-export async function empty(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true })
 }

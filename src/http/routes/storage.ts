@@ -2,8 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { sumBackups } from '../../catalogue/backups.ts'
 import { libraryBytes } from '../../catalogue/files.ts'
-import type { Library } from '../../ingest/library.ts'
-import { type DiskUsage, diskUsage } from '../../storage/space.ts'
+import { driveUsage } from '../../ingest/library.ts'
 import { humanSize } from '../human-size.ts'
 import { ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
@@ -14,11 +13,6 @@ const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
 
 /** How much room there is, and what has been backed up. What can't be known is an error, never an invented number. */
 export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
-  async function usage({ drive }: Library): Promise<DiskUsage> {
-    await drive.check()
-    return diskUsage(drive)
-  }
-
   return async (app) => {
     app.get(
       '/storage/status',
@@ -51,7 +45,7 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async () => {
         const library = service.library()
-        const [{ total, used, free }, backups] = await Promise.all([usage(library), sumBackups(library.db)])
+        const [{ total, used, free }, backups] = await Promise.all([driveUsage(library), sumBackups(library.db)])
         return {
           status: 'success' as const,
           storage: {
@@ -97,7 +91,7 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async () => {
         const library = service.library()
-        const [{ total, used, free }, taken] = await Promise.all([usage(library), libraryBytes(library.db)])
+        const [{ total, used, free }, taken] = await Promise.all([driveUsage(library), libraryBytes(library.db)])
         return {
           status: 'success' as const,
           used_bytes: used,
