@@ -35,7 +35,7 @@ export class Committer {
     await this.#drive.checkTouched()
     if (this.#durable.has(folder)) return
     try {
-      for (const path of [splitPath(folder as string as LibraryPath).folder, folder]) {
+      for (const path of [splitPath(folder).folder, folder]) {
         await io.mkdir(this.#drive.resolve(path)).catch((error: unknown) => {
           if (!hasErrno(error, 'EEXIST')) throw error
         })
@@ -46,27 +46,38 @@ export class Committer {
   }
 
   /**
-   * Gives the staged file (absolute path) the permanent name `path`, whose folder exists. Never overwrites: throws
-   * `name_taken` if the name is in use. The staged name may remain beside it. Not durable before `settle`.
+   * Gives the staged file (absolute path) the permanent name `path`. Never overwrites: throws `name_taken` if the name is in
+   * use. The staged name may remain beside it. Not durable before `settle`.
    */
   async takeName(staged: string, path: LibraryPath): Promise<void> {
-    const target = this.#drive.resolve(path)
     try {
-      if (this.#hasHardLinks) {
-        try {
-          return await io.link(staged, target)
-        } catch (error) {
-          if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
-          this.#hasHardLinks = false
-        }
-      }
-      // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
-      // goes, which holds the folder's lock; another program would have to take it between these two calls.
-      if (await exists(target)) throw nameTaken(path)
-      await io.rename(staged, target)
+      await this.#takeName(staged, path).catch(async (error: unknown) => {
+        if (!hasErrno(error, 'ENOENT')) throw error
+        // Somebody has removed the folder since it was made.
+        const { folder } = splitPath(path)
+        this.#durable.delete(folder)
+        await this.makeFolder(folder as MonthFolder)
+        await this.#takeName(staged, path)
+      })
     } catch (error) {
       throw hasErrno(error, 'EEXIST') ? nameTaken(path) : driveError(error, `${path} was being given its name`)
     }
+  }
+
+  async #takeName(staged: string, path: LibraryPath): Promise<void> {
+    const target = this.#drive.resolve(path)
+    if (this.#hasHardLinks) {
+      try {
+        return await io.link(staged, target)
+      } catch (error) {
+        if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
+        this.#hasHardLinks = false
+      }
+    }
+    // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
+    // goes, which holds the folder's lock; another program would have to take it between these two calls.
+    if (await exists(target)) throw nameTaken(path)
+    await io.rename(staged, target)
   }
 
   /** Returns once the name `path` would survive a power cut, and those of the folders it lies in. */
@@ -74,7 +85,7 @@ export class Committer {
     const { folder } = splitPath(path)
     await this.#folders.sync(this.#drive.resolve(folder))
     for (let below = folder; !this.#durable.has(below) && below !== ''; ) {
-      const above = splitPath(below as LibraryPath).folder
+      const above = splitPath(below).folder
       await this.#folders.sync(this.#drive.resolve(above))
       this.#durable.add(below)
       below = above

@@ -40,7 +40,7 @@ export function parseLibraryPath(path: string): LibraryPath {
 }
 
 /** Splits a path into its folder (`''` for the library itself) and its name. */
-export function splitPath(path: LibraryPath): { folder: string; name: string } {
+export function splitPath(path: string): { folder: string; name: string } {
   const slash = path.lastIndexOf('/')
   return { folder: path.slice(0, Math.max(slash, 0)), name: path.slice(slash + 1) }
 }

@@ -169,11 +169,23 @@ export class StagedFile {
     this.#gathered = []
     this.#gatheredBytes = 0
     await this.#reservation.ensure(bytes)
-    this.#file ??= await io.open(this.path, 'wx+')
+    this.#file ??= await this.#create()
     await writeAll(this.#file, batch, this.#written)
     this.#written += bytes
     this.#reservation.used(bytes)
     if (this.#written - this.#flushed >= FLUSH_BYTES && this.#flushing === undefined) this.#startFlushing()
+  }
+
+  async #create(): Promise<number> {
+    try {
+      return await io.open(this.path, 'wx+')
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error
+      // The drive has gone, or somebody has removed the staging folder from it.
+      await this.#drive.check()
+      await io.mkdirs(this.#drive.resolve(STAGING_FOLDER))
+      return io.open(this.path, 'wx+')
+    }
   }
 
   #startFlushing(): void {
