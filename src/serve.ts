@@ -130,7 +130,8 @@ async function runLibrary(start: Start, db: Database): Promise<void> {
     const left = await patiently(start, () => clearStaging(drive))
     if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
     start.settled.resolve()
-    await announceLibrary(library, config, await start.port.promise, log)
+    const port = await start.port.promise
+    await patiently(start, () => announceLibrary(library, config, port, log))
     await Promise.all([watchDrive(drive, signal), takeOverPatiently(library, state, log, signal)])
   } finally {
     await libraryLock.release()

@@ -18,19 +18,20 @@ export interface OfferedFile {
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Sorts a phone's list: returns the indexes of the files it has been told to ignore, and of those that are backed up (and not
- * ignored). One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
+ * Sorts a phone's list, sent from `address`: returns the indexes of the files it has been told to ignore, of those that are backed
+ * up (and not ignored), and of those announced before in just the same way. One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
  */
 export async function classify(
   db: Database,
   deviceId: string,
+  address: string,
   files: readonly OfferedFile[],
-): Promise<{ ignored: Set<number>; backedUp: Set<number> }> {
-  const { rows } = await sql<{ ignored: number[]; backed_up: number[] }>`
+): Promise<{ ignored: Set<number>; backedUp: Set<number>; announced: Set<number> }> {
+  const { rows } = await sql<{ ignored: number[]; backed_up: number[]; announced: number[] }>`
     with offered as materialized (
       select
         position::integer - 1 as index, iclood_asset_key(${deviceId}, path) as key,
-        id, size, created, modified, decode(checksum, 'hex') as checksum
+        path, id, size, created, modified, decode(checksum, 'hex') as checksum
       from unnest(
         ${files.map((file) => file.path)}::text[],
         ${files.map((file) => file.id)}::text[],
@@ -60,13 +61,21 @@ export async function classify(
           and (offered.size is null or offered.size = backups.file_size or offered.size = backups.announced_size)
           and (offered.modified is null or backups.modified is null or offered.modified = backups.modified)
         end
+    ), announced as (
+      select distinct index
+      from offered join backups on backups.asset_key = offered.key
+      where backups.status = 'Pending' and backups.asset_id is not distinct from offered.id
+        and (
+          backups.original_path, backups.announced_size, backups.created, backups.modified, backups.announced_from
+        ) is not distinct from (offered.path, offered.size, offered.created, offered.modified, ${address})
     )
     select
+      array(select index from announced) as announced,
       array(select index from ignored) as ignored,
       array(select index from backed_up except select index from ignored) as backed_up
   `.execute(db)
   const row = rows[0]
-  return { ignored: new Set(row?.ignored), backedUp: new Set(row?.backed_up) }
+  return { ignored: new Set(row?.ignored), backedUp: new Set(row?.backed_up), announced: new Set(row?.announced) }
 }
 
 /**
@@ -104,9 +113,6 @@ export async function announce(
       original_path = excluded.original_path, file_name = excluded.file_name, file_type = excluded.file_type,
       file_size = excluded.file_size, announced_size = excluded.announced_size, created = excluded.created,
       modified = excluded.modified, announced_from = excluded.announced_from, timestamp = excluded.timestamp
-    where (backups.original_path, backups.announced_size, backups.created, backups.modified, backups.announced_from)
-      is distinct from
-      (excluded.original_path, excluded.announced_size, excluded.created, excluded.modified, excluded.announced_from)
   `.execute(db)
 }
 

@@ -35,33 +35,22 @@ export async function offer(
   const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
   for (let start = 0; start < files.length; start += PORTION) {
     const portion = files.slice(start, start + PORTION)
-    const { ignored, backedUp } = await classify(context.db, deviceId, portion)
-    const open = portion
-      .map((file, index) => ({ file, index }))
-      .filter(({ index }) => !ignored.has(index) && !backedUp.has(index))
-    const known = await findKnown(
-      context,
-      open.map(({ file }) => file),
-    )
-    const wanted = open.filter(({ file }) => !known.has(file))
+    const { ignored, backedUp, announced } = await classify(context.db, deviceId, address, portion)
+    const open = portion.filter((_, index) => !ignored.has(index) && !backedUp.has(index))
+    const known = await findKnown(context, open)
+    const wanted = (file: OfferedFile, index: number) => !ignored.has(index) && !backedUp.has(index) && !known.has(file)
+    const unannounced = portion.filter((file, index) => wanted(file, index) && !announced.has(index))
 
     const now = context.now()
-    if (known.size > 0) {
-      const recorded = [...known].map(([file, libraryPath]) => ({ ...file, libraryPath }))
-      await recordKnownContent(context.db, deviceId, address, recorded, now)
-    }
-    if (wanted.length > 0)
-      await announce(
-        context.db,
-        deviceId,
-        address,
-        wanted.map(({ file }) => file),
-        now,
-      )
+    const recorded = [...known].map(([file, libraryPath]) => ({ ...file, libraryPath }))
+    if (recorded.length > 0) await recordKnownContent(context.db, deviceId, address, recorded, now)
+    if (unannounced.length > 0) await announce(context.db, deviceId, address, unannounced, now)
 
-    for (const { index } of wanted) sorted.new.push(start + index)
-    for (const index of [...ignored].sort((a, b) => a - b)) sorted.ignored.push(start + index)
-    sorted.backedUp += backedUp.size + known.size
+    for (const [index, file] of portion.entries()) {
+      if (ignored.has(index)) sorted.ignored.push(start + index)
+      else if (backedUp.has(index) || known.has(file)) sorted.backedUp++
+      else sorted.new.push(start + index)
+    }
   }
   return sorted
 }

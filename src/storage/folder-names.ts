@@ -12,8 +12,15 @@ interface Listing {
   /** The folder's time of change when it was listed, in ns; another one means that somebody else wrote there. */
   changed: bigint | undefined
   names: Map<string, string>
-  /** For a name's key, the lowest number that may be free: without it, the thousandth photo of one name tries them all. */
-  nextNumber: Map<string, number>
+  /** Those of the names that the catalogue does not have. */
+  strangers: Set<string>
+  /** The keys of all names without their extensions; made when it is first needed. */
+  stems: Set<string> | undefined
+  /**
+   * For a name's key, the lowest number that may be free and the strangers below it: without it, the thousandth photo of one
+   * name tries them all.
+   */
+  nextNumber: Map<string, { number: number; strangers: readonly string[] }>
 }
 
 /**
@@ -31,7 +38,7 @@ export class FolderNames {
     this.#catalogued = catalogued
   }
 
-  /** Forgets all listings; call it when the drive has come back. */
+  /** Forgets all listings; call it when the drive has come back, or when a name that was taken could not be recorded. */
   forget(): void {
     this.#listings.clear()
   }
@@ -39,32 +46,37 @@ export class FolderNames {
   /**
    * The first free one of `name`, `name (2)`, `name (3)`… in `folder`. With `wholeStem`, names that differ only in their
    * extension count as taken too, so that both halves of a Live Photo will find room.
-   * Returns the taken names that were passed over as well, as they are spelt on the drive: one may be what is being stored.
+   * Returns also those of the names passed over that the catalogue does not have, as they are spelt on the drive: one may be
+   * what is being stored.
    */
   async firstFree(
     folder: MonthFolder,
     name: string,
     wholeStem = false,
-  ): Promise<{ name: string; passed: readonly string[] }> {
+  ): Promise<{ name: string; strangers: readonly string[] }> {
     const listing = await this.#listing(folder)
-    const stems = wholeStem ? new Set([...listing.names.values()].map(stemKey)) : undefined
+    if (wholeStem) listing.stems ??= new Set([...listing.names.values()].map(stemKey))
+    const stems = wholeStem ? listing.stems : undefined
     const hint = nameKey(name)
-    const passed: string[] = []
-    const start = stems === undefined ? (listing.nextNumber.get(hint) ?? 1) : 1
-    for (let n = start; ; n++) {
-      const candidate = numberedName(name, n)
+    const below = stems === undefined ? listing.nextNumber.get(hint) : undefined
+    const strangers = [...(below?.strangers ?? [])]
+    for (let number = below?.number ?? 1; ; number++) {
+      const candidate = numberedName(name, number)
       const holder = listing.names.get(nameKey(candidate))
-      if (holder !== undefined) passed.push(holder)
-      else if (stems === undefined || !stems.has(stemKey(candidate))) {
-        if (stems === undefined) listing.nextNumber.set(hint, n)
-        return { name: candidate, passed }
+      if (holder !== undefined) {
+        if (listing.strangers.has(holder)) strangers.push(holder)
+      } else if (stems === undefined || !stems.has(stemKey(candidate))) {
+        if (stems === undefined) listing.nextNumber.set(hint, { number, strangers })
+        return { name: candidate, strangers }
       }
     }
   }
 
-  /** Whether `name` is free in `folder`. */
-  async isFree(folder: MonthFolder, name: string): Promise<boolean> {
-    return !(await this.#listing(folder)).names.has(nameKey(name))
+  /** What has `name` in `folder`, as it is spelt there, and whether the catalogue does not have it; `undefined` if it is free. */
+  async holderOf(folder: MonthFolder, name: string): Promise<{ name: string; isStranger: boolean } | undefined> {
+    const listing = await this.#listing(folder)
+    const holder = listing.names.get(nameKey(name))
+    return holder === undefined ? undefined : { name: holder, isStranger: listing.strangers.has(holder) }
   }
 
   /** Notes that this server has just taken `name` in `folder`, so that the folder need not be listed again. */
@@ -72,6 +84,7 @@ export class FolderNames {
     const listing = this.#listings.get(folder)
     if (listing === undefined) return
     listing.names.set(nameKey(name), name)
+    listing.stems?.add(stemKey(name))
     listing.changed = this.#changed(folder)
   }
 

@@ -144,7 +144,13 @@ async function makeDevice(
   await file.truncate(Math.max(size, least))
   await file.close()
   // Nothing for root alone: what statfs says is free is what an upload may have.
-  const options = { tmpfs: [], ext4: ['-q', '-m', '0', '-E', 'lazy_itable_init=0'], exfat: [], btrfs: ['-q'], xfs: ['-q'] }
+  const options = {
+    tmpfs: [],
+    ext4: ['-q', '-m', '0', '-E', 'lazy_itable_init=0'],
+    exfat: [],
+    btrfs: ['-q'],
+    xfs: ['-q'],
+  }
   await run(`mkfs.${kind}`, [...options[kind], ...mkfsOptions, image], { env: withSbin() })
   const { stdout } = await run('losetup', ['-f', '--show', image], { env: withSbin() })
   return stdout.trim()

@@ -1,6 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { randomBytes } from 'node:crypto'
 
 /** An answer as it came over the wire. */
 export interface RawAnswer {
