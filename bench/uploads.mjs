@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { costOf } from './process-cost.mjs'
+import { costOf, writtenTo } from './process-cost.mjs'
 import { median } from './report.mjs'
 import { expectFiles, send } from './send.mjs'
 
@@ -20,7 +20,7 @@ export async function measureUploads({ folder, rounds, say }, contenders, files)
     for (const { name, start } of contenders) {
       const figures = await measureOnce(await start(join(folder, name)), files)
       runs.get(name).push(figures)
-      say(`  ${name}: ${Object.values(figures).map(round3).join(', ')}`)
+      say(`  ${name}: ${Object.values(figures).map(short).join(', ')}`)
     }
   }
   const first = runs.get(contenders[1]?.name)
@@ -31,7 +31,8 @@ export async function measureUploads({ folder, rounds, say }, contenders, files)
       megabytes: of((run) => run.megabytes),
       files: of((run) => run.files),
       cpu: of((run) => run.cpu),
-      written: of((run) => run.written),
+      written: list[0].written === undefined ? undefined : of((run) => run.written),
+      charged: of((run) => run.charged),
       ratio: first && median(list.map((run, round) => run.files / first[round].files)),
     })
   }
@@ -43,28 +44,32 @@ export async function measureUploads({ folder, rounds, say }, contenders, files)
  * @property {number} megabytes MB per second.
  * @property {number} files Files per second.
  * @property {number} cpu CPU seconds per GB.
- * @property {number} written Bytes written to the drive per byte received.
+ * @property {number | undefined} written Bytes that reached the drive per byte received, by whomever; undefined if that can't be told.
+ * @property {number} charged Bytes that the system charges the server's processes for, per byte received; see `costOf`.
  * @property {number | undefined} ratio Rate divided by the first peer's, if there is one.
  */
 
 async function measureOnce(server, files) {
   try {
+    const writtenBefore = writtenTo(server.folder)
     const before = costOf(server.pid)
     const seconds = await send(server, files)
     const after = costOf(server.pid)
+    const written = writtenTo(server.folder)
     await expectFiles(server, files.count)
     const bytes = files.size * files.count
     return {
       megabytes: bytes / 1e6 / seconds,
       files: files.count / seconds,
       cpu: (after.cpu - before.cpu) / (bytes / GB),
-      written: (after.written - before.written) / bytes,
+      written: written === undefined ? undefined : (written - writtenBefore) / bytes,
+      charged: (after.charged - before.charged) / bytes,
     }
   } finally {
     await server.stop()
   }
 }
 
-function round3(value) {
-  return Number(value.toPrecision(3))
+function short(value) {
+  return value === undefined ? '–' : String(Number(value.toPrecision(3)))
 }

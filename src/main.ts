@@ -22,8 +22,18 @@ program
 async function run(): Promise<void> {
   const config = loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
   const log = await createLog(config.logLevel)
-  const server = await serve(config, version, log)
-  stopOnSignal(server)
+  const giveUp = new AbortController()
+  let server: RunningServer | undefined
+  onSignal(() => {
+    if (server === undefined) giveUp.abort()
+    else server.stop().then(() => process.exit(0), fail)
+  })
+  try {
+    server = await serve(config, version, log, giveUp.signal)
+  } catch (error) {
+    if (giveUp.signal.aborted) process.exit(0)
+    throw error
+  }
   await server.ended
 }
 
@@ -36,18 +46,18 @@ async function createLog(level: string) {
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
 const ONE_SIGNAL_MS = 250
 
-/** The first signal lets uploads end; a second one does not wait for them. */
-function stopOnSignal(server: RunningServer): void {
+/** The first signal lets uploads end: `stop` is called. A second one does not wait for them. */
+function onSignal(stop: () => void): void {
   let since: number | undefined
-  const onSignal = () => {
+  const listener = () => {
     const now = performance.now()
     if (since !== undefined && now - since > ONE_SIGNAL_MS) process.exit(1)
     if (since !== undefined) return
     since = now
-    server.stop().then(() => process.exit(0), fail)
+    stop()
   }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', listener)
+  process.on('SIGINT', listener)
 }
 
 /** The one place where an error becomes an exit code. What a person can mend is said without a stack trace. */

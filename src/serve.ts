@@ -13,10 +13,11 @@ import { endRequests, listen } from './http/listen.ts'
 import { createLibrary, forgetFolders, type Library } from './ingest/library.ts'
 import { establishIdentity } from './ingest/open.ts'
 import { takeOver } from './ingest/take-over.ts'
-import { acquireProcessLock } from './process-lock.ts'
+import { acquireProcessLock, type ProcessLock } from './process-lock.ts'
 import { type Resolvers, withResolvers } from './resolvers.ts'
 import { ServerState } from './state.ts'
 import { Drive } from './storage/drive.ts'
+import { readIdentity } from './storage/identity.ts'
 import { clearStaging } from './storage/staging.ts'
 
 /** A reason not to run at all, for the person at the terminal. */
@@ -37,18 +38,22 @@ const PROGRESS_MS = 10_000
 
 /**
  * Composes the server and starts it. It listens, and answers `/ping`, before the database and the drive are there; those are waited
- * for as long as it takes. Throws `StartError` for what no waiting mends: the port or the data folder is in use.
+ * for as long as it takes. Throws `StartError` for what no waiting mends: the port or the data folder is in use. `signal` gives up the
+ * start: it throws once nothing is left running.
  */
-export async function serve(config: Config, version: string, log: Logger): Promise<RunningServer> {
+export async function serve(config: Config, version: string, log: Logger, signal: AbortSignal): Promise<RunningServer> {
   const dataLock = await lock(await makeDataDir(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
   const state = new ServerState()
   const ending = new AbortController()
+  signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true })
+  if (signal.aborted) ending.abort(signal.reason)
   const start: Start = { config, state, log, signal: ending.signal, settled: withResolvers(), port: withResolvers() }
   const ended = run(start).catch((error: unknown) => {
     if (!ending.signal.aborted) throw error
   })
   const end = async () => {
     ending.abort()
+    start.port.resolve(undefined)
     await ended
     await dataLock.release()
   }
@@ -56,7 +61,9 @@ export async function serve(config: Config, version: string, log: Logger): Promi
     const app = await createApp({ service: state, access: config, maxFileSize: config.maxFileSize, version, log })
     // Phones that find the server should find it ready; but it need not be, to say why it is not.
     await Promise.race([start.settled.promise, ended, setTimeout(READY_MS, undefined, { signal: ending.signal })])
+    signal.throwIfAborted()
     start.port.resolve(await listenOrExplain(app, config))
+    signal.throwIfAborted()
     return {
       ended,
       stop: async () => {
@@ -80,7 +87,8 @@ interface Start {
   signal: AbortSignal
   /** Resolves when the library is open, or it is known what it waits for. */
   settled: Resolvers<void>
-  port: Resolvers<number>
+  /** Resolves to the port that it listens on; to undefined if it comes to nothing. */
+  port: Resolvers<number | undefined>
 }
 
 async function listenOrExplain(app: FastifyInstance, config: Config): Promise<number> {
@@ -115,7 +123,7 @@ async function run(start: Start): Promise<void> {
 async function runLibrary(start: Start, db: Database): Promise<void> {
   const { config, state, log, signal } = start
   const id = await patiently(start, () => establishIdentity(db, config.libraryFolder, new Date()))
-  const libraryLock = await lock(id, `the library in ${config.libraryFolder}`, 'UPLOAD_FOLDER')
+  const libraryLocks = await lockLibrary(config.libraryFolder, id)
   try {
     const drive = new Drive(config.libraryFolder, id, {
       onMissing: (reason) => announceTrouble(reason, config, log),
@@ -131,11 +139,27 @@ async function runLibrary(start: Start, db: Database): Promise<void> {
     if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
     start.settled.resolve()
     const port = await start.port.promise
-    await patiently(start, () => announceLibrary(library, config, port, log))
+    if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
     await Promise.all([watchDrive(drive, signal), takeOverPatiently(library, state, log, signal)])
   } finally {
-    await libraryLock.release()
+    for (const libraryLock of libraryLocks) await libraryLock.release()
   }
+}
+
+/** Locks the folder, whatever is mounted there later, and the library, which may be there under another path as well. */
+async function lockLibrary(folder: string, id: string): Promise<ProcessLock[]> {
+  const what = `the library in ${folder}`
+  const path = await realpath(folder).catch((error: unknown) => {
+    if (hasErrno(error)) return folder
+    throw error
+  })
+  const folderLock = await lock(`library ${path}`, what, 'UPLOAD_FOLDER')
+  // A folder that holds another library, or none, is another server's business.
+  const found = await readIdentity(folder).catch((error: unknown) => {
+    if (error instanceof AppError || hasErrno(error)) return undefined
+    throw error
+  })
+  return found === id ? [folderLock, await lock(id, what, 'UPLOAD_FOLDER')] : [folderLock]
 }
 
 /** While the drive is away, looks for it, so that the log says when it is back. While it is there, it may sleep. */

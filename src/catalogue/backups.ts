@@ -30,6 +30,8 @@ export interface LogFilter {
   after?: Date | undefined
 }
 
+const PENDING = sql.lit<BackupStatus>('Pending')
+
 function selectBackups(db: Database) {
   return db
     .selectFrom('backups')
@@ -64,8 +66,8 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
     // Literals: a plan made for any limit would sort everything.
     .limit(sql.lit(filter.limit))
     .offset(sql.lit(filter.offset))
-  // Said even where another status follows from it: it is what lets PostgreSQL use the index of the log.
-  if (filter.status !== 'Pending') query = query.where('backups.status', '<>', 'Pending')
+  // Said even where another status follows from it, and as a literal: it is what lets PostgreSQL use the index of the log.
+  if (filter.status !== 'Pending') query = query.where('backups.status', '<>', PENDING)
   if (filter.status !== undefined) query = query.where('backups.status', '=', filter.status)
   if (filter.deviceId !== undefined) query = query.where(deviceIs(filter.deviceId))
   if (filter.before !== undefined) query = query.where('backups.timestamp', '<', filter.before)
@@ -83,8 +85,8 @@ export async function countBackups(db: Database, filter: Omit<LogFilter, 'limit'
     return (await totals.executeTakeFirstOrThrow()).total
   }
   let rows = db.selectFrom('backups').select(sql<number>`count(*)`.as('total'))
-  if (filter.status === undefined) rows = rows.where('status', '<>', 'Pending')
-  else rows = rows.where('status', '=', filter.status)
+  if (filter.status !== 'Pending') rows = rows.where('status', '<>', PENDING)
+  if (filter.status !== undefined) rows = rows.where('status', '=', filter.status)
   if (filter.deviceId !== undefined) rows = rows.where(deviceIs(filter.deviceId))
   if (filter.before !== undefined) rows = rows.where('timestamp', '<', filter.before)
   if (filter.after !== undefined) rows = rows.where('timestamp', '>', filter.after)

@@ -9,7 +9,7 @@ export type Database = Kysely<Tables>
 
 export type ConnectionSettings = { connectionString: string } | pg.ClientConfig
 
-const MAX_CONNECTIONS = 6
+const MAX_CONNECTIONS = 4
 /** A query that takes longer has lost its server, or met a lock that nobody will release. */
 const QUERY_TIMEOUT_MS = 60_000
 
@@ -35,8 +35,9 @@ export function openDatabase(settings: ConnectionSettings, onLost: (error: Error
     keepAlive: true,
     application_name: 'iclood',
     types,
-    // Statements are few and take their lists as arrays: one plan serves them all, and planning would cost more than they do.
-    options: '-c plan_cache_mode=force_generic_plan',
+    // Statements are few and take their lists as one parameter: one plan serves them all, and planning would cost more than
+    // they do. It is made when the tables are still empty, and must not be one for empty tables.
+    options: '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off',
   })
   pool.on('error', onLost)
   // What the URL leaves out comes from nowhere else: `pg` would fall back to PGHOST and friends, which are not ours.
@@ -50,6 +51,10 @@ function preparing(pool: pg.Pool) {
       const client = await pool.connect().catch((error: unknown) => {
         throw translated(error)
       })
+      // A connection that breaks while it is in use says so twice: to the query, which fails, and here, where nobody
+      // listening would end the process.
+      const ignore = () => {}
+      client.on('error', ignore)
       return {
         query: async (text: string, values: readonly unknown[]) => {
           const named = values.length > 0 ? { name: statementName(text) } : {}
@@ -57,7 +62,10 @@ function preparing(pool: pg.Pool) {
             throw translated(error)
           })
         },
-        release: () => client.release(),
+        release: () => {
+          client.off('error', ignore)
+          client.release()
+        },
       }
     },
     end: () => pool.end(),

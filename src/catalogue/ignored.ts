@@ -15,18 +15,22 @@ export async function ignore(
   files: readonly IgnoredAsset[],
   now: Date,
 ): Promise<number> {
-  const { rows } = await sql<{ id: number }>`
-    insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp)
-    select distinct on (key, id) ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz
-    from ${assetRows(deviceId, files)}
-    where not exists (
-      select from ignored_files
-      where ignored_files.asset_key = key and (ignored_files.asset_id is null or ignored_files.asset_id = offered.id)
-    )
-    order by key, id, position
-    returning id
-  `.execute(db)
-  return rows.length
+  return db.transaction().execute(async (transaction) => {
+    // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
+    await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
+    const { rows } = await sql<{ id: number }>`
+      insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp)
+      select distinct on (key, id) ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz
+      from ${assetRows(deviceId, files)}
+      where not exists (
+        select from ignored_files
+        where ignored_files.asset_key = key and (ignored_files.asset_id is null or ignored_files.asset_id = offered.id)
+      )
+      order by key, id, position
+      returning id
+    `.execute(transaction)
+    return rows.length
+  })
 }
 
 /** Takes the mark away again; returns how many of the files had it. */

@@ -12,7 +12,8 @@ export async function rememberLibrary(db: Database, id: string): Promise<string>
   return (await findLibraryId(db)) ?? id
 }
 
-/** Whether the catalogue knows of any original: a new one, or one of an older server, whose files lie somewhere. */
-export async function knowsOriginals(db: Database): Promise<boolean> {
-  return (await db.selectFrom('files').select('path').limit(1).executeTakeFirst()) !== undefined
+/** What lies at the top of a library that has all originals of the catalogue: years, mostly. Reads every path. */
+export async function listTopNames(db: Database): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`select distinct split_part(path, '/', 1) as name from files`.execute(db)
+  return rows.map((row) => row.name)
 }

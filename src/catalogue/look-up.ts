@@ -27,6 +27,7 @@ export interface KnownAsset {
   announcedSize: number | null
   announcedFrom: string | null
   timestamp: number | null
+  /** Null also where the catalogue does not have the original: rows of an older server. */
   filePath: string | null
   checksum: Checksum | null
   capturedAt: number | null
@@ -38,7 +39,7 @@ export interface Answer {
   sameContent: { path: string; size: number; capturedAt: number | null; capturedOffset: number | null }[]
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
-  /** All rows of that device and path. */
+  /** All rows of that device and path; without a path, those without one that have this content. */
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, announced or completed. */
   otherHalves: KnownAsset[]
@@ -55,7 +56,7 @@ export function createLookUp(db: Database): (question: Question) => Promise<Answ
 async function lookUp(db: Database, questions: readonly Question[]): Promise<Answer[]> {
   const known = sql`jsonb_build_object(
     'id', b.id, 'status', b.status, 'assetId', b.asset_id, 'created', b.created, 'modified', b.modified,
-    'announcedSize', b.announced_size, 'announcedFrom', b.announced_from, 'filePath', b.file_path,
+    'announcedSize', b.announced_size, 'announcedFrom', b.announced_from, 'filePath', f.path,
     'timestamp', extract(epoch from b.timestamp) * 1000, 'checksum', encode(f.checksum, 'hex'),
     'capturedAt', extract(epoch from f.captured_at) * 1000)`
   const { rows } = await sql<Answer>`
@@ -66,9 +67,15 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
        from files f where f.checksum = decode(asked.checksum, 'hex')) as "sameContent",
       (select coalesce(jsonb_agg(f.path), '[]')
        from files f where f.checksum is null and f.missing_at is null and f.size = asked.size) as "unreadOfSize",
-      (select coalesce(jsonb_agg(${known} order by b.id), '[]')
-       from backups b left join files f on f.path = b.file_path
-       where asked.path is not null and b.asset_key = iclood_asset_key(asked.device_id, asked.path)) as "samePath",
+      case when asked.path is null then
+        (select coalesce(jsonb_agg(${known} order by b.id), '[]')
+         from files f join backups b on b.file_path = f.path
+         where f.checksum = decode(asked.checksum, 'hex') and b.asset_key = iclood_asset_key(asked.device_id, null))
+      else
+        (select coalesce(jsonb_agg(${known} order by b.id), '[]')
+         from backups b left join files f on f.path = b.file_path
+         where b.asset_key = iclood_asset_key(asked.device_id, asked.path))
+      end as "samePath",
       (select coalesce(jsonb_agg(${known} order by b.id), '[]')
        from backups b left join files f on f.path = b.file_path
        where asked.stem is not null and b.asset_key in (

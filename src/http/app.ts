@@ -4,7 +4,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } 
 import { AppError } from '../errors.ts'
 import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access.ts'
 import { linger } from './body.ts'
-import { answerBrokenRequest, installErrorHandler } from './error-handler.ts'
+import { answerBrokenRequest, answerError, installErrorHandler } from './error-handler.ts'
 import { backupRoutes } from './routes/backup.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { ignoredRoutes, listRoutes, uploadRoutes } from './routes/photos.ts'
@@ -22,6 +22,8 @@ declare module 'fastify' {
     asksForBody?: true
   }
 }
+
+const MAX_HEADERS = 100
 
 const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -48,6 +50,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
     clientErrorHandler: answerBrokenRequest,
+    // A path that can't be decoded never reaches the hooks.
+    frameworkErrors: (error, request, reply) => answerError(error, request, reply.headers(SECURITY_HEADERS)),
     // Said by the hook below, in our own words.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
@@ -55,10 +59,17 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     // An upload takes as long as it takes; what must not take long is watched on its own: headers here, bodies in body.ts.
     requestTimeout: 0,
     keepAliveTimeout: 65_000,
-    http: { headersTimeout: 30_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16 * 1024 },
+    // Node's own answer to a request without `Host` has no body.
+    http: {
+      requireHostHeader: false,
+      headersTimeout: 30_000,
+      connectionsCheckingInterval: 5_000,
+      maxHeaderSize: 16 * 1024,
+    },
     ajv: { customOptions: { coerceTypes: true, removeAdditional: false, allErrors: false } },
   })
-  app.server.maxHeadersCount = 100
+  // Node would drop what is over the limit without a word, and with it what tells where a request comes from.
+  app.server.maxHeadersCount = 0
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     // Without this, Node would call for the body before anyone has looked at the headers.
     app.server.emit('request', request, response)
@@ -80,11 +91,22 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   return app
 }
 
+function refuseMalformed({ rawHeaders, headers, httpVersion }: IncomingMessage): void {
+  const count = rawHeaders.length / 2
+  if (count > MAX_HEADERS) {
+    throw new AppError('headers_too_large', `The request has ${count} headers; expected at most ${MAX_HEADERS}.`)
+  }
+  if (headers.host === undefined && httpVersion === '1.1') {
+    throw new AppError('invalid_request', 'The request has no Host header, which HTTP/1.1 asks for.')
+  }
+}
+
 function installAccess(app: FastifyInstance, { access, service }: AppOptions): void {
   const guard = createAccessGuard(access)
   app.decorateRequest('clientAddress', '')
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
+    refuseMalformed(request.raw)
     // Answers differ by origin where origins are listed, also the refusals.
     if (access.corsOrigins.length > 0) reply.header('vary', 'Origin')
     const { clientAddress, cors } = guard({

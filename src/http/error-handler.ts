@@ -35,10 +35,10 @@ function errorBody(error: AppError) {
 
 /** Answers every error in one shape, and tells the log what the client is not told. */
 export function installErrorHandler(app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => answer(error, request, reply))
+  app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply))
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]
-    answer(
+    answerError(
       new AppError('not_found', `There is no ${request.method} ${path} here; GET /docs lists what there is.`),
       request,
       reply,
@@ -46,7 +46,8 @@ export function installErrorHandler(app: FastifyInstance): void {
   })
 }
 
-function answer(error: Error, request: FastifyRequest, reply: FastifyReply): void {
+/** Answers one error as `installErrorHandler` has every error answered. */
+export function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
   const known = toAppError(error)
   const status = STATUS[known.code]
   const details = {
@@ -75,7 +76,7 @@ function toAppError(error: Error): AppError {
   }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new AppError('payload_too_large', 'The body is too large.')
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
-    return new AppError('invalid_request', `${error.message}.`)
+    return new AppError('invalid_request', `${error.message.replace(/^querystring\//, 'In the query, ')}.`)
   return new AppError('internal_error', 'The server failed unexpectedly; its log says why. Try again.', {
     cause: error,
   })

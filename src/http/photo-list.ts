@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import Type from 'typebox'
-import { Compile } from 'typebox/compile'
 import type { OfferedFile } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
 import { plausibleCreated } from '../ingest/capture.ts'
 import { nameOnPhone } from '../ingest/phone-path.ts'
 import { parseChecksum } from '../media/checksum.ts'
 import { consumeBody } from './body.ts'
+import { checker, type Finding } from './checker.ts'
 import { FileListScanner } from './file-list.ts'
 import { PhotoEntry, PhotoList } from './schemas.ts'
 
@@ -23,8 +23,8 @@ const MAX_BYTES = 128 * 1024 * 1024
 /** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
 const PORTION = 500
 
-const head = Compile(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
-const entry = Compile(PhotoEntry)
+const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
+const entry = checker(PhotoEntry)
 
 /** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 128 MB. */
 export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
@@ -34,10 +34,8 @@ export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedL
     return undefined
   })
   const scanned = scanner.end()
-  if (!head.Check(scanned.head)) {
-    throw invalid(
-      `The body ${describe(head.Errors(scanned.head))}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`,
-    )
+  if (!head.fits(scanned.head)) {
+    throw invalid(`The body ${describe(head.finding())}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`)
   }
   const files: OfferedFile[] = []
   for (const [index, text] of scanned.files.entries()) {
@@ -57,24 +55,21 @@ function parse(text: Buffer, index: number): unknown {
 }
 
 function toOfferedFile(value: unknown, index: number): OfferedFile {
-  if (!entry.Check(value)) throw invalid(`files[${index}] ${describe(entry.Errors(value))}.`)
+  if (!entry.fits(value)) throw invalid(`files[${index}] ${describe(entry.finding())}.`)
   return {
     path: value.path.toWellFormed(),
-    id: value.id == null ? null : String(value.id).toWellFormed(),
+    id: value.id == null || value.id === '' ? null : String(value.id).toWellFormed(),
     name: (value.name || nameOnPhone(value.path) || value.path).toWellFormed(),
     kind: value.type === 'video' ? 'video' : 'photo',
-    size: value.size ? Math.round(value.size) : null,
+    size: Math.round(value.size ?? 0) || null,
     created: plausibleCreated(value.created),
     modified: value.modified ?? null,
     checksum: value.sha256 == null ? null : (parseChecksum(value.sha256) ?? null),
   }
 }
 
-function describe(errors: readonly { instancePath: string; message: string }[]): string {
-  const first = errors[0]
-  if (first === undefined) return 'is not as expected'
-  const where = first.instancePath === '' ? '' : `has a wrong "${first.instancePath.slice(1)}": it `
-  return `${where}${first.message}`
+function describe({ instancePath, message }: Finding): string {
+  return instancePath === '' ? message : `has a wrong "${instancePath.slice(1)}": it ${message}`
 }
 
 function invalid(message: string): AppError {

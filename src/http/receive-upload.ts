@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
 import type Type from 'typebox'
-import { Compile } from 'typebox/compile'
 import { AppError } from '../errors.ts'
 import { plausibleCreated } from '../ingest/capture.ts'
 import type { Library } from '../ingest/library.ts'
@@ -9,6 +8,7 @@ import { type Description, type Reception, receive } from '../ingest/receive.ts'
 import type { Stored } from '../ingest/store.ts'
 import { parseChecksum } from '../media/checksum.ts'
 import { announcedLength, consumeBody } from './body.ts'
+import { checker } from './checker.ts'
 import { boundaryOf, type FilePart, MultipartParser } from './multipart.ts'
 import { UploadFields } from './schemas.ts'
 
@@ -72,7 +72,7 @@ async function readForm(request: IncomingMessage, boundary: string, reception: R
   parser.end()
 }
 
-const fieldsSchema = Compile(UploadFields)
+const known = checker(UploadFields)
 
 /** Throws `invalid_request` if the form has no file, or a field that can't be read. */
 function describe(form: Form, address: string): Description {
@@ -99,12 +99,12 @@ function readFields(form: Form): Type.Static<typeof UploadFields> {
   for (const [name, value] of form.fields) {
     if (value !== '' && name in UploadFields.properties) fields[name] = value.toWellFormed()
   }
-  if (fieldsSchema.Check(fields)) return fields
-  const first = fieldsSchema.Errors(fields)[0]
-  const name = first?.instancePath.slice(1) ?? ''
+  if (known.fits(fields)) return fields
+  const { instancePath, message } = known.finding()
+  const name = instancePath.slice(1)
   throw new AppError(
     'invalid_request',
-    `The field ${name} holds ${JSON.stringify(fields[name]?.slice(0, 100))}; it ${first?.message}.`,
+    `The field ${name} holds ${JSON.stringify(fields[name]?.slice(0, 100))}; it ${message}.`,
   )
 }
 

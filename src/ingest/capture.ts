@@ -5,17 +5,21 @@ import { type MonthFolder, monthFolder } from '../storage/layout.ts'
 /** When an original was taken and the folder that follows from it. */
 export interface Capture {
   folder: MonthFolder
-  /** Null if nobody says, and the folder is that of its arrival. */
+  /** Null if nobody says, and the folder is that of its arrival; or if it is after the year 9999 by UTC. */
   at: Date | null
   /** Minutes east of UTC where it was taken; null if the original does not say. */
   offset: number | null
 }
 
+/** Neither PostgreSQL nor clients read a year of five digits as `toISOString` writes it. */
+const LAST_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
 /** Takes the first of: what the bytes say, what the phone says (`created`, ms since 1970), when it arrived. */
 export function captureOf(facts: MediaFacts, created: number | null, arrived: Date, timeZone: string): Capture {
   if (facts.captured !== undefined) {
     const { instant, offsetMinutes, year, month } = resolveCaptureTime(facts.captured, timeZone)
-    return { folder: monthFolder(year, month), at: new Date(instant), offset: offsetMinutes ?? null }
+    const at = instant <= LAST_INSTANT ? new Date(instant) : null
+    return { folder: monthFolder(year, month), at, offset: offsetMinutes ?? null }
   }
   const at = created === null ? null : new Date(created)
   return { folder: folderAt(at ?? arrived, null, timeZone), at, offset: null }

@@ -1,5 +1,5 @@
 import type { Database } from '../catalogue/connection.ts'
-import { findLibraryId, knowsOriginals, rememberLibrary } from '../catalogue/library.ts'
+import { findLibraryId, listTopNames, rememberLibrary } from '../catalogue/library.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { createIdentity, readIdentity } from '../storage/identity.ts'
@@ -9,8 +9,8 @@ import { io } from '../storage/io.ts'
  * Returns the identity of the library that the catalogue belongs to. On the first start of all there is none: the folder's is
  * remembered if it has one, else the folder becomes a new library.
  *
- * Throws `drive_missing` if an older server's catalogue knows photos and the folder is empty or not there: that is a drive which
- * is not mounted, and must not be written to.
+ * Throws `drive_missing` if an older server's catalogue knows photos and the folder has none of their folders, or is not there: that
+ * is a drive which is not mounted, and must not be written to.
  */
 export async function establishIdentity(db: Database, root: string, now: Date): Promise<string> {
   const remembered = await findLibraryId(db)
@@ -18,11 +18,13 @@ export async function establishIdentity(db: Database, root: string, now: Date): 
   try {
     const found = await readIdentity(root)
     if (found !== undefined) return await rememberLibrary(db, found)
-    if ((await knowsOriginals(db)) && (await isEmpty(root))) {
+    const expected = await listTopNames(db)
+    const names = new Set(await listNames(root))
+    if (expected.length > 0 && !expected.some((name) => names.has(name))) {
       throw new AppError(
         'drive_missing',
-        'The database knows photos of an older server, but the library’s folder is empty. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
-        { cause: new Error(`${root} is empty or does not exist`) },
+        'The database knows photos of an older server, but the library’s folder has none of them. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
+        { cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`) },
       )
     }
     return await rememberLibrary(db, await createIdentity(root, now))
@@ -31,11 +33,11 @@ export async function establishIdentity(db: Database, root: string, now: Date): 
   }
 }
 
-async function isEmpty(folder: string): Promise<boolean> {
+async function listNames(folder: string): Promise<string[]> {
   try {
-    return (await io.readdir(folder)).every((name) => name === 'lost+found')
+    return await io.readdir(folder)
   } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return true
+    if (hasErrno(error, 'ENOENT')) return []
     throw error
   }
 }

@@ -11,7 +11,8 @@ export function nameOnPhone(path: string): string {
   const last = withoutFragment(path).split('/').at(-1) ?? ''
   if (!path.startsWith('file://')) return last
   try {
-    return decodeURIComponent(last)
+    const name = decodeURIComponent(last)
+    return name.includes('\0') ? last : name
   } catch (error) {
     if (error instanceof URIError) return last
     throw error

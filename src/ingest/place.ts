@@ -14,17 +14,20 @@ export interface Wish {
   folder: MonthFolder
   /** A safe name. */
   name: string
-  /** Names to be preferred to it if they are free: those of the other half of its Live Photo. */
-  preferred: readonly string[]
+  /** A name to be preferred to it if it is free: that of the other half of its Live Photo. */
+  preferred: string | null
   /** Another half is still to come, so the base name must be free of other files altogether. */
   wholeStem: boolean
 }
 
 const MONTH_FOLDER = /^\d{4}\/\d{2}$/
 
+/** Two phones of one model call different photos by one name. A still and a video taken further apart are not halves. */
+const APART_MS = 31 * 24 * 60 * 60 * 1000
+
 /**
  * Finds the place of an original: the month of its capture under its own name, unless it is half of a Live Photo whose other half
- * (`otherHalves`, announced or stored) says otherwise. The halves share a base name and lie in the still's month, as far as
+ * (of `otherHalves`, announced or stored) says otherwise. The halves share a base name and lie in the still's month, as far as
  * that can be had without renaming what is stored.
  */
 export function wishFor(
@@ -35,31 +38,40 @@ export function wishFor(
   otherHalves: readonly KnownAsset[],
   timeZone: string,
 ): Wish {
-  const { extension } = splitName(name)
-  const distance = (half: KnownAsset) =>
-    half.capturedAt === null || capture.at === null
-      ? Number.POSITIVE_INFINITY
-      : Math.abs(half.capturedAt - capture.at.getTime())
-  const stored = otherHalves
-    .filter((half) => half.status === 'Completed' && half.filePath !== null)
+  const half = chooseHalf(assetId, capture.at?.getTime() ?? null, otherHalves)
+  const alone: Wish = { folder: capture.folder, name, preferred: null, wholeStem: false }
+  if (half === undefined) return alone
+  if (half.status === 'Completed') {
+    const place = splitPath(parseLibraryPath(half.filePath ?? ''))
+    const preferred = splitName(place.name).stem + splitName(name).extension
+    const isTogether = kind === 'video' && MONTH_FOLDER.test(place.folder)
+    return { ...alone, preferred, ...(isTogether && { folder: place.folder as MonthFolder }) }
+  }
+  // A video goes where the still that is still to come will lie.
+  if (kind === 'photo' || half.created === null) return { ...alone, wholeStem: true }
+  return { ...alone, wholeStem: true, folder: folderAt(new Date(half.created), capture.offset, timeZone) }
+}
+
+/** The other half of what was taken `at`: of several the one with the same asset id, then the nearest in time. */
+function chooseHalf(assetId: string | null, at: number | null, halves: readonly KnownAsset[]): KnownAsset | undefined {
+  const isSame = (half: KnownAsset) => assetId !== null && half.assetId === assetId
+  const distance = (half: KnownAsset) => {
+    const taken = half.capturedAt ?? half.created
+    return taken === null || at === null ? undefined : Math.abs(taken - at)
+  }
+  const stored = halves.filter((half) => half.status === 'Completed' && half.filePath !== null)
+  // One that is asked for again, since it has changed, counts as what is stored of it.
+  const awaited = halves.filter(
+    (half) => half.status !== 'Completed' && !stored.some((known) => known.assetId === half.assetId),
+  )
+  return [...stored, ...awaited]
+    .filter((half) => isSame(half) || (distance(half) ?? 0) <= APART_MS)
     .toSorted(
       (a, b) =>
-        Number(b.assetId === assetId) - Number(a.assetId === assetId) ||
-        (distance(a) < distance(b) ? -1 : 1) ||
-        b.id - a.id,
-    )
-  const places = stored.map((half) => splitPath(parseLibraryPath(half.filePath ?? '')))
-  const preferred = places.map((place) => splitName(place.name).stem + extension)
-  const isAwaited = otherHalves.some((half) => half.status !== 'Completed')
-  if (kind === 'photo') return { folder: capture.folder, name, preferred, wholeStem: isAwaited }
-
-  // A video goes where its still lies, or where a still that is still to come will lie.
-  const still = places.find((place) => MONTH_FOLDER.test(place.folder))
-  if (still !== undefined) return { folder: still.folder as MonthFolder, name, preferred, wholeStem: false }
-  const announced = otherHalves.find((half) => half.status !== 'Completed' && half.created !== null)
-  const folder =
-    announced?.created == null ? capture.folder : folderAt(new Date(announced.created), capture.offset, timeZone)
-  return { folder, name, preferred, wholeStem: isAwaited }
+        Number(isSame(b)) - Number(isSame(a)) ||
+        (distance(a) ?? APART_MS) - (distance(b) ?? APART_MS) ||
+        stored.indexOf(b) - stored.indexOf(a),
+    )[0]
 }
 
 /**
@@ -71,8 +83,8 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
   await committer.makeFolder(wish.folder)
   const path = await locks.folder.run(wish.folder, async () => {
     for (;;) {
-      const { name, passed } = await freeName(library, wish)
-      const adopted = await findUnrecorded(library, staged, wish.folder, passed)
+      const { name, strangers } = await freeName(library, wish)
+      const adopted = await findUnrecorded(library, staged, wish.folder, strangers)
       if (adopted !== undefined) return adopted
       const path = pathIn(wish.folder, name)
       try {
@@ -90,12 +102,14 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
   return path
 }
 
-async function freeName(library: Library, wish: Wish): Promise<{ name: string; passed: readonly string[] }> {
-  for (const name of wish.preferred) {
-    if (await library.names.isFree(wish.folder, name)) return { name, passed: [] }
-  }
-  const { name, passed } = await library.names.firstFree(wish.folder, wish.name, wish.wholeStem)
-  return { name, passed: [...wish.preferred, ...passed] }
+/** The name to take, and names passed over that the catalogue does not have. */
+async function freeName(library: Library, wish: Wish): Promise<{ name: string; strangers: readonly string[] }> {
+  const { names } = library
+  if (wish.preferred === null) return names.firstFree(wish.folder, wish.name, wish.wholeStem)
+  const holder = await names.holderOf(wish.folder, wish.preferred)
+  if (holder === undefined) return { name: wish.preferred, strangers: [] }
+  const { name, strangers } = await names.firstFree(wish.folder, wish.name, wish.wholeStem)
+  return { name, strangers: holder.isStranger ? [holder.name, ...strangers] : strangers }
 }
 
 /** The path of a file under one of `names` with the same bytes as `staged` that the catalogue does not have; made durable. */

@@ -9,7 +9,7 @@ import type { Staged } from '../storage/staging.ts'
 import { captureOf } from './capture.ts'
 import { chooseRow } from './choose-row.ts'
 import type { Library } from './library.ts'
-import { nameOnPhone, stemOnPhone } from './phone-path.ts'
+import { nameOnPhone, stemOnPhone, withoutFragment } from './phone-path.ts'
 import { commitOriginal, restoreOriginal, type Wish, wishFor } from './place.ts'
 import { readOriginal } from './read-original.ts'
 
@@ -54,8 +54,9 @@ export async function store(library: Library, upload: Upload): Promise<Stored> {
   const subject = await inspectUpload(upload)
   const { content, asset } = library.locks
   const run = () => storeSubject(library, upload, subject)
+  const key = upload.path === null ? null : (subject.stem ?? withoutFragment(upload.path))
   return content.run(upload.staged.checksum, () =>
-    subject.stem === null ? run() : asset.run(`${upload.deviceId}\n${subject.stem}`, run),
+    key === null ? run() : asset.run(`${upload.deviceId}\n${key}`, run),
   )
 }
 
@@ -84,7 +85,7 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
   const created = upload.created ?? said?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
   const capture = captureOf(facts, created ?? lastSaid, arrived, timeZone)
-  const half = assetId ?? said?.assetId ?? null
+  const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, () =>
     wishFor(name, kind, half, capture, answer.otherHalves, timeZone),
@@ -97,21 +98,27 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
   }
   const file = { checksum, size, mediaType, capturedAt: capture.at, capturedOffset: capture.offset, ...kept }
   const timestamp = library.now()
-  const id = await library.record({
-    rowId: twin?.id ?? announced?.id ?? null,
-    supersededId: twin === undefined ? null : (announced?.id ?? null),
-    deviceId,
-    path,
-    assetId: half,
-    created,
-    modified: said?.modified ?? null,
-    announcedSize: said?.announcedSize ?? null,
-    announcedFrom: said?.announcedFrom ?? null,
-    fileName: name,
-    kind,
-    timestamp,
-    file,
-  })
+  const id = await library
+    .record({
+      rowId: twin?.id ?? announced?.id ?? null,
+      supersededId: twin === undefined ? null : (announced?.id ?? null),
+      deviceId,
+      path,
+      assetId: half,
+      created,
+      modified: said?.modified ?? null,
+      announcedSize: said?.announcedSize ?? null,
+      announcedFrom: said?.announcedFrom ?? null,
+      fileName: name,
+      kind,
+      timestamp,
+      file,
+    })
+    .catch((error: unknown) => {
+      // Whether the catalogue has the name is not known: the next look at the folder tells.
+      library.names.forget()
+      throw error
+    })
   const backup: Backup = {
     id,
     file_name: name,

@@ -1,3 +1,4 @@
+import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
@@ -23,7 +24,7 @@ export class Drive {
   readonly root: string
   readonly id: string
   readonly #events: DriveEvents
-  /** Device and inode of the identity file when it was last read and right; `undefined` while the drive is away. */
+  /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
   #seen: string | undefined
   #away = false
   #checkedAt = Number.NEGATIVE_INFINITY
@@ -68,8 +69,7 @@ export class Drive {
    */
   async checkTouched(): Promise<void> {
     try {
-      const { dev, ino } = io.statTouched(join(this.root, IDENTITY_FILE))
-      if (`${dev}:${ino}` === this.#seen) return
+      if (versionOf(io.statTouched(join(this.root, IDENTITY_FILE))) === this.#seen) return
     } catch (error) {
       if (!hasErrno(error)) throw error
     }
@@ -82,8 +82,7 @@ export class Drive {
   }
 
   async #check(): Promise<void> {
-    const file = await this.#statIdentity()
-    const seen = `${file.dev}:${file.ino}`
+    const seen = versionOf(await this.#statIdentity())
     this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
@@ -109,6 +108,11 @@ export class Drive {
       throw error
     }
   }
+}
+
+/** What changes when another drive is mounted, and when the file is written anew. */
+function versionOf({ dev, ino, mtimeNs }: BigIntStats): string {
+  return `${dev}:${ino}:${mtimeNs}`
 }
 
 function missing(found: string): AppError {

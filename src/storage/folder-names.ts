@@ -104,14 +104,19 @@ export class FolderNames {
   async #list(folder: MonthFolder, changed: bigint | undefined): Promise<Listing> {
     const catalogued = await this.#catalogued(folder)
     const names = new Map(catalogued.map((name) => [nameKey(name), name]))
+    const strangers = new Set<string>()
     try {
       if (changed !== undefined) {
-        for (const name of await io.readdir(this.#drive.resolve(folder))) names.set(nameKey(name), name)
+        const known = new Set(catalogued)
+        for (const name of await io.readdir(this.#drive.resolve(folder))) {
+          names.set(nameKey(name), name)
+          if (!known.has(name)) strangers.add(name)
+        }
       }
     } catch (error) {
       throw driveError(error, `the folder ${folder} was being listed`)
     }
-    return { changed, names, nextNumber: new Map() }
+    return { changed, names, strangers, stems: undefined, nextNumber: new Map() }
   }
 
   /** When the folder last changed; `undefined` if it does not exist. The upload at hand has just been flushed to the drive. */

@@ -60,7 +60,8 @@ function shorten(stem: string, tail: string): string {
   }
   // A single grapheme may be longer than the room (a letter under a hundred accents): then code points must do.
   if (cut === '') cut = cutCodePoints(stem, room)
-  return cut.replace(/[. ]+$/, '') + tail
+  // Of nothing but dots and spaces nothing would be left, and the tail's dot would lead.
+  return (cut.replace(/[. ]+$/, '') || '_') + tail
 }
 
 function cutCodePoints(text: string, room: number): string {

@@ -25,6 +25,8 @@ export interface Reservation {
   ensure(bytes: number): Promise<void>
   /** Says that `bytes` of the promise are on the drive now. */
   used(bytes: number): void
+  /** The drive had no room for `bytes` after all: gives back what is left and returns the `disk_full` to be thrown. */
+  ranOut(bytes: number, cause: unknown): Promise<AppError>
   /** Gives back what is left. Idempotent. */
   release(): void
 }
@@ -61,6 +63,10 @@ export class Space {
       this.#promised += more
       left += more
     }
+    const release = () => {
+      this.#promised -= left
+      left = 0
+    }
     await ensure(bytes)
     return {
       ensure,
@@ -70,10 +76,12 @@ export class Space {
         this.#promised -= share
         this.#free -= written
       },
-      release: () => {
-        this.#promised -= left
-        left = 0
+      ranOut: async (wanted, cause) => {
+        release()
+        await this.#ask()
+        return this.#full(wanted, this.#available(), cause)
       },
+      release,
     }
   }
 
@@ -86,10 +94,11 @@ export class Space {
     return this.#free - this.#minFree - this.#promised
   }
 
-  #full(wanted: number, available: number): AppError {
+  #full(wanted: number, available: number, cause?: unknown): AppError {
     return new AppError(
       'disk_full',
       `The drive is full: ${wanted} bytes are needed, ${Math.max(available, 0)} are free for photos (${this.#minFree} are kept free by MIN_FREE_SPACE, ${this.#promised} are promised to other uploads). Make room on the drive or use a larger one.`,
+      { cause },
     )
   }
 }

@@ -10,6 +10,8 @@ import type { Reservation } from './space.ts'
 
 /** Bytes gathered before a write: a drive takes one large write for the price of a small one. */
 const BATCH_BYTES = 1024 * 1024
+/** Pieces gathered at most: a client may send one byte at a time, and each piece costs memory of its own. */
+const BATCH_PIECES = 1024
 /** Bytes kept in memory for inspection; see `fileBytes`. */
 const HEAD_BYTES = 64 * 1024
 /** Bytes written before they are flushed in the background, so that the last flush of a long video is a short one. */
@@ -40,9 +42,11 @@ export class StagedFile {
   readonly #name = `${randomUUID()}.part`
   readonly #hash = createHash('sha256')
   #file: number | undefined
+  #finishing: Promise<void> | undefined
   #isFlushed = false
   /** The first bytes, which tell most of what inspection asks. */
-  #head = Buffer.alloc(0)
+  readonly #head = Buffer.allocUnsafe(HEAD_BYTES)
+  #headBytes = 0
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   #size = 0
@@ -71,27 +75,32 @@ export class StagedFile {
   /** Takes the next bytes, which must not change afterwards. */
   write(bytes: Buffer): void {
     this.#hash.update(bytes)
-    if (this.#head.byteLength < HEAD_BYTES) this.#head = Buffer.concat([this.#head, bytes.subarray(0, HEAD_BYTES)])
+    if (this.#headBytes < HEAD_BYTES) this.#headBytes += bytes.copy(this.#head, this.#headBytes)
     this.#gathered.push(bytes)
     this.#gatheredBytes += bytes.byteLength
     this.#size += bytes.byteLength
-    if (this.#gatheredBytes >= BATCH_BYTES && this.#writing === undefined) this.#startWriting()
+    if (this.#hasBatch && this.#writing === undefined) this.#startWriting()
   }
 
   /** Whether the sender should pause until `drained`: a batch is being written and the next one is full. */
   get isFull(): boolean {
-    return this.#gatheredBytes >= BATCH_BYTES || this.#failure !== undefined
+    return this.#hasBatch || this.#failure !== undefined
+  }
+
+  get #hasBatch(): boolean {
+    return this.#gatheredBytes >= BATCH_BYTES || this.#gathered.length >= BATCH_PIECES
   }
 
   /** Resolves when there is room for more. Throws the first failure. */
   async drained(): Promise<void> {
-    while (this.#writing !== undefined && this.#gatheredBytes >= BATCH_BYTES) await this.#writing
+    while (this.#writing !== undefined && this.#hasBatch) await this.#writing
     if (this.#failure !== undefined) throw this.#failure
   }
 
   /** No more bytes will come: begins to write and flush what is left. */
   finish(): Staged {
     const durable = this.#finish()
+    this.#finishing = durable
     // Whoever needs the bytes awaits them; nobody does when something else fails first.
     durable.catch(() => {})
     return {
@@ -117,9 +126,10 @@ export class StagedFile {
 
   /** Removes what was staged and gives back its space. Idempotent; also right after a commit. */
   async discard(): Promise<void> {
-    // No further batch may begin: its bytes would go to a closed file, or to the one that has got its descriptor since.
+    // Nothing may touch the file any more: its descriptor may be another file's in a moment.
     this.#gathered = []
     this.#gatheredBytes = 0
+    await this.#finishing?.catch(() => {})
     while (this.#writing !== undefined) await this.#writing
     await this.#flushing
     const file = this.#file
@@ -140,7 +150,7 @@ export class StagedFile {
 
   async #read(durable: Promise<void>, position: number, length: number): Promise<Uint8Array> {
     const end = Math.min(position + length, this.#size)
-    if (end <= this.#head.byteLength) return this.#head.subarray(position, end)
+    if (end <= this.#headBytes) return this.#head.subarray(position, end)
     await durable
     if (this.#file === undefined) throw new Error('an upload was read after it had been discarded')
     const buffer = Buffer.allocUnsafe(length)
@@ -159,7 +169,7 @@ export class StagedFile {
       })
       .finally(() => {
         this.#writing = undefined
-        if (this.#gatheredBytes >= BATCH_BYTES && this.#failure === undefined) this.#startWriting()
+        if (this.#hasBatch && this.#failure === undefined) this.#startWriting()
       })
   }
 
@@ -169,8 +179,12 @@ export class StagedFile {
     this.#gathered = []
     this.#gatheredBytes = 0
     await this.#reservation.ensure(bytes)
-    this.#file ??= await this.#create()
-    await writeAll(this.#file, batch, this.#written)
+    try {
+      this.#file ??= await this.#create()
+      await writeAll(this.#file, batch, this.#written)
+    } catch (error) {
+      throw hasErrno(error, 'ENOSPC') ? await this.#reservation.ranOut(bytes, error) : error
+    }
     this.#written += bytes
     this.#reservation.used(bytes)
     if (this.#written - this.#flushed >= FLUSH_BYTES && this.#flushing === undefined) this.#startFlushing()

@@ -193,6 +193,20 @@ describe('POST /photos/new', () => {
     expect(body.new_files).toEqual(files)
   })
 
+  it('takes an empty id for none, beside an entry without one, too', async () => {
+    const files = [
+      { path: path('NOID.HEIC'), id: '' },
+      { path: path('NOID.HEIC') },
+      { path: path('NOID.HEIC'), size: 0.4 },
+    ]
+    expect(await list({ device_id: 'no id', files })).toMatchObject({ status: 200, body: { count: 3 } })
+    await upload(server.url, jpeg({ date: '2024:07:01 12:00:00', seed: 'no id' }), {
+      name: 'NOID.HEIC',
+      fields: { original_path: path('NOID.HEIC'), device_id: 'no id', asset_id: '' },
+    })
+    expect((await list({ device_id: 'no id', files })).body).toMatchObject({ count: 0, backed_up_count: 3 })
+  })
+
   it('answers a file that stands twice in a list twice, and remembers it once', async () => {
     const file = { path: path('TWICE.HEIC'), id: 't' }
     expect((await list({ device_id: 'twice', files: [file, file] })).body).toMatchObject({ count: 2 })
@@ -483,10 +497,13 @@ describe('ignoring', () => {
   })
 
   it('marks a file once, however many requests ask for it at the same moment', async () => {
-    const body = { device_id: 'crowd', files: [{ path: path('CROWD.HEIC') }] }
-    const answers = await Promise.all(Array.from({ length: 20 }, () => post(server.url, '/photos/ignore', body)))
-    expect(answers.reduce((sum, answer) => sum + answer.body.ignored_count, 0)).toBe(1)
-    expect((await get(server.url, '/photos/ignored?device_id=crowd')).body.count).toBe(1)
+    for (let round = 0; round < 10; round++) {
+      const files = Array.from({ length: 50 }, (_, index) => ({ path: path(`CROWD ${round} ${index}.HEIC`) }))
+      const body = { device_id: `crowd ${round}`, files }
+      const answers = await Promise.all(Array.from({ length: 12 }, () => post(server.url, '/photos/ignore', body)))
+      expect(answers.reduce((sum, answer) => sum + answer.body.ignored_count, 0)).toBe(50)
+      expect((await get(server.url, `/photos/ignored?device_id=crowd%20${round}`)).body.count).toBe(50)
+    }
   })
 
   it('keeps two phones of one model apart by the id of the asset', async () => {
@@ -662,6 +679,14 @@ describe('GET /backup', () => {
   ])('refuses %s with 400', async (query) => {
     expectError(await get(server.url, `/backup/log?${query}`), 400, 'invalid_request')
   })
+
+  it.each(['-8640000000000000', '8640000000000000', '-271821-04-20T00:00:00Z', '0000-01-01', '-1', '9e99'])(
+    'takes or refuses %s, at the ends of time, and does not fail',
+    async (time) => {
+      for (const name of ['before', 'after'])
+        expect([200, 400]).toContain((await get(server.url, `/backup/log?${mine}&${name}=${time}`)).status)
+    },
+  )
 
   it('takes a query that it does not know', async () => {
     expect(await log(`${mine}&sort=asc&_=1`)).toMatchObject({ total: 6 })

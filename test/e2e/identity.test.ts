@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
 import { get, upload } from '../support/phone.ts'
+import { startTestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { makePhone } from '../support/wire.ts'
 
@@ -257,4 +259,41 @@ it('no sequence of uploads, losses and strangers at the same moment loses, damag
     expect((await read(answer.body.backup.file_path)).equals(bytes)).toBe(true)
   }
   expect(await staging()).toEqual([])
+})
+
+it('what was committed and could not be recorded is adopted when it comes again, whatever came in between', async () => {
+  const { photo } = freshMonth()
+  const database = await startTestDatabase()
+  const other = await startServer(await makeFolder(), { DATABASE_URL: database.url })
+  const client = new pg.Client(database.connection)
+  await client.connect()
+  try {
+    const send = (seed: string) =>
+      upload(other.url, photo(seed), { name: 'R.JPG', fields: { original_path: path('R.JPG') } })
+    await send('before')
+    // The catalogue refuses to learn of new files, as a database does whose disk is full.
+    await client.query(`
+      create function refuse() returns trigger language plpgsql as $$ begin raise 'refused' using errcode = '53100'; end $$;
+      create trigger refuse before insert on files execute function refuse()`)
+    const refused = await Promise.all([send('a'), send('b'), send('c')])
+    for (const answer of refused) expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+    await client.query('drop trigger refuse on files')
+
+    const placed = [await send('new'), await send('c'), await send('newer'), await send('a'), await send('b')]
+    expect(placed.map((answer) => answer.status)).toEqual([201, 201, 201, 201, 201])
+    const months = (await readdir(other.library)).filter((name) => /^\d{4}$/.test(name))
+    const files = (
+      await Promise.all(months.map((year) => readdir(join(other.library, year), { recursive: true })))
+    ).flat()
+    expect(files.filter((name) => name.endsWith('.JPG'))).toHaveLength(6)
+    for (const [index, seed] of ['new', 'c', 'newer', 'a', 'b'].entries()) {
+      const file = await readFile(join(other.library, placed[index]?.body.backup.file_path))
+      expect(file.equals(photo(seed))).toBe(true)
+    }
+    expect(await readdir(join(other.library, '.iclood/incoming'))).toEqual([])
+  } finally {
+    await client.end()
+    await other.stop()
+    await removeFolder(other.folder)
+  }
 })

@@ -51,6 +51,15 @@ describe('the month is that of capture, by the local time of where it was taken'
     expect(await place(jpeg({ date: '2024:04:01 00:00:00', seed: seed() }), 'start.jpg')).toBe('2024/04/start.jpg')
   })
 
+  it('also where that is the last hour of the calendar, or the first of photography', async () => {
+    const last = jpeg({ date: '9999:12:31 23:59:59', offset: '-11:00', seed: seed() })
+    expect(await place(last, 'last.jpg')).toBe('9999/12/last.jpg')
+    const first = jpeg({ date: '1826:01:01 00:00:00', offset: '+14:00', seed: seed() })
+    expect(await place(first, 'first.jpg')).toBe('1826/01/first.jpg')
+    const log = await fetch(`${server.url}/backup/log`)
+    expect(log.status).toBe(200)
+  })
+
   it('from QuickTime’s creation date before the movie header’s', async () => {
     const film = mov({ creationDate: '2023-06-30T23:30:00-0700', mvhd: utc('2023-07-01T06:30:00Z'), seed: seed() })
     expect(await place(film, 'creation.mov')).toBe('2023/06/creation.mov')
@@ -135,7 +144,7 @@ describe('the name', () => {
     expect(await place(photo(), name)).toBe(`2015/05/${expected}`)
   })
 
-  it.each(['..', '.', '...', ' ', '/', '\\', '. .', 'x/'])(
+  it.each(['..', '.', '...', ' ', '/', '. .', 'x/'])(
     '%j, of which nothing is left, becomes something sensible',
     async (name) => {
       expect(await place(photo(), name)).toMatch(/^2015\/05\/photo( \(\d+\))?\.jpg$/)

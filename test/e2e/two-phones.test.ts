@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { jpeg, png } from '../support/media.ts'
+import { jpeg, mov, png } from '../support/media.ts'
 import { formOf, get } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { dial, makePhone, until } from '../support/wire.ts'
@@ -152,6 +153,87 @@ describe('two phones of one model', () => {
     // The other phone's photo of the same hour under the same path: only the id tells them apart.
     expect(await phone.offer({ path: path(name), id: 'B7', created: taken(june) + 1000 })).toMatchObject({ count: 1 })
     expect(await phone.offer({ path: path(name), id: 'A7', created: taken(june) })).toMatchObject({ count: 0 })
+  })
+})
+
+describe('no sequence of sessions of two phones', () => {
+  interface Session {
+    phone: number
+    asset: number
+    /** Phones get other addresses now and then, even each other's. */
+    from: string
+    does: string
+    says: string
+  }
+  const session: fc.Arbitrary<Session> = fc.record({
+    phone: fc.constantFrom(0, 1),
+    asset: fc.constantFrom(0, 1),
+    from: fc.constantFrom('127.0.0.51', '127.0.0.52'),
+    does: fc.constantFrom('send', 'send', 'send damaged', 'leave', 'send twice', 'send again later'),
+    says: fc.constantFrom('everything', 'no name', 'an asset id'),
+  })
+  let household = 0
+
+  it('makes the server say "backed up" of a photo that has not arrived, or ask for ever', async () => {
+    const sequence = fc.array(session, { minLength: 4, maxLength: 14 })
+    const property = fc.asyncProperty(sequence, fc.boolean(), async (sessions, areDated) => {
+      household += 1
+      const model = `model ${household}`
+      // Two paths; under each, either phone has a photo of its own, taken weeks apart.
+      const assets = [0, 1].map((asset) =>
+        [0, 1].map((phone) => {
+          const date = `2024:0${1 + asset}:${phone === 0 ? '03' : '25'} 12:00:00`
+          return {
+            file: { path: path(`H${asset}.JPG`), id: `${phone}-${asset}`, name: `H${asset}.JPG`, created: taken(date) },
+            bytes: areDated
+              ? photo(date, `${household} ${phone} ${asset}`)
+              : png({ noExif: true, seed: `${household} ${phone} ${asset}` }),
+            hasArrived: false,
+          }
+        }),
+      )
+      const turn = async ({ phone, asset, from, does, says }: Session) => {
+        const mine = assets[asset]?.[phone]
+        if (mine === undefined) throw new Error('no such asset')
+        // Without a date in the bytes only addresses can tell two phones apart, as long as each keeps its own.
+        const voice = makePhone(server, model, areDated ? from : `127.0.0.6${phone}`)
+        const { count } = await voice.offer(mine.file)
+        if (count === 0) expect(mine.hasArrived).toBe(true)
+        if (does === 'leave' || (count === 0 && does !== 'send again later')) return count
+        if (count > 0 && does === 'send again later' && !mine.hasArrived) return count
+        const fields = {
+          original_path: mine.file.path,
+          ...(says === 'an asset id' && { asset_id: mine.file.id }),
+          ...(does === 'send damaged' && { sha256: 'f'.repeat(64) }),
+        }
+        const options = { name: says === 'no name' ? null : mine.file.name, fields }
+        for (let times = does === 'send twice' ? 2 : 1; times > 0; times--) {
+          const { status } = await voice.upload(mine.bytes, options)
+          if (does === 'send damaged') expect(status).toBe(422)
+          else mine.hasArrived = true
+        }
+        return count
+      }
+      for (const each of sessions) await turn(each)
+      // Sessions in which all goes well: after two each, nobody is asked for anything any more.
+      const all = [0, 1].flatMap((phone) => [0, 1].map((asset) => ({ phone, asset })))
+      for (const [round, from] of ['127.0.0.51', '127.0.0.52', '127.0.0.51'].entries()) {
+        for (const each of all) {
+          const count = await turn({ ...each, from, does: 'send', says: 'everything' })
+          if (round === 2) expect(count).toBe(0)
+        }
+      }
+      // Each content lies there once.
+      const { body } = await get(server.url, `/backup/log?limit=1000&device_id=${encodeURIComponent(model)}`)
+      for (const { bytes } of assets.flat()) {
+        const paths = body.backups.flatMap((row: { sha256: string; file_path: string }) =>
+          row.sha256 === sha256(bytes) ? [row.file_path] : [],
+        )
+        expect(new Set(paths).size).toBe(1)
+        expect((await readFile(join(server.library, paths[0]))).equals(bytes)).toBe(true)
+      }
+    })
+    await fc.assert(property, { numRuns: 25, interruptAfterTimeLimit: 20_000 })
   })
 })
 
@@ -353,6 +435,34 @@ describe('sha256 in a list', () => {
     expect(await rowsOf(path('W.JPG'))).toEqual([expect.objectContaining({ status: 'Completed' })])
   })
 
+  it('of a film records a film, whatever the list calls it', async () => {
+    const film = mov({ creationDate: '2024-09-01T10:00:00+0200', seed: 'known film' })
+    await makePhone(server, 'elsewhere').upload(film, { name: 'FILM.MOV' })
+    const phone = makePhone(server, 'film')
+    await phone.offer({ path: path('FILM.MOV'), id: 'waiting', type: 'photo' })
+    await phone.offer(
+      { path: path('FILM.MOV'), id: 'waiting', sha256: sha256(film) },
+      { path: path('FILM2.MOV'), sha256: sha256(film) },
+    )
+    const recorded = await rows('device_id=film&status=Completed')
+    expect(recorded.map((row: { file_type: string }) => row.file_type)).toEqual(['video', 'video'])
+  })
+
+  it('is recorded once, however many lists name it at the same moment', async () => {
+    const bytes = photo(date, 'crowded content')
+    await makePhone(server, 'elsewhere').upload(bytes, { name: 'CROWD.JPG' })
+    for (let round = 0; round < 5; round++) {
+      const phone = makePhone(server, `crowd ${round}`)
+      const files = Array.from({ length: 30 }, (_, index) => ({
+        path: path(`C${index}.JPG`),
+        id: `c${index}`,
+        sha256: sha256(bytes),
+      }))
+      await Promise.all(Array.from({ length: 12 }, () => phone.offer(...files)))
+      expect(await rows(`device_id=crowd%20${round}`)).toHaveLength(30)
+    }
+  })
+
   it('of content that the library does not have asks for it', async () => {
     const file = { path: path('N.JPG'), sha256: sha256(Buffer.from('nobody has this')) }
     expect(await makePhone(server, 'asker').offer(file)).toMatchObject({ count: 1 })
@@ -409,7 +519,7 @@ describe('a failed upload', () => {
       socket.write(
         `POST /photos/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${contentType}\r\nContent-Length: ${body.length}\r\n\r\n`,
       )
-      socket.write(body.subarray(0, 150_000), () => socket.resetAndDestroy())
+      socket.write(body.subarray(0, 150_000), () => socket.destroy())
       const row = await until('the lost upload is recorded', async () => {
         const found = await failed(path(name))
         return found !== undefined && found.timestamp !== last && found

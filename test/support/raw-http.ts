@@ -48,10 +48,13 @@ export class RawConnection {
   async write(bytes: Buffer | string): Promise<void> {
     if (this.#ended || this.socket.destroyed) return
     if (this.socket.write(bytes)) return
-    await Promise.race([
-      new Promise<void>((resolve) => this.socket.once('drain', resolve)),
-      new Promise<void>((resolve) => this.socket.once('close', resolve)),
-    ])
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.socket.off('drain', done).off('close', done)
+        resolve()
+      }
+      this.socket.on('drain', done).on('close', done)
+    })
   }
 
   /** The next final answer; undefined if the server hangs up without one. */

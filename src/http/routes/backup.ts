@@ -84,7 +84,8 @@ export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
 function readTime(name: string, text: string | undefined): Date | undefined {
   if (text === undefined) return undefined
   const time = new Date(/^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text.replace(/ (?=\d\d:?\d\d$)/, '+'))
-  if (!Number.isNaN(time.getTime())) return time
+  // PostgreSQL knows no times before 4713 BC.
+  if (time.getUTCFullYear() >= 0 && time.getUTCFullYear() <= 9999) return time
   throw new AppError(
     'invalid_request',
     `${name} holds ${JSON.stringify(text.slice(0, 100))}; expected a time such as 2024-07-01T00:00:00Z.`,

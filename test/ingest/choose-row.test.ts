@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest'
+import type { KnownAsset } from '../../src/catalogue/look-up.ts'
+import { type Arrival, chooseRow } from '../../src/ingest/choose-row.ts'
+import type { Checksum } from '../../src/media/checksum.ts'
+
+const DAY = 86_400_000
+const TAKEN = Date.UTC(2024, 6, 1, 12)
+const THIS = 'a'.repeat(64) as Checksum
+const OTHER = 'b'.repeat(64) as Checksum
+
+const arrival = (given: Partial<Arrival> = {}): Arrival => ({
+  checksum: THIS,
+  assetId: null,
+  address: '192.168.1.2',
+  taken: TAKEN,
+  ...given,
+})
+
+const row = (id: number, given: Partial<KnownAsset> = {}): KnownAsset => ({
+  id,
+  status: 'Pending',
+  assetId: `asset ${id}`,
+  created: TAKEN,
+  modified: null,
+  announcedSize: null,
+  announcedFrom: '192.168.1.2',
+  timestamp: id,
+  filePath: null,
+  checksum: null,
+  capturedAt: null,
+  ...given,
+})
+const done = (id: number, given: Partial<KnownAsset> = {}): KnownAsset =>
+  row(id, { status: 'Completed', checksum: THIS, filePath: `2024/07/${id}.JPG`, ...given })
+
+const elsewhere = { announcedFrom: '192.168.1.9' }
+
+/** Ids of the rows chosen. */
+function chosen(given: Arrival, ...rows: KnownAsset[]) {
+  const { announced, twin } = chooseRow(given, rows)
+  return [announced?.id, twin?.id]
+}
+
+describe('an upload without an asset id', () => {
+  it.each<[string, (number | undefined)[], Arrival, KnownAsset[]]>([
+    ['belongs to no row where there is none', [undefined, undefined], arrival(), []],
+    ['completes the one that was announced', [1, undefined], arrival(), [row(1)]],
+    ['completes one that failed before', [1, undefined], arrival(), [row(1, { status: 'Failed' })]],
+    ['completes the one from its address', [2, undefined], arrival(), [row(1, elsewhere), row(2), row(3, elsewhere)]],
+    [
+      'completes the one from its address even where another fits the date better',
+      [1, undefined],
+      arrival(),
+      [row(1, { created: TAKEN - 40 * DAY }), row(2, elsewhere)],
+    ],
+    [
+      'completes, of several from its address, the one nearest in time',
+      [2, undefined],
+      arrival(),
+      [row(1, { created: TAKEN - 3 * DAY }), row(2, { created: TAKEN + 1 }), row(3, { created: TAKEN + 2 })],
+    ],
+    [
+      'completes, of several from elsewhere, the one nearest in time',
+      [2, undefined],
+      arrival({ address: '192.168.1.7' }),
+      [row(1, { created: TAKEN - 3 * DAY }), row(2), row(3, { created: TAKEN + 2 * DAY })],
+    ],
+    [
+      'prefers one that says when to one that does not',
+      [1, undefined],
+      arrival(),
+      [row(1, { created: TAKEN - 9000 * DAY }), row(2, { created: null })],
+    ],
+    [
+      'leaves one from elsewhere alone that is more than a day off: it may be the other phone’s',
+      [undefined, undefined],
+      arrival({ address: '192.168.1.7' }),
+      [row(1, { created: TAKEN + DAY + 1 })],
+    ],
+    [
+      'completes one from elsewhere where nothing tells against it',
+      [1, undefined],
+      arrival({ address: '192.168.1.7', taken: null }),
+      [row(1)],
+    ],
+    [
+      'completes the newest of those that nothing tells apart',
+      [2, undefined],
+      arrival({ taken: null }),
+      [row(1), row(2)],
+    ],
+    ['is recognised as what is there', [undefined, 1], arrival(), [done(1)]],
+    [
+      'is not taken for another content of that path',
+      [undefined, undefined],
+      arrival(),
+      [done(1, { checksum: OTHER })],
+    ],
+    [
+      'that is known leaves the other phone’s row waiting, though it was announced from here',
+      [undefined, 1],
+      arrival(),
+      [done(1), row(2, { created: TAKEN + 20 * DAY })],
+    ],
+    [
+      'that is known leaves a row waiting of which nobody says when it was taken',
+      [undefined, 1],
+      arrival(),
+      [done(1), row(2, { created: null })],
+    ],
+    [
+      'that is known answers the same asset’s new announcement',
+      [2, 1],
+      arrival(),
+      [done(1, { assetId: 'same' }), row(2, { assetId: 'same' })],
+    ],
+    [
+      'that is known answers another asset’s announcement with a row of its own',
+      [2, undefined],
+      arrival(),
+      [done(1, { assetId: 'mine' }), row(2, { assetId: 'yours' })],
+    ],
+  ])('%s', (_, expected, given, rows) => {
+    expect(chosen(given, ...rows)).toEqual(expected)
+  })
+})
+
+describe('an upload with an asset id', () => {
+  const mine = arrival({ assetId: 'mine', address: '192.168.1.7', taken: TAKEN + 100 * DAY })
+
+  it.each<[string, (number | undefined)[], KnownAsset[]]>([
+    ['completes the row of that id, wherever and whenever', [2, undefined], [row(1), row(2, { assetId: 'mine' })]],
+    ['leaves rows of other ids alone', [undefined, undefined], [row(1), row(2)]],
+    ['completes a row that was announced without id', [1, undefined], [row(1, { assetId: null }), row(2)]],
+    [
+      'prefers the row of its id to one without',
+      [1, undefined],
+      [row(1, { assetId: 'mine' }), row(2, { assetId: null })],
+    ],
+    ['is recognised under its id', [undefined, 1], [done(1, { assetId: 'mine' }), done(2, { assetId: null })]],
+    ['gives its id to a row from before ids', [undefined, 1], [done(1, { assetId: null })]],
+    ['gets a row of its own beside the same content of another id', [undefined, undefined], [done(1)]],
+  ])('%s', (_, expected, rows) => {
+    expect(chosen(mine, ...rows)).toEqual(expected)
+  })
+})
+
+it('the order of the rows does not matter', () => {
+  const rows = [
+    row(1, { created: TAKEN - 2 * DAY }),
+    row(2),
+    row(3, elsewhere),
+    done(4, { assetId: 'asset 2' }),
+    row(5, { created: null }),
+  ]
+  const expected = chosen(arrival(), ...rows)
+  for (let turn = 0; turn < rows.length; turn++) {
+    rows.push(...rows.splice(0, 1))
+    expect(chosen(arrival(), ...rows)).toEqual(expected)
+  }
+})
