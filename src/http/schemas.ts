@@ -50,11 +50,12 @@ export const PhotoEntry = Type.Object({
 })
 export type PhotoEntry = Static<typeof PhotoEntry>
 
-export const DeviceId = Type.String({
-  maxLength: 1024,
-  pattern: '^[^\\u0000]*$',
-  description: 'unknown, if it is left out',
-})
+const Device = { maxLength: 1024, pattern: '^[^\\u0000]*$' }
+
+export const DeviceId = Type.String({ ...Device, description: 'unknown, if it is left out or empty' })
+
+/** In a query. */
+export const DeviceFilter = Type.String({ ...Device, description: 'only of this device; left out or empty: of all' })
 
 /** A phone's list of files. */
 export const PhotoList = Type.Object({
@@ -62,15 +63,18 @@ export const PhotoList = Type.Object({
   files: Type.Array(PhotoEntry),
 })
 
-export const ErrorAnswer = Type.Object({
-  status: Type.Literal('error'),
-  code: Type.String({ description: 'one word for programs' }),
-  message: Type.String({ description: 'a sentence for people' }),
-})
+export const ErrorAnswer = Type.Object(
+  {
+    status: Type.Literal('error'),
+    code: Type.String({ description: 'one word for programs' }),
+    message: Type.String({ description: 'a sentence for people' }),
+  },
+  { description: 'What happened, what was expected and what to do' },
+)
 
 /** Adds what every success carries. */
 export const success = <Properties extends Type.TProperties>(properties: Properties) =>
-  Type.Object({ status: Type.Literal('success'), ...properties })
+  Type.Object({ status: Type.Literal('success'), ...properties }, { description: 'Success' })
 
 /** The fields of an upload beside its file. */
 export const UploadFields = Type.Object({

@@ -3,7 +3,7 @@ import Type from 'typebox'
 import { countBackups, listBackups } from '../../catalogue/backups.ts'
 import { AppError } from '../../errors.ts'
 import { backupJson } from '../backup-json.ts'
-import { Backup, BackupStatus, DeviceId, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
+import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
 
 const MAX_LIMIT = 10_000
@@ -21,7 +21,7 @@ export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
           querystring: Type.Object({
             limit: Type.Integer({ minimum: 0, maximum: MAX_LIMIT, default: 100 }),
             offset: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }),
-            device_id: Type.Optional(DeviceId),
+            device_id: Type.Optional(DeviceFilter),
             status: Type.Optional(BackupStatus),
             before: Type.Optional(Type.String({ description: 'only what is earlier: ISO 8601, or ms since 1970' })),
             after: Type.Optional(Type.String({ description: 'only what is later: ISO 8601, or ms since 1970' })),
@@ -37,7 +37,8 @@ export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request) => {
-        const { limit, offset, device_id: deviceId, status } = request.query
+        const { limit, offset, status } = request.query
+        const deviceId = request.query.device_id || undefined
         const before = readTime('before', request.query.before)
         const after = readTime('after', request.query.after)
         const filter = { deviceId, status, before, after }

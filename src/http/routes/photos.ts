@@ -9,7 +9,7 @@ import { jsonArray, type ReceivedList, receivePhotoList } from '../photo-list.ts
 import { receiveUpload } from '../receive-upload.ts'
 import {
   Backup,
-  DeviceId,
+  DeviceFilter,
   ErrorAnswer,
   Nullable,
   PhotoEntry,
@@ -122,7 +122,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
       {
         schema: {
           summary: 'Which files are ignored?',
-          querystring: Type.Object({ device_id: Type.Optional(DeviceId) }),
+          querystring: Type.Object({ device_id: Type.Optional(DeviceFilter) }),
           response: {
             200: success({
               ignored_files: Type.Array(
@@ -144,7 +144,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request) => {
-        const rows = await listIgnored(service.catalogue(), request.query.device_id)
+        const rows = await listIgnored(service.catalogue(), request.query.device_id || undefined)
         const ignored = rows.map((row) => ({
           ...row,
           path: row.original_path,

@@ -1,0 +1,85 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Committer } from '../../src/storage/commit.ts'
+import type { Drive } from '../../src/storage/drive.ts'
+import { FolderNames } from '../../src/storage/folder-names.ts'
+import { FolderSync } from '../../src/storage/folder-sync.ts'
+import { monthFolder, pathIn } from '../../src/storage/layout.ts'
+import { drive as driveNeeds, type FileSystem, makeDrive, type TestDrive } from '../support/drives.ts'
+import { openLibrary } from '../support/library.ts'
+import { needs } from '../support/needs.ts'
+
+const JULY = monthFolder(2024, 7)
+
+describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
+  const have = needs(driveNeeds(kind))
+  let disk: TestDrive
+  let drive: Drive
+  let committer: Committer
+  beforeEach(async () => {
+    if (have.skip) return
+    disk = await makeDrive(kind, 16 * 1024 * 1024)
+    drive = (await openLibrary(disk.path)).drive
+    committer = new Committer(drive)
+  })
+  afterEach(() => disk?.remove())
+
+  const stage = async (text: string) => {
+    const path = drive.resolve(`.iclood/incoming/${text}.part`)
+    await writeFile(path, text)
+    return path
+  }
+  const commit = async (text: string, name: string) => {
+    await committer.makeFolder(JULY)
+    await committer.takeName(await stage(text), pathIn(JULY, name))
+    await committer.settle(pathIn(JULY, name))
+  }
+
+  it('a name that is taken is never overwritten', have, async () => {
+    await commit('first', 'a.jpg')
+    await expect(commit('second', 'a.jpg')).rejects.toMatchObject({ code: 'name_taken' })
+    expect(await readFile(join(disk.path, '2024/07/a.jpg'), 'utf8')).toBe('first')
+  })
+
+  it('a folder that somebody removed is made again', have, async () => {
+    await commit('first', 'a.jpg')
+    await rm(join(disk.path, '2024'), { recursive: true })
+    await commit('second', 'b.jpg')
+    expect(await readdir(join(disk.path, '2024/07'))).toEqual(['b.jpg'])
+  })
+
+  it('without its drive nothing is made under the mount point', have, async () => {
+    await commit('first', 'a.jpg')
+    const staged = await stage('second')
+    await disk.detach()
+    await expect(committer.makeFolder(monthFolder(2024, 8))).rejects.toMatchObject({ code: 'drive_missing' })
+    await expect(committer.takeName(staged, pathIn(JULY, 'b.jpg'))).rejects.toMatchObject({
+      code: expect.stringMatching(/^drive_/),
+    })
+    expect(await readdir(disk.path)).toEqual([])
+  })
+
+  it('what others write is seen, in any case and Unicode form', have, async () => {
+    const names = new FolderNames(drive, async () => ['Gone.jpg'])
+    await mkdir(join(disk.path, JULY), { recursive: true })
+    expect(await names.firstFree(JULY, 'a.jpg')).toMatchObject({ name: 'a.jpg' })
+    await writeFile(join(disk.path, JULY, 'A.JPG'), '')
+    await writeFile(join(disk.path, JULY, 'cafe\u0301.jpg'), '')
+    names.forget()
+    expect(await names.firstFree(JULY, 'a.jpg')).toMatchObject({ name: 'a (2).jpg', strangers: ['A.JPG'] })
+    expect(await names.firstFree(JULY, 'CAFÉ.JPG')).toMatchObject({ name: 'CAFÉ (2).JPG' })
+    expect(await names.firstFree(JULY, 'gone.JPG')).toMatchObject({ name: 'gone (2).JPG', strangers: [] })
+  })
+
+  it('a folder that can’t be flushed is an error, and the next flush tries anew', have, async () => {
+    const sync = new FolderSync()
+    const folder = join(disk.path, 'later')
+    const failed = await Promise.allSettled([sync.sync(folder), sync.sync(folder), sync.sync(folder)])
+    for (const each of failed) {
+      expect(each).toMatchObject({ status: 'rejected', reason: { code: 'drive_error' } })
+    }
+    await mkdir(folder)
+    await Promise.all([sync.sync(folder), sync.sync(folder), sync.sync(folder)])
+  })
+})

@@ -1,0 +1,57 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { AppError } from '../../src/errors.ts'
+import type { Drive } from '../../src/storage/drive.ts'
+import { diskUsage, Space } from '../../src/storage/space.ts'
+import { drive as driveNeeds, makeDrive, type TestDrive } from '../support/drives.ts'
+import { openLibrary } from '../support/library.ts'
+import { needs } from '../support/needs.ts'
+
+const MB = 1024 * 1024
+
+describe('the space of a drive', needs(driveNeeds('tmpfs')), () => {
+  let disk: TestDrive
+  let drive: Drive
+  beforeAll(async () => {
+    disk = await makeDrive('tmpfs', 32 * MB)
+    drive = (await openLibrary(disk.path)).drive
+  })
+  afterAll(() => disk.remove())
+
+  it('is never promised twice, whoever asks at the same moment', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(12 * MB), { maxLength: 12 }), async (wishes) => {
+        const space = new Space(drive, 4 * MB)
+        const { free } = await diskUsage(drive)
+        const answers = await Promise.all(
+          wishes.map((bytes) =>
+            space.reserve(bytes).then(
+              () => bytes,
+              (error: unknown) => error,
+            ),
+          ),
+        )
+        const promised = answers.filter((answer) => typeof answer === 'number').reduce((sum, bytes) => sum + bytes, 0)
+        expect(promised).toBeLessThanOrEqual(free - 4 * MB)
+        for (const [index, answer] of answers.entries()) {
+          if (typeof answer === 'number') continue
+          expect(answer).toMatchObject({ code: 'disk_full' })
+          expect((answer as AppError).message).toContain(`${wishes[index]} bytes are needed`)
+        }
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  it('is given back once, however often it is released', async () => {
+    const space = new Space(drive, 0)
+    const { free } = await diskUsage(drive)
+    const first = await space.reserve(free)
+    await expect(space.reserve(1)).rejects.toBeInstanceOf(AppError)
+    first.release()
+    first.release()
+    const second = await space.reserve(free)
+    await expect(space.reserve(1)).rejects.toBeInstanceOf(AppError)
+    second.release()
+  })
+})
