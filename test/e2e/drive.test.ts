@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile, readlink, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { drive, type FileSystem, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
@@ -251,7 +253,7 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
       const identity = join(other.path, '.iclood/library.json')
       await writeFile(identity, '{"format":1,"id":"11111111-2222-4333-8444-555555555555"}')
       await usb.mount()
-      await moveMount(other.path, usb.path)
+      await promisify(execFile)('mount', ['--bind', other.path, usb.path])
       await expectRefused(server, 503, 'drive_missing')
       await expectRefused(server, 503, 'drive_missing')
       expect((await readdir(usb.path, { recursive: true })).sort()).toEqual([
@@ -313,13 +315,6 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
     await until('staging is cleared', async () => (await stagedIn(usb.path)).length === 0)
   })
 })
-
-/** Moves the mount at `from` over `to`. */
-async function moveMount(from: string, to: string): Promise<void> {
-  const { execFile } = await import('node:child_process')
-  const { promisify } = await import('node:util')
-  await promisify(execFile)('mount', ['--bind', from, to])
-}
 
 describe('a library on the system disk', () => {
   let folder: string

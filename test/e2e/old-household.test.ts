@@ -42,7 +42,7 @@ const photo = jpeg({ date: '2024:07:01 12:00:00', size: 60_000, seed: 'old photo
 const still = heic({ date: '2023:12:31 23:30:00', offset: '+01:00', size: 40_000, seed: 'old still' })
 const film = mov({ creationDate: '2023-12-31T23:30:01+0100', size: 90_000, seed: 'old film' })
 /** The old server wrote over what had the same name: of the two that were sent, the second is left. */
-const overwritten = jpeg({ date: '2024:02:02 12:00:00', size: 90_000, seed: 'overwritten' })
+const overwritten = jpeg({ date: '2024:02:02 12:00:00', size: 95_000, seed: 'overwritten' })
 const overwriting = jpeg({ date: '2024:02:03 12:00:00', size: 30_000, seed: 'overwriting' })
 
 const FILES: Record<string, Buffer> = {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { originalsIn, stagedIn } from '../support/drives.ts'
 import { isAlive, postmasterOf, processesIn, untilDeserted } from '../support/embedded.ts'
 import { jpeg } from '../support/media.ts'
@@ -33,6 +33,9 @@ function run(cwd: string, env: Record<string, string>): { process: ChildProcess;
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
@@ -125,7 +128,7 @@ it('a second signal does not wait for the upload, and the next start leaves noth
 it('a signal during the very first start ends it with 0 and leaves nothing running or half-made', async () => {
   const first = run(folder, { PORT: String(await freePort()) })
   await until('it makes the database', async () => {
-    const made = await stagedOrNothing(join(folder, 'data'))
+    const made = await namesIn(join(folder, 'data'))
     return made.length > 0
   })
   first.process.kill('SIGTERM')
@@ -135,8 +138,7 @@ it('a signal during the very first start ends it with 0 and leaves nothing runni
   expect((await upload(server.url, film)).status).toBe(201)
 })
 
-async function stagedOrNothing(path: string): Promise<string[]> {
-  const { readdir } = await import('node:fs/promises')
+async function namesIn(path: string): Promise<string[]> {
   return readdir(path).catch(() => [])
 }
 
@@ -199,7 +201,7 @@ it('settings that are wrong are all named at once, with exit code 78 and nothing
     expect(output).toContain(text)
   }
   expect(output).not.toContain('    at ')
-  expect(await stagedOrNothing(folder)).toEqual([])
+  expect(await namesIn(folder)).toEqual([])
 })
 
 it('a data folder that can’t be made is named', async () => {

@@ -67,7 +67,10 @@ async function extendIgnoredFiles(db: Kysely<unknown>): Promise<void> {
   await sql`create index ignored_files_asset_key on ignored_files (asset_key)`.execute(db)
 }
 
-/** Old rows refer to their files by paths within the library; what those files hold is read later, in the background. */
+/**
+ * Old rows refer to their files by paths within the library; what those files hold is read later, in the background. The old server
+ * wrote over a file of the same name: of the rows that share one, the last tells its size.
+ */
 async function createFiles(db: Kysely<unknown>): Promise<void> {
   await sql`
     create table files (
@@ -85,7 +88,7 @@ async function createFiles(db: Kysely<unknown>): Promise<void> {
   await sql`create index files_unread on files (size) where checksum is null and missing_at is null`.execute(db)
   await sql`
     insert into files (path, size, media_type, stored_at)
-    select file_path, max(file_size), min(mime_type), max(timestamp)
+    select file_path, (array_agg(file_size order by id desc))[1], min(mime_type), max(timestamp)
     from backups
     where status = 'Completed' and file_path ~ '^[^/]+(/[^/]+)*$' and file_path !~ '(^|/)[.]{1,2}(/|$)'
     group by file_path`.execute(db)
