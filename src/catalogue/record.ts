@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
 
 /** An original that lies durably on the drive, and the asset that it is. */
 export interface Completion {
@@ -41,7 +42,7 @@ export interface Completion {
  * each one's row. No two under way at once may have the same content (the content lock).
  */
 export function createRecord(db: Database): (completion: Completion) => Promise<number> {
-  return batched((completions) => record(db, completions))
+  return batched((completions) => retryingDeadlocks(() => record(db, completions)))
 }
 
 // The rarer parts, left out where no completion needs them: PostgreSQL runs the triggers of each part that it is given.

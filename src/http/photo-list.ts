@@ -19,14 +19,14 @@ export interface ReceivedList {
   raw: Buffer[]
 }
 
-const MAX_BYTES = 128 * 1024 * 1024
+const MAX_BYTES = 96 * 1024 * 1024
 /** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
 const PORTION = 500
 
 const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
 const entry = checker(PhotoEntry)
 
-/** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 128 MB. */
+/** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB. */
 export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
   const scanner = new FileListScanner({ bytes: MAX_BYTES })
   await consumeBody(body, (chunk) => {

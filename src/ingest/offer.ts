@@ -1,5 +1,6 @@
 import { announce, classify, type OfferedFile, recordKnownContent } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
+import { retryingDeadlocks } from '../catalogue/deadlock.ts'
 import { findContent } from '../catalogue/files.ts'
 import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
@@ -43,8 +44,12 @@ export async function offer(
 
     const now = context.now()
     const recorded = [...known].map(([file, libraryPath]) => ({ ...file, libraryPath }))
-    if (recorded.length > 0) await recordKnownContent(context.db, deviceId, address, recorded, now)
-    if (unannounced.length > 0) await announce(context.db, deviceId, address, unannounced, now)
+    if (recorded.length > 0) {
+      await retryingDeadlocks(() => recordKnownContent(context.db, deviceId, address, recorded, now))
+    }
+    if (unannounced.length > 0) {
+      await retryingDeadlocks(() => announce(context.db, deviceId, address, unannounced, now))
+    }
 
     for (const [index, file] of portion.entries()) {
       if (ignored.has(index)) sorted.ignored.push(start + index)

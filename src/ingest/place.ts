@@ -93,8 +93,8 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
         return path
       } catch (error) {
         if (!(error instanceof AppError && error.code === 'name_taken')) throw error
-        // Somebody else took it just now; the next look at the folder sees it.
-        names.forget()
+        // Somebody else took it just now, or the drive knows two names for one that look different to us.
+        await names.noteRefused(wish.folder, name)
       }
     }
   })
@@ -104,12 +104,11 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
 
 /** The name to take, and names passed over that the catalogue does not have. */
 async function freeName(library: Library, wish: Wish): Promise<{ name: string; strangers: readonly string[] }> {
-  const { names } = library
-  if (wish.preferred === null) return names.firstFree(wish.folder, wish.name, wish.wholeStem)
-  const holder = await names.holderOf(wish.folder, wish.preferred)
-  if (holder === undefined) return { name: wish.preferred, strangers: [] }
-  const { name, strangers } = await names.firstFree(wish.folder, wish.name, wish.wholeStem)
-  return { name, strangers: holder.isStranger ? [holder.name, ...strangers] : strangers }
+  const free = await library.names.firstFree(wish.folder, wish.name, wish.wholeStem)
+  if (wish.preferred === null) return free
+  const holder = await library.names.holderOf(wish.folder, wish.preferred)
+  if (holder === undefined) return { ...free, name: wish.preferred }
+  return holder.isStranger ? { ...free, strangers: [holder.name, ...free.strangers] } : free
 }
 
 /** The path of a file under one of `names` with the same bytes as `staged` that the catalogue does not have; made durable. */

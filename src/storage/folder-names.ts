@@ -88,6 +88,13 @@ export class FolderNames {
     listing.changed = this.#changed(folder)
   }
 
+  /** Notes that the drive holds `name` to be taken in `folder`, whatever its listing says. */
+  async noteRefused(folder: MonthFolder, name: string): Promise<void> {
+    this.#listings.delete(folder)
+    const { names } = await this.#listing(folder)
+    if (!names.has(nameKey(name))) names.set(nameKey(name), name)
+  }
+
   async #listing(folder: MonthFolder): Promise<Listing> {
     const changed = this.#changed(folder)
     const kept = this.#listings.get(folder)
