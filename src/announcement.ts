@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { hostname, networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
+import { describeDatabaseUrl } from './config/values.ts'
 import type { Config } from './config.ts'
 import type { AppError } from './errors.ts'
 import { humanSize } from './http/human-size.ts'
@@ -54,8 +55,7 @@ function phoneAddresses(host: string | undefined, port: number): string[] {
 
 function databaseName(config: Config): string {
   if (config.databaseUrl === undefined) return `embedded, in ${config.dataDir}`
-  const { hostname: host, pathname } = new URL(config.databaseUrl)
-  return `${decodeURIComponent(pathname.slice(1)) || 'default'} on ${host || 'localhost'}`
+  return describeDatabaseUrl(config.databaseUrl)
 }
 
 async function isOnSystemDisk(folder: string): Promise<boolean> {

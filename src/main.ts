@@ -38,9 +38,13 @@ async function run(): Promise<void> {
 }
 
 async function createLog(level: string) {
-  if (!process.stdout.isTTY) return pino({ level })
+  // A log that can't be written (a full disk, a reader that went away) is no reason to take no more photos.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  if (!process.stdout.isTTY) return pino({ level }, process.stdout)
   const { default: pretty } = await import('pino-pretty')
-  return pino({ level }, pretty({ sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }))
+  const destination = process.stdout
+  return pino({ level }, pretty({ destination, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }))
 }
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */

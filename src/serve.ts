@@ -1,4 +1,4 @@
-import { mkdir, realpath } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -42,7 +42,8 @@ const PROGRESS_MS = 10_000
  * start: it throws once nothing is left running.
  */
 export async function serve(config: Config, version: string, log: Logger, signal: AbortSignal): Promise<RunningServer> {
-  const dataLock = await lock(await makeDataDir(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
+  await makeDataDir(config.dataDir)
+  const dataLock = await lock(await folderKey(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
   const state = new ServerState()
   const ending = new AbortController()
   signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true })
@@ -109,9 +110,14 @@ async function run(start: Start): Promise<void> {
   const embedded =
     config.databaseUrl === undefined ? await startEmbeddedServer({ dataDir: config.dataDir, log, signal }) : undefined
   const settings = embedded?.connection ?? { connectionString: config.databaseUrl }
-  const db = openDatabase(settings, (error) => log.debug({ err: error }, 'a connection to the database broke'))
+  const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
+  const db = openDatabase(settings, onLost)
   try {
-    await patiently(start, () => migrate(db))
+    await patiently(start, async () => {
+      // An old household's tables may take minutes to be extended.
+      const patient = openDatabase(settings, onLost, { queryTimeoutMs: 0 })
+      await migrate(patient).finally(() => patient.destroy())
+    })
     start.state.setDatabase(db)
     await runLibrary(start, db)
   } finally {
@@ -149,11 +155,7 @@ async function runLibrary(start: Start, db: Database): Promise<void> {
 /** Locks the folder, whatever is mounted there later, and the library, which may be there under another path as well. */
 async function lockLibrary(folder: string, id: string): Promise<ProcessLock[]> {
   const what = `the library in ${folder}`
-  const path = await realpath(folder).catch((error: unknown) => {
-    if (hasErrno(error)) return folder
-    throw error
-  })
-  const folderLock = await lock(`library ${path}`, what, 'UPLOAD_FOLDER')
+  const folderLock = await lock(await folderKey(folder), what, 'UPLOAD_FOLDER')
   // A folder that holds another library, or none, is another server's business.
   const found = await readIdentity(folder).catch((error: unknown) => {
     if (error instanceof AppError || hasErrno(error)) return undefined
@@ -219,10 +221,20 @@ async function patiently<Result>(start: Start, attempt: () => Promise<Result>): 
   }
 }
 
-async function makeDataDir(path: string): Promise<string> {
+/** One name for a folder under whatever path it is reached: links, mounts, `..`; its path while there is none. */
+async function folderKey(path: string): Promise<string> {
+  try {
+    const { dev, ino } = await stat(path, { bigint: true })
+    return `folder ${dev}:${ino}`
+  } catch (error) {
+    if (hasErrno(error)) return `folder ${path}`
+    throw error
+  }
+}
+
+async function makeDataDir(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true })
-    return await realpath(path)
   } catch (error) {
     throw new StartError(
       `The data folder ${path} can't be made: ${messageOf(error)}. Check its permissions, or set DATA_DIR.`,

@@ -63,12 +63,11 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
   let query = selectBackups(db)
     .orderBy('backups.timestamp', (order) => order.desc().nullsLast())
     .orderBy('backups.id', 'desc')
-    // Literals: a plan made for any limit would sort everything.
-    .limit(sql.lit(filter.limit))
-    .offset(sql.lit(filter.offset))
+    .limit(filter.limit)
+    .offset(filter.offset)
   // Said even where another status follows from it, and as a literal: it is what lets PostgreSQL use the index of the log.
   if (filter.status !== 'Pending') query = query.where('backups.status', '<>', PENDING)
-  if (filter.status !== undefined) query = query.where('backups.status', '=', filter.status)
+  if (filter.status !== undefined) query = query.where('backups.status', '=', sql.lit(filter.status))
   if (filter.deviceId !== undefined) query = query.where(deviceIs(filter.deviceId))
   if (filter.before !== undefined) query = query.where('backups.timestamp', '<', filter.before)
   if (filter.after !== undefined) query = query.where('backups.timestamp', '>', filter.after)

@@ -23,15 +23,19 @@ const types = {
 
 /**
  * Connects lazily: the database may be away now and come later. `onLost` hears of idle connections that broke; nothing is
- * to be done about them, the next query connects anew.
+ * to be done about them, the next query connects anew. `queryTimeoutMs` 0 is no limit.
  */
-export function openDatabase(settings: ConnectionSettings, onLost: (error: Error) => void): Database {
+export function openDatabase(
+  settings: ConnectionSettings,
+  onLost: (error: Error) => void,
+  { queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
+): Database {
   const pool = new pg.Pool({
     ...settings,
     max: MAX_CONNECTIONS,
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: 5_000,
-    query_timeout: QUERY_TIMEOUT_MS,
+    query_timeout: queryTimeoutMs,
     keepAlive: true,
     application_name: 'iclood',
     types,
@@ -55,16 +59,19 @@ function preparing(pool: pg.Pool) {
       // listening would end the process.
       const ignore = () => {}
       client.on('error', ignore)
+      // A query that timed out may still be running there: whoever came next would wait for it.
+      let isSpoilt = false
       return {
         query: async (text: string, values: readonly unknown[]) => {
           const named = values.length > 0 ? { name: statementName(text) } : {}
           return client.query({ ...named, text, values: [...values] }).catch((error: unknown) => {
+            isSpoilt ||= isUnavailable(error)
             throw translated(error)
           })
         },
         release: () => {
           client.off('error', ignore)
-          client.release()
+          client.release(isSpoilt)
         },
       }
     },

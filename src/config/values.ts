@@ -90,9 +90,20 @@ function encodeAnew(text: string): string {
   }
 }
 
+/** `user@/name` is a socket's address for PostgreSQL, but no URL. */
+function withHost(url: string): string {
+  return url.replace(/^(postgresql:\/\/(?:[^/?#]*@)?)(?=[/?#]|$)/, '$1socket')
+}
+
+/** Says which database a normalised `DATABASE_URL` means, without user and password. */
+export function describeDatabaseUrl(url: string): string {
+  const { hostname, pathname } = new URL(withHost(url))
+  const name = pathname.slice(1)
+  return `${name === '' ? 'the default database' : name} on ${hostname}`
+}
+
 function parsed(url: string): string {
-  // `user@/name` is a socket's address for PostgreSQL, but no URL.
-  if (!URL.canParse(url.replace('@/', '@socket/'))) throw new Refusal('its host or port is not valid')
+  if (!URL.canParse(withHost(url))) throw new Refusal('its host or port is not valid')
   // Without it the driver takes `sslmode=require` for `verify-full`, and a server that psycopg2 reached is out of reach.
   return /[?&]sslmode=/.test(url) && !/[?&]uselibpqcompat=/.test(url) ? `${url}&uselibpqcompat=true` : url
 }

@@ -25,6 +25,8 @@ const STATUS = {
   disk_full: 507,
 } as const satisfies Record<ErrorCode, number>
 
+const LINGER_MS = 2_000
+
 /** Seconds after which it makes sense to try again what needs something that is away. */
 const RETRY_AFTER = { database_unavailable: 5, drive_missing: 30, drive_error: 30, shutting_down: 10 } as const
 
@@ -92,6 +94,8 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
   const body = JSON.stringify(errorBody(known))
   const head = `HTTP/1.1 ${STATUS[known.code]} Error\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
   socket.end(head + body)
+  // A client that keeps its side open would keep ours, too; at once, and it might not see the answer.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
 function brokenRequest(error: NodeJS.ErrnoException): AppError {

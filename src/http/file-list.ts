@@ -16,7 +16,7 @@ export interface FileListLimits {
 }
 
 const LIMITS: FileListLimits = {
-  bytes: 67108864,
+  bytes: 100663296,
   files: 200_000,
   head: 262144,
   element: 262144,

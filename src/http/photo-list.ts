@@ -19,7 +19,6 @@ export interface ReceivedList {
   raw: Buffer[]
 }
 
-const MAX_BYTES = 96 * 1024 * 1024
 /** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
 const PORTION = 500
 
@@ -28,7 +27,7 @@ const entry = checker(PhotoEntry)
 
 /** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB. */
 export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
-  const scanner = new FileListScanner({ bytes: MAX_BYTES })
+  const scanner = new FileListScanner()
   await consumeBody(body, (chunk) => {
     scanner.push(chunk)
     return undefined

@@ -97,7 +97,7 @@ function describe(form: Form, address: string): Description {
 function readFields(form: Form): Type.Static<typeof UploadFields> {
   const fields: Record<string, string> = {}
   for (const [name, value] of form.fields) {
-    if (value !== '' && name in UploadFields.properties) fields[name] = value.toWellFormed()
+    if (value !== '' && Object.hasOwn(UploadFields.properties, name)) fields[name] = value.toWellFormed()
   }
   if (known.fits(fields)) return fields
   const { instancePath, message } = known.finding()
@@ -108,9 +108,12 @@ function readFields(form: Form): Type.Static<typeof UploadFields> {
   )
 }
 
+/** What a form holds where a program had nothing to put there. */
+const NOTHING = ['undefined', 'null', 'NaN']
+
 /** ms since 1970, as the app has it, or a date as scripts write it. */
 function readCreated(text: string | undefined): number | null {
-  if (text === undefined) return null
+  if (text === undefined || NOTHING.includes(text)) return null
   const value = /^\s*[-+]?[\d.]+(e[-+]?\d+)?\s*$/i.test(text) ? Number(text) : Date.parse(text)
   if (Number.isFinite(value)) return value
   throw new AppError(

@@ -18,7 +18,7 @@ export const Backup = Type.Object({
   file_type: Type.String({ description: 'photo or video' }),
   mime_type: Nullable(Type.String()),
   timestamp: Nullable(Timestamp),
-  status: BackupStatus,
+  status: Type.String({ description: 'Pending, Completed or Failed' }),
   original_path: Nullable(Type.String({ description: 'on the phone' })),
   device_id: Nullable(Type.String()),
   captured_at: Nullable(Timestamp),
@@ -50,7 +50,7 @@ export const PhotoEntry = Type.Object({
 })
 export type PhotoEntry = Static<typeof PhotoEntry>
 
-const Device = { maxLength: 1024, pattern: '^[^\\u0000]*$' }
+const Device = { maxLength: 256, pattern: '^[^\\u0000]*$' }
 
 export const DeviceId = Type.String({ ...Device, description: 'unknown, if it is left out or empty' })
 

@@ -2,6 +2,7 @@ import { announce, classify, type OfferedFile, recordKnownContent } from '../cat
 import type { Database } from '../catalogue/connection.ts'
 import { retryingDeadlocks } from '../catalogue/deadlock.ts'
 import { findContent } from '../catalogue/files.ts'
+import { AppError } from '../errors.ts'
 import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -20,8 +21,9 @@ export interface OfferContext {
   now: () => Date
 }
 
-/** Files sorted in one statement: enough for any phone in one go, few enough that no list holds up the others. */
-const PORTION = 10_000
+/** Files sorted in one statement, and the characters of their paths: enough for any phone in one go, but no list holds up others. */
+const PORTION_FILES = 10_000
+const PORTION_CHARACTERS = 4_000_000
 
 /**
  * Sorts a phone's list into what is backed up, what is ignored and what is to be sent, and remembers the last as announced from
@@ -34,8 +36,8 @@ export async function offer(
   files: readonly OfferedFile[],
 ): Promise<Sorted> {
   const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
-  for (let start = 0; start < files.length; start += PORTION) {
-    const portion = files.slice(start, start + PORTION)
+  let start = 0
+  for (const portion of portionsOf(files)) {
     const { ignored, backedUp, announced } = await classify(context.db, deviceId, address, portion)
     const open = portion.filter((_, index) => !ignored.has(index) && !backedUp.has(index))
     const known = await findKnown(context, open)
@@ -56,15 +58,30 @@ export async function offer(
       else if (backedUp.has(index) || known.has(file)) sorted.backedUp++
       else sorted.new.push(start + index)
     }
+    start += portion.length
   }
   return sorted
+}
+
+function* portionsOf(files: readonly OfferedFile[]): Generator<OfferedFile[]> {
+  let portion: OfferedFile[] = []
+  let characters = 0
+  for (const file of files) {
+    portion.push(file)
+    characters += file.path.length + file.name.length
+    if (portion.length < PORTION_FILES && characters < PORTION_CHARACTERS) continue
+    yield portion
+    portion = []
+    characters = 0
+  }
+  if (portion.length > 0) yield portion
 }
 
 /** Those of `files` whose content the library has, with its path; only what is on the drive at this moment. */
 async function findKnown(context: OfferContext, files: readonly OfferedFile[]): Promise<Map<OfferedFile, string>> {
   const checksums = files.flatMap((file) => file.checksum ?? [])
   const known = new Map<OfferedFile, string>()
-  if (checksums.length === 0 || context.drive === undefined) return known
+  if (checksums.length === 0 || context.drive === undefined || !(await isThere(context.drive))) return known
   const content = await findContent(context.db, [...new Set(checksums)])
   for (const file of files) {
     const found = file.checksum === null ? undefined : content.get(file.checksum)
@@ -72,4 +89,14 @@ async function findKnown(context: OfferContext, files: readonly OfferedFile[]): 
     known.set(file, found.path)
   }
   return known
+}
+
+async function isThere(drive: Drive): Promise<boolean> {
+  try {
+    await drive.check()
+    return true
+  } catch (error) {
+    if (error instanceof AppError) return false
+    throw error
+  }
 }

@@ -15,19 +15,23 @@ import { io } from '../storage/io.ts'
 export async function establishIdentity(db: Database, root: string, now: Date): Promise<string> {
   const remembered = await findLibraryId(db)
   if (remembered !== undefined) return remembered
+  const found = await onDrive(readIdentity(root))
+  if (found !== undefined) return rememberLibrary(db, found)
+  const expected = await listTopNames(db)
+  const names = new Set(await onDrive(listNames(root)))
+  if (expected.length > 0 && !expected.some((name) => names.has(name))) {
+    throw new AppError(
+      'drive_missing',
+      'The database knows photos of an older server, but the library’s folder has none of them. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
+      { cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`) },
+    )
+  }
+  return rememberLibrary(db, await onDrive(createIdentity(root, now)))
+}
+
+async function onDrive<Result>(work: Promise<Result>): Promise<Result> {
   try {
-    const found = await readIdentity(root)
-    if (found !== undefined) return await rememberLibrary(db, found)
-    const expected = await listTopNames(db)
-    const names = new Set(await listNames(root))
-    if (expected.length > 0 && !expected.some((name) => names.has(name))) {
-      throw new AppError(
-        'drive_missing',
-        'The database knows photos of an older server, but the library’s folder has none of them. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
-        { cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`) },
-      )
-    }
-    return await rememberLibrary(db, await createIdentity(root, now))
+    return await work
   } catch (error) {
     throw driveError(error, 'its library was being set up')
   }

@@ -1,6 +1,7 @@
 import { findCatalogued } from '../catalogue/files.ts'
 import type { KnownAsset } from '../catalogue/look-up.ts'
 import { AppError } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import { type LibraryPath, type MonthFolder, parseLibraryPath, pathIn, splitPath } from '../storage/layout.ts'
 import { splitName } from '../storage/names.ts'
@@ -89,7 +90,7 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
       const path = pathIn(wish.folder, name)
       try {
         await committer.takeName(staged.path, path)
-        names.noteTaken(wish.folder, name)
+        await names.noteTaken(wish.folder, name)
         return path
       } catch (error) {
         if (!(error instanceof AppError && error.code === 'name_taken')) throw error
@@ -123,12 +124,21 @@ async function findUnrecorded(
   const catalogued = await findCatalogued(library.db, paths)
   for (const path of paths) {
     if (catalogued.has(path) || (await sizeOf(library.drive, path)) !== staged.size) continue
-    const { checksum } = await checksumOf(library.drive, path)
-    if (checksum !== staged.checksum) continue
+    if ((await readableChecksum(library, path)) !== staged.checksum) continue
     await flushOriginal(library.drive, path)
     return path
   }
   return undefined
+}
+
+/** The checksum of a file that is no business of ours; `undefined` if it can't be read: then it is not known to be the same. */
+async function readableChecksum(library: Library, path: LibraryPath): Promise<Checksum | undefined> {
+  try {
+    return (await checksumOf(library.drive, path)).checksum
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'drive_error') return undefined
+    throw error
+  }
 }
 
 /**

@@ -1,5 +1,7 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
+import type { ReadFile } from '../catalogue/files.ts'
 import type { Answer } from '../catalogue/look-up.ts'
+import { AppError } from '../errors.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
@@ -137,6 +139,16 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
   return { backup, isNew: kept.isNew }
 }
 
+/** An old original that can't be read is not known to be the same; it must not stand in the way of those that are sent. */
+async function readIfPossible(library: Library, path: LibraryPath): Promise<ReadFile | undefined> {
+  try {
+    return await readOriginal(library, path)
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'drive_error') return undefined
+    throw error
+  }
+}
+
 /** Where the bytes of an upload are now. */
 interface Kept {
   path: LibraryPath
@@ -155,8 +167,9 @@ interface Kept {
 async function keep(library: Library, staged: Staged, answer: Answer, wish: () => Wish): Promise<Kept> {
   const { drive } = library
   const copies = [...answer.sameContent]
+  await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
-    const read = await readOriginal(library, path)
+    const read = await readIfPossible(library, path)
     if (read?.checksum === staged.checksum) {
       copies.push({ ...read, capturedAt: read.capturedAt?.getTime() ?? null })
     }

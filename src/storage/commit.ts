@@ -15,19 +15,23 @@ const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as 
  */
 export class Committer {
   readonly #drive: Drive
-  readonly #folders = new FolderSync()
+  #folders: FolderSync
   /** Folders whose own names are known to be durable, so that only the first photo of a month flushes its year. */
   readonly #durable = new Set<string>()
-  #hasHardLinks = true
 
   constructor(drive: Drive) {
     this.#drive = drive
+    this.#folders = this.#newFolderSync()
   }
 
   /** Forgets what was learnt about the drive; call it when the drive has come back. */
   forget(): void {
     this.#durable.clear()
-    this.#hasHardLinks = true
+    this.#folders = this.#newFolderSync()
+  }
+
+  #newFolderSync(): FolderSync {
+    return new FolderSync((folder) => this.#drive.touched.syncFolder(folder))
   }
 
   /** Makes a month's folder where it is missing. The drive is checked first: under an empty mount point nothing is made. */
@@ -66,13 +70,10 @@ export class Committer {
 
   async #takeName(staged: string, path: LibraryPath): Promise<void> {
     const target = this.#drive.resolve(path)
-    if (this.#hasHardLinks) {
-      try {
-        return await io.link(staged, target)
-      } catch (error) {
-        if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
-        this.#hasHardLinks = false
-      }
+    try {
+      return await io.link(staged, target)
+    } catch (error) {
+      if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
     }
     // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
     // goes, which holds the folder's lock; another program would have to take it between these two calls.

@@ -2,10 +2,15 @@ import { AppError, hasErrno } from '../errors.ts'
 
 /**
  * Translates what the drive answered into what a person can act on: `disk_full` for a drive or quota without room,
- * `drive_error` for everything else. `doing` completes "The drive failed while …". An `AppError` passes unchanged.
+ * `drive_error` for what else it answers; anything that is no answer of the system is an `internal_error`. `doing` completes "The drive failed while …". An `AppError` passes unchanged.
  */
 export function driveError(error: unknown, doing: string): AppError {
   if (error instanceof AppError) return error
+  if (!isSystemError(error)) {
+    return new AppError('internal_error', 'The server failed unexpectedly; its log says why. Try again.', {
+      cause: error,
+    })
+  }
   if (hasErrno(error, 'ENOSPC', 'EDQUOT')) {
     return new AppError(
       'disk_full',
@@ -21,4 +26,8 @@ export function driveError(error: unknown, doing: string): AppError {
       ? 'Check its cable and its health; the server’s log has the reason.'
       : 'It may be mounted read-only, or its folder may belong to another user; the server’s log has the reason.'
   return new AppError('drive_error', `The drive ${found} while ${doing}. ${advice}`, { cause: error })
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error
 }

@@ -5,6 +5,7 @@ import { driveError } from './drive-error.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE } from './layout.ts'
+import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 
 const LATELY_MS = 1_000
 
@@ -27,6 +28,7 @@ export class Drive {
   /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
   #seen: string | undefined
   #away = false
+  #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
 
   constructor(root: string, id: string, events: DriveEvents) {
@@ -38,6 +40,11 @@ export class Drive {
   /** Whether the last check found the library. */
   get isPresent(): boolean {
     return this.#seen !== undefined
+  }
+
+  /** What is quick on this drive. */
+  get touched(): Touched {
+    return this.#touched
   }
 
   /** The absolute path of something in the library. */
@@ -63,13 +70,10 @@ export class Drive {
     }
   }
 
-  /**
-   * The same, for when the drive has answered a moment ago: the system has the identity file's device and inode in memory, and
-   * asking for them on this thread is cheaper than asking another one.
-   */
+  /** The same, for when the drive has answered a moment ago. */
   async checkTouched(): Promise<void> {
     try {
-      if (versionOf(io.statTouched(join(this.root, IDENTITY_FILE))) === this.#seen) return
+      if (versionOf(await this.#touched.stat(join(this.root, IDENTITY_FILE))) === this.#seen) return
     } catch (error) {
       if (!hasErrno(error)) throw error
     }
@@ -94,6 +98,7 @@ export class Drive {
           : `The folder ${this.root} holds another library (${id}) than the one in the catalogue (${this.id})`,
       )
     }
+    this.#touched = await touchedOn(this.root)
     const isReturn = this.#away || this.#seen !== undefined
     this.#seen = seen
     this.#away = false

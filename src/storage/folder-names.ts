@@ -80,12 +80,12 @@ export class FolderNames {
   }
 
   /** Notes that this server has just taken `name` in `folder`, so that the folder need not be listed again. */
-  noteTaken(folder: MonthFolder, name: string): void {
+  async noteTaken(folder: MonthFolder, name: string): Promise<void> {
     const listing = this.#listings.get(folder)
     if (listing === undefined) return
     listing.names.set(nameKey(name), name)
     listing.stems?.add(stemKey(name))
-    listing.changed = this.#changed(folder)
+    listing.changed = await this.#changed(folder)
   }
 
   /** Notes that the drive holds `name` to be taken in `folder`, whatever its listing says. */
@@ -96,7 +96,7 @@ export class FolderNames {
   }
 
   async #listing(folder: MonthFolder): Promise<Listing> {
-    const changed = this.#changed(folder)
+    const changed = await this.#changed(folder)
     const kept = this.#listings.get(folder)
     this.#listings.delete(folder)
     const listing = kept !== undefined && kept.changed === changed ? kept : await this.#list(folder, changed)
@@ -127,9 +127,9 @@ export class FolderNames {
   }
 
   /** When the folder last changed; `undefined` if it does not exist. The upload at hand has just been flushed to the drive. */
-  #changed(folder: MonthFolder): bigint | undefined {
+  async #changed(folder: MonthFolder): Promise<bigint | undefined> {
     try {
-      return io.statTouched(this.#drive.resolve(folder)).mtimeNs
+      return (await this.#drive.touched.stat(this.#drive.resolve(folder))).mtimeNs
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined
       throw driveError(error, `the folder ${folder} was being looked at`)

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
+import { ELSEWHERE } from './touched.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -60,10 +61,10 @@ export async function createIdentity(root: string, now: Date): Promise<string> {
     if (await exists(target)) await io.unlink(draft)
     else await io.rename(draft, target)
   } finally {
-    await io.syncFolder(dirname(target))
+    await ELSEWHERE.syncFolder(dirname(target))
   }
   for (let folder = root; made !== undefined && folder.length >= dirname(made).length; folder = dirname(folder)) {
-    await io.syncFolder(folder)
+    await ELSEWHERE.syncFolder(folder)
     if (folder === dirname(folder)) break
   }
   const id = await readIdentity(root)

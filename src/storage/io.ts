@@ -1,9 +1,6 @@
 import fs, { type BigIntStats } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { hasErrno } from '../errors.ts'
-
-const fsync = promisify(fs.fsync)
 
 /**
  * Every touch of the drive goes through here, so that there is one place where one can be made to fail. Files are plain
@@ -26,8 +23,6 @@ export const io = {
   ) => Promise<{ bytesRead: number }>,
   datasync: promisify(fs.fdatasync),
   close: promisify(fs.close),
-  /** Closes a descriptor with nothing left to flush, which takes no time. */
-  closeFlushed: fs.closeSync,
   link: promisify(fs.link),
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
@@ -35,32 +30,12 @@ export const io = {
   mkdirs: (path: string): Promise<string | undefined> => mkdir(path, { recursive: true }),
   remove: (path: string): Promise<void> => rm(path, { recursive: true, force: true }),
   stat: (path: string): Promise<BigIntStats> => stat(path, { bigint: true }),
-  /** For what was touched a moment ago: the system answers from memory. */
-  statTouched: (path: string): BigIntStats => fs.statSync(path, { bigint: true }),
+  statNow: (path: string): BigIntStats => fs.statSync(path, { bigint: true }),
+  openNow: (path: string): number => fs.openSync(path, 'r'),
+  closeNow: (file: number): void => fs.closeSync(file),
+  fsync: promisify(fs.fsync),
   lstat: (path: string): Promise<BigIntStats> => lstat(path, { bigint: true }),
   readdir: (path: string): Promise<string[]> => readdir(path),
   readFile: (path: string): Promise<string> => readFile(path, 'utf8'),
   statfs: (path: string) => statfs(path),
-
-  /**
-   * Makes the entries of a folder durable, in which something was just changed. A file system or system that can't flush a
-   * folder (Windows, some network and FUSE file systems) says so with one of these errnos; an error of the drive itself is
-   * never among them.
-   */
-  async syncFolder(path: string): Promise<void> {
-    let folder: number
-    try {
-      folder = fs.openSync(path, 'r')
-    } catch (error) {
-      if (process.platform === 'win32' && hasErrno(error, 'EISDIR', 'EPERM')) return
-      throw error
-    }
-    try {
-      await fsync(folder)
-    } catch (error) {
-      if (!hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error
-    } finally {
-      io.closeFlushed(folder)
-    }
-  },
 }

@@ -41,10 +41,15 @@ export function numberedName(name: string, n: number): string {
 
 /**
  * Two names with one key are the same name to at least one of exFAT, APFS and Windows: they differ only in case or
- * Unicode form. Some names that no drive confuses share a key as well (`ß` and `ss`), which costs a number, not a photo.
+ * Unicode form, or in characters that show nothing. Some names that no drive confuses share a key as well (`ß` and `ss`), which costs a number, not a photo.
  */
 export function nameKey(name: string): string {
-  return name.normalize('NFD').toLowerCase().toUpperCase().normalize('NFC')
+  return name
+    .normalize('NFD')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .toUpperCase()
+    .normalize('NFC')
 }
 
 /** Shortens `stem` by whole characters until it fits before `tail`; a cut never leaves a trailing dot or space. */

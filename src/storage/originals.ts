@@ -54,7 +54,8 @@ export async function checksumOf(
 /** Makes the bytes of the original at `path` durable, whoever wrote them. Throws `drive_error`. */
 export async function flushOriginal(drive: Drive, path: LibraryPath): Promise<void> {
   try {
-    const file = await io.open(drive.resolve(path), 'r+')
+    // To read is enough to flush, but on Windows; the file may be one that we may not write.
+    const file = await io.open(drive.resolve(path), process.platform === 'win32' ? 'r+' : 'r')
     try {
       await io.datasync(file)
     } finally {

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { AppError, hasErrno } from '../errors.ts'
+import { type AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
@@ -7,6 +7,7 @@ import { driveError } from './drive-error.ts'
 import { io } from './io.ts'
 import { STAGING_FOLDER } from './layout.ts'
 import type { Reservation } from './space.ts'
+import { writeAll } from './write-all.ts'
 
 /** Bytes gathered before a write: a drive takes one large write for the price of a small one. */
 const BATCH_BYTES = 1024 * 1024
@@ -136,9 +137,11 @@ export class StagedFile {
     this.#file = undefined
     try {
       if (file === undefined) return
-      if (this.#isFlushed) io.closeFlushed(file)
-      else await io.close(file)
-      await io.unlink(this.path)
+      try {
+        await (this.#isFlushed ? this.#drive.touched.close(file) : io.close(file))
+      } finally {
+        await io.unlink(this.path)
+      }
     } catch (error) {
       // Gone with its drive, or committed under its permanent name: either way it is not in staging any more.
       if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw driveError(error, 'an unfinished upload was being removed')
@@ -191,12 +194,12 @@ export class StagedFile {
   }
 
   async #create(): Promise<number> {
+    await this.#drive.checkTouched()
     try {
       return await io.open(this.path, 'wx+')
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error
-      // The drive has gone, or somebody has removed the staging folder from it.
-      await this.#drive.check()
+      // Somebody has removed the staging folder.
       await io.mkdirs(this.#drive.resolve(STAGING_FOLDER))
       return io.open(this.path, 'wx+')
     }
@@ -218,31 +221,6 @@ export class StagedFile {
       this.#failure ??= driveError(error, 'an upload was being flushed')
     }
   }
-}
-
-/** A write may take fewer bytes than it was given, when the drive fills up or a signal comes in between. */
-async function writeAll(file: number, chunks: readonly Buffer[], position: number): Promise<void> {
-  let rest = chunks
-  let at = position
-  while (rest.length > 0) {
-    const { bytesWritten } = await io.writev(file, rest, at)
-    if (bytesWritten === 0) throw new AppError('drive_error', 'The drive took no bytes of an upload. Check its health.')
-    at += bytesWritten
-    rest = dropBytes(rest, bytesWritten)
-  }
-}
-
-function dropBytes(chunks: readonly Buffer[], count: number): Buffer[] {
-  let left = count
-  const rest: Buffer[] = []
-  for (const chunk of chunks) {
-    if (left >= chunk.byteLength) left -= chunk.byteLength
-    else {
-      rest.push(left === 0 ? chunk : chunk.subarray(left))
-      left = 0
-    }
-  }
-  return rest
 }
 
 /**

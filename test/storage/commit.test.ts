@@ -6,6 +6,7 @@ import type { Drive } from '../../src/storage/drive.ts'
 import { FolderNames } from '../../src/storage/folder-names.ts'
 import { FolderSync } from '../../src/storage/folder-sync.ts'
 import { monthFolder, pathIn } from '../../src/storage/layout.ts'
+import { ELSEWHERE } from '../../src/storage/touched.ts'
 import { drive as driveNeeds, type FileSystem, makeDrive, type TestDrive } from '../support/drives.ts'
 import { openLibrary } from '../support/library.ts'
 import { needs } from '../support/needs.ts'
@@ -72,14 +73,17 @@ describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
     expect(await names.firstFree(JULY, 'gone.JPG')).toMatchObject({ name: 'gone (2).JPG', strangers: [] })
   })
 
-  it('a folder that can’t be flushed is an error, and the next flush tries anew', have, async () => {
-    const sync = new FolderSync()
+  it('a folder that could not be flushed once is an error for good, and others are not', have, async () => {
+    const sync = new FolderSync(ELSEWHERE.syncFolder)
     const folder = join(disk.path, 'later')
     const failed = await Promise.allSettled([sync.sync(folder), sync.sync(folder), sync.sync(folder)])
+    await mkdir(folder)
+    failed.push(...(await Promise.allSettled([sync.sync(folder)])))
     for (const each of failed) {
       expect(each).toMatchObject({ status: 'rejected', reason: { code: 'drive_error' } })
     }
-    await mkdir(folder)
-    await Promise.all([sync.sync(folder), sync.sync(folder), sync.sync(folder)])
+    await mkdir(join(disk.path, 'other'))
+    const other = join(disk.path, 'other')
+    await Promise.all([sync.sync(other), sync.sync(other), sync.sync(other)])
   })
 })

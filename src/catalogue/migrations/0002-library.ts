@@ -33,6 +33,13 @@ async function extendBackups(db: Kysely<unknown>): Promise<void> {
   await sql`
     alter table backups
       alter column id type bigint,
+      alter column file_name type text,
+      alter column file_path type text,
+      alter column original_path type text,
+      alter column file_type type text,
+      alter column mime_type type text,
+      alter column device_id type text,
+      alter column status type text,
       alter column file_path drop not null,
       alter column file_size drop not null,
       alter column file_size type bigint,
@@ -43,7 +50,7 @@ async function extendBackups(db: Kysely<unknown>): Promise<void> {
       add column announced_size bigint,
       add column announced_from text,
       add column failure text,
-      add column asset_key uuid generated always as (iclood_asset_key(device_id::text, original_path::text)) stored
+      add column asset_key uuid generated always as (iclood_asset_key(device_id, original_path)) stored
     `.execute(db)
   await sql`alter sequence if exists backups_id_seq as bigint`.execute(db)
   await sql`create index backups_asset_key on backups (asset_key)`.execute(db)
@@ -52,6 +59,11 @@ async function extendBackups(db: Kysely<unknown>): Promise<void> {
     `.execute(db)
   await sql`
     create index backups_log on backups (timestamp desc nulls last, id desc) where status <> 'Pending'`.execute(db)
+  await sql`
+    create index backups_log_of_device on backups (coalesce(device_id, 'unknown'), timestamp desc nulls last, id desc)
+    where status <> 'Pending'`.execute(db)
+  await sql`
+    create index backups_failed on backups (timestamp desc nulls last, id desc) where status = 'Failed'`.execute(db)
   await sql`create index backups_file_path on backups (file_path) where file_path is not null`.execute(db)
 }
 
@@ -59,9 +71,12 @@ async function extendIgnoredFiles(db: Kysely<unknown>): Promise<void> {
   await sql`
     alter table ignored_files
       alter column id type bigint,
+      alter column file_name type text,
+      alter column original_path type text,
+      alter column device_id type text,
       alter column timestamp type timestamptz using timestamp at time zone 'UTC',
       add column asset_id text,
-      add column asset_key uuid generated always as (iclood_asset_key(device_id::text, original_path::text)) stored
+      add column asset_key uuid generated always as (iclood_asset_key(device_id, original_path)) stored
     `.execute(db)
   await sql`alter sequence if exists ignored_files_id_seq as bigint`.execute(db)
   await sql`create index ignored_files_asset_key on ignored_files (asset_key)`.execute(db)

@@ -1,0 +1,59 @@
+import type { BigIntStats } from 'node:fs'
+import { hasErrno } from '../errors.ts'
+import { io } from './io.ts'
+
+/**
+ * What is done to files and folders that were touched a moment ago. Each trip to another thread costs more than the system
+ * needs to answer from memory, so a local file system is asked on this thread. One behind FUSE or a network asks somebody
+ * else, who may keep us waiting: there every call goes the long way.
+ */
+export interface Touched {
+  stat(path: string): Promise<BigIntStats>
+  /** Closes a file with nothing left to flush. */
+  close(file: number): Promise<void>
+  /** Makes the entries of a folder durable. */
+  syncFolder(path: string): Promise<void>
+}
+
+/** `f_type` of statfs(2) on Linux: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, exFAT, FAT. */
+const LOCAL_TYPES = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x01021994, 0x2011bab0, 0x4d44])
+
+/** Finds out what may be done on the file system that holds `path`. */
+export async function touchedOn(path: string): Promise<Touched> {
+  if (process.platform !== 'linux') return ELSEWHERE
+  const { type } = await io.statfs(path)
+  return LOCAL_TYPES.has(type) ? LOCAL : ELSEWHERE
+}
+
+const LOCAL: Touched = {
+  stat: async (path) => io.statNow(path),
+  close: async (file) => io.closeNow(file),
+  syncFolder: (path) => syncFolder(async () => io.openNow(path), LOCAL),
+}
+
+export const ELSEWHERE: Touched = {
+  stat: (path) => io.stat(path),
+  close: (file) => io.close(file),
+  syncFolder: (path) => syncFolder(() => io.open(path, 'r'), ELSEWHERE),
+}
+
+/**
+ * A file system or system that can't flush a folder (Windows, some network and FUSE file systems) says so with one of these
+ * errnos; an error of the drive itself is never among them.
+ */
+async function syncFolder(open: () => Promise<number>, touched: Touched): Promise<void> {
+  let folder: number
+  try {
+    folder = await open()
+  } catch (error) {
+    if (process.platform === 'win32' && hasErrno(error, 'EISDIR', 'EPERM')) return
+    throw error
+  }
+  try {
+    await io.fsync(folder)
+  } catch (error) {
+    if (!hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error
+  } finally {
+    await touched.close(folder)
+  }
+}
