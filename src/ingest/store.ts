@@ -1,6 +1,7 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
 import type { ReadFile } from '../catalogue/files.ts'
 import type { Answer } from '../catalogue/look-up.ts'
+import type { Completion } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
@@ -98,45 +99,46 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
     const backup = await findBackup(library.db, twin.id)
     if (backup !== undefined) return { backup, isNew: false }
   }
-  const file = { checksum, size, mediaType, capturedAt: capture.at, capturedOffset: capture.offset, ...kept }
-  const timestamp = library.now()
-  const id = await library
-    .record({
-      rowId: twin?.id ?? announced?.id ?? null,
-      supersededId: twin === undefined ? null : (announced?.id ?? null),
-      deviceId,
-      path,
-      assetId: half,
-      created,
-      modified: said?.modified ?? null,
-      announcedSize: said?.announcedSize ?? null,
-      announcedFrom: said?.announcedFrom ?? null,
-      fileName: name,
-      kind,
-      timestamp,
-      file,
-    })
-    .catch((error: unknown) => {
-      // Whether the catalogue has the name is not known: the next look at the folder tells.
-      library.names.forget()
-      throw error
-    })
-  const backup: Backup = {
+  const completion: Completion = {
+    rowId: twin?.id ?? announced?.id ?? null,
+    supersededId: twin === undefined ? null : (announced?.id ?? null),
+    deviceId,
+    path,
+    assetId: half,
+    created,
+    modified: said?.modified ?? null,
+    announcedSize: said?.announcedSize ?? null,
+    announcedFrom: said?.announcedFrom ?? null,
+    fileName: name,
+    kind,
+    timestamp: library.now(),
+    file: { checksum, size, mediaType, capturedAt: capture.at, capturedOffset: capture.offset, ...kept },
+  }
+  const id = await library.record(completion).catch((error: unknown) => {
+    // Whether the catalogue has the name is not known: the next look at the folder tells.
+    library.names.forget()
+    throw error
+  })
+  return { backup: backupOf(id, completion), isNew: kept.isNew }
+}
+
+/** The row that a completion makes. */
+function backupOf(id: number, { file, ...completion }: Completion): Backup {
+  return {
     id,
-    file_name: name,
+    file_name: completion.fileName,
     file_path: file.path,
-    file_size: size,
-    file_type: kind,
-    mime_type: mediaType,
-    timestamp,
+    file_size: file.size,
+    file_type: completion.kind,
+    mime_type: file.mediaType,
+    timestamp: completion.timestamp,
     status: 'Completed',
-    original_path: path,
-    device_id: deviceId,
+    original_path: completion.path,
+    device_id: completion.deviceId,
     captured_at: file.capturedAt,
-    sha256: checksum,
+    sha256: file.checksum,
     failure: null,
   }
-  return { backup, isNew: kept.isNew }
 }
 
 /** An old original that can't be read is not known to be the same; it must not stand in the way of those that are sent. */

@@ -1,4 +1,4 @@
-import type { AppError } from '../errors.ts'
+import { type AppError, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
 
 /**
@@ -45,7 +45,8 @@ export class FolderSync {
     const flush = this.#sync(folder)
       .catch((error: unknown) => {
         const failure = driveError(error, 'a folder was being flushed')
-        this.#failed.set(folder, failure)
+        // A folder that is gone has not been flushed at all.
+        if (!hasErrno(error, 'ENOENT')) this.#failed.set(folder, failure)
         throw failure
       })
       .finally(() => {

@@ -73,17 +73,24 @@ describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
     expect(await names.firstFree(JULY, 'gone.JPG')).toMatchObject({ name: 'gone (2).JPG', strangers: [] })
   })
 
-  it('a folder that could not be flushed once is an error for good, and others are not', have, async () => {
-    const sync = new FolderSync(ELSEWHERE.syncFolder)
-    const folder = join(disk.path, 'later')
-    const failed = await Promise.allSettled([sync.sync(folder), sync.sync(folder), sync.sync(folder)])
-    await mkdir(folder)
-    failed.push(...(await Promise.allSettled([sync.sync(folder)])))
-    for (const each of failed) {
-      expect(each).toMatchObject({ status: 'rejected', reason: { code: 'drive_error' } })
-    }
-    await mkdir(join(disk.path, 'other'))
-    const other = join(disk.path, 'other')
-    await Promise.all([sync.sync(other), sync.sync(other), sync.sync(other)])
+  it('a folder whose flush failed once is an error for good, and others are not', have, async () => {
+    const broken = join(disk.path, 'broken')
+    let flushes = 0
+    const sync = new FolderSync(async (folder) => {
+      flushes++
+      if (folder === broken && flushes === 1) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'fsync' })
+      await ELSEWHERE.syncFolder(folder)
+    })
+    const refused = { status: 'rejected', reason: { code: 'drive_error' } }
+    const first = await Promise.allSettled([sync.sync(broken), sync.sync(broken), sync.sync(broken)])
+    await mkdir(broken)
+    const later = await Promise.allSettled([sync.sync(broken)])
+    for (const each of [...first, ...later]) expect(each).toMatchObject(refused)
+    expect(flushes).toBe(1)
+
+    const missing = join(disk.path, 'missing')
+    expect((await Promise.allSettled([sync.sync(missing)]))[0]).toMatchObject(refused)
+    await mkdir(missing)
+    await Promise.all([sync.sync(missing), sync.sync(missing), sync.sync(missing)])
   })
 })
