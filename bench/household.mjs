@@ -17,6 +17,8 @@ const PORTION = 50_000
 export async function connectTo(dataDir) {
   const lock = (await readFile(join(dataDir, 'postgres/postmaster.pid'), 'utf8')).split('\n')
   const client = new pg.Client({ port: Number(lock[3]), host: lock[4], user: 'iclood', database: 'postgres' })
+  // When the server stops first, the reason is told where it was found.
+  client.on('error', () => {})
   await client.connect()
   return client
 }
@@ -46,7 +48,7 @@ export async function fill(client, from, to) {
 }
 
 function takenAt(n) {
-  return `lateral (select to_timestamp(${FIRST_TAKEN / 1000} + ${n} * ${HOUR_MS / 1000}) at time zone 'UTC' as taken) as clock`
+  return `lateral (select to_timestamp(${FIRST_TAKEN / 1000} + ${n}::bigint * ${HOUR_MS / 1000}) at time zone 'UTC' as taken) as clock`
 }
 
 /** The phone's list of the assets number `from` to `to` - 1, as it sends it. */

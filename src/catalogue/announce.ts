@@ -80,31 +80,34 @@ export async function announce(
   files: readonly OfferedFile[],
   now: Date,
 ): Promise<void> {
-  await sql`
-    with offered as materialized (
-      select distinct on (key, id) keyed.key, offered.*
-      from ${offeredRows(files)}, lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed
-      order by key, id, index desc
-    ), failed as (
-      update backups set
-        created = offered.created, modified = offered.modified, announced_size = offered.size, announced_from = ${address}
+  const timestamp = sql`${now.toISOString()}::timestamptz`
+  await db.transaction().execute(async (transaction) => {
+    // One at a time: asking whether a row is there and making it is cheaper for all rows together than for each.
+    await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
+    await sql`
+      with offered as materialized (
+        select distinct on (key, id) keyed.key, offered.*
+        from ${offeredRows(files)}, lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed
+        order by key, id, index desc
+      ), known as (
+        update backups set
+          original_path = offered.path, file_name = offered.name, created = offered.created, modified = offered.modified,
+          announced_size = offered.size, announced_from = ${address},
+          timestamp = case backups.status when 'Pending' then ${timestamp} else backups.timestamp end
+        from offered
+        where backups.asset_key = offered.key and backups.status <> 'Completed'
+          and backups.asset_id is not distinct from offered.id
+        returning offered.index
+      )
+      insert into backups (
+        device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+        announced_from, timestamp, status
+      )
+      select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
       from offered
-      where backups.asset_key = offered.key and backups.status = 'Failed'
-        and backups.asset_id is not distinct from offered.id
-      returning offered.index
-    )
-    insert into backups (
-      device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
-      announced_from, timestamp, status
-    )
-    select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${now.toISOString()}::timestamptz, 'Pending'
-    from offered
-    where index not in (select index from failed)
-    on conflict (asset_key, coalesce(asset_id, '')) where status = 'Pending' do update set
-      original_path = excluded.original_path, file_name = excluded.file_name, file_type = excluded.file_type,
-      file_size = excluded.file_size, announced_size = excluded.announced_size, created = excluded.created,
-      modified = excluded.modified, announced_from = excluded.announced_from, timestamp = excluded.timestamp
-  `.execute(db)
+      where index not in (select index from known)
+    `.execute(transaction)
+  })
 }
 
 /** Records files whose content the library has already, each with its path there, as backed up by this device. */
