@@ -32,7 +32,7 @@ export async function startIclood(base, { env = {}, watchLoop = false } = {}) {
   const port = await freePort()
   const delays = join(base, 'loop-delay.json')
   await mkdir(base)
-  const server = await launch('iClood', base, [process.execPath, PROGRAM, 'serve'], port, {
+  const server = await launch('iClood', base, [PROGRAM, 'serve'], port, {
     env: {
       HOME: process.env.HOME,
       PORT: String(port),

@@ -9,7 +9,7 @@ export type Database = Kysely<Tables>
 
 export type ConnectionSettings = { connectionString: string } | pg.ClientConfig
 
-const MAX_CONNECTIONS = 4
+const MAX_CONNECTIONS = 3
 /** A query that takes longer has lost its server, or met a lock that nobody will release. */
 const QUERY_TIMEOUT_MS = 60_000
 
