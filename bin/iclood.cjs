@@ -1,7 +1,7 @@
-#!/usr/bin/env -S node --max-semi-space-size=2 --max-old-space-size=768
+#!/usr/bin/env -S node --max-semi-space-size=2
 'use strict'
 
-// The small heap above: on a computer with much memory V8 would let garbage grow to more than all the rest together.
+// The small nursery above: V8 would otherwise let garbage grow to more than all the rest before it looks.
 //
 // A CommonJS file, because Node reads the size of its thread pool at the pool's first use and loading an ES module is
 // one: set from main.js it would be too late. Eight, because an fsync or a hash holds a thread for as long as it takes.

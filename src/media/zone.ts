@@ -12,7 +12,7 @@ export interface CaptureTime {
 }
 
 /**
- * Places `date` in time. `timeZone` (IANA, see {@link isTimeZone}) stands in for what the file does not say. A wall
+ * Places `date` in time. `timeZone` (IANA, known to this computer) stands in for what the file does not say. A wall
  * time that the zone's clocks skipped counts from before the change; of one that they showed twice it is the first.
  */
 export function resolveCaptureTime(date: CaptureDate, timeZone: string): CaptureTime {
@@ -27,17 +27,6 @@ export function resolveCaptureTime(date: CaptureDate, timeZone: string): Capture
 /** Returns the year and month (1 to 12) that calendars in `timeZone` show at `instant` (ms since 1970 UTC). */
 export function localMonth(instant: number, timeZone: string): { year: number; month: number } {
   return monthOf(instant + offsetAt(instant, timeZone))
-}
-
-/** Tells whether `name` is a zone that this computer has rules for, such as `Europe/Berlin` or `UTC`. */
-export function isTimeZone(name: string): boolean {
-  try {
-    formatter(name)
-    return true
-  } catch (error) {
-    if (error instanceof RangeError) return false
-    throw error
-  }
 }
 
 const DAY = 86_400_000

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isTimeZone, localMonth, resolveCaptureTime } from '../../src/media/zone.ts'
+import { localMonth, resolveCaptureTime } from '../../src/media/zone.ts'
 
 const at = (text: string) => Date.parse(`${text}Z`)
 const exif = (wall: string, offsetMinutes?: number) => ({ source: 'exif', wallTime: at(wall), offsetMinutes }) as const
@@ -91,15 +91,5 @@ describe('the time of capture', () => {
       if (before === undefined) delete process.env['TZ']
       else process.env['TZ'] = before
     }
-  })
-})
-
-describe('a time zone', () => {
-  it.each(['UTC', 'Europe/Berlin', 'America/Argentina/Buenos_Aires', 'Etc/GMT+5'])('%s is known', (name) => {
-    expect(isTimeZone(name)).toBe(true)
-  })
-
-  it.each(['', 'Berlin', 'Europe/Atlantis', '../etc/passwd', 'Europe/Berlin\0'])('%j is not', (name) => {
-    expect(isTimeZone(name)).toBe(false)
   })
 })
