@@ -75,6 +75,8 @@ export class StagedFile {
 
   /** Takes the next bytes, which must not change afterwards. */
   write(bytes: Buffer): void {
+    // A write of nothing looks like a drive that takes nothing.
+    if (bytes.byteLength === 0) return
     this.#hash.update(bytes)
     if (this.#headBytes < HEAD_BYTES) this.#headBytes += bytes.copy(this.#head, this.#headBytes)
     this.#gathered.push(bytes)
