@@ -1,13 +1,13 @@
 import { findCatalogued } from '../catalogue/files.ts'
 import type { KnownAsset } from '../catalogue/look-up.ts'
 import { AppError } from '../errors.ts'
-import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import { type LibraryPath, type MonthFolder, parseLibraryPath, pathIn, splitPath } from '../storage/layout.ts'
 import { splitName } from '../storage/names.ts'
 import { checksumOf, flushOriginal, sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
 import { type Capture, folderAt } from './capture.ts'
+import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 
 /** Where an original should lie. */
@@ -124,21 +124,12 @@ async function findUnrecorded(
   const catalogued = await findCatalogued(library.db, paths)
   for (const path of paths) {
     if (catalogued.has(path) || (await sizeOf(library.drive, path)) !== staged.size) continue
-    if ((await readableChecksum(library, path)) !== staged.checksum) continue
+    const read = await ifReadable(checksumOf(library.drive, path))
+    if (read?.checksum !== staged.checksum) continue
     await flushOriginal(library.drive, path)
     return path
   }
   return undefined
-}
-
-/** The checksum of a file that is no business of ours; `undefined` if it can't be read: then it is not known to be the same. */
-async function readableChecksum(library: Library, path: LibraryPath): Promise<Checksum | undefined> {
-  try {
-    return (await checksumOf(library.drive, path)).checksum
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'drive_error') return undefined
-    throw error
-  }
 }
 
 /**

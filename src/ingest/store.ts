@@ -1,8 +1,6 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { ReadFile } from '../catalogue/files.ts'
 import type { Answer } from '../catalogue/look-up.ts'
 import type { Completion } from '../catalogue/record.ts'
-import { AppError } from '../errors.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
@@ -11,6 +9,7 @@ import { sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
 import { captureOf } from './capture.ts'
 import { chooseRow } from './choose-row.ts'
+import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { nameOnPhone, stemOnPhone, withoutFragment } from './phone-path.ts'
 import { commitOriginal, restoreOriginal, type Wish, wishFor } from './place.ts'
@@ -141,16 +140,6 @@ function backupOf(id: number, { file, ...completion }: Completion): Backup {
   }
 }
 
-/** An old original that can't be read is not known to be the same; it must not stand in the way of those that are sent. */
-async function readIfPossible(library: Library, path: LibraryPath): Promise<ReadFile | undefined> {
-  try {
-    return await readOriginal(library, path)
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'drive_error') return undefined
-    throw error
-  }
-}
-
 /** Where the bytes of an upload are now. */
 interface Kept {
   path: LibraryPath
@@ -171,7 +160,7 @@ async function keep(library: Library, staged: Staged, answer: Answer, wish: () =
   const copies = [...answer.sameContent]
   await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
-    const read = await readIfPossible(library, path)
+    const read = await ifReadable(readOriginal(library, path))
     if (read?.checksum === staged.checksum) {
       copies.push({ ...read, capturedAt: read.capturedAt?.getTime() ?? null })
     }
