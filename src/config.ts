@@ -18,6 +18,14 @@ export interface Config {
   readonly maxFileSize: number | undefined
   /** Bytes. */
   readonly minFreeSpace: number
+  /** Absolute; undefined: no mirror. */
+  readonly mirrorFolder: string | undefined
+  /** Milliseconds. */
+  readonly verifyEvery: number
+  readonly autoRebuild: boolean
+  readonly quietDays: number
+  /** `http(s)://…`, `ntfy(s)://…` */
+  readonly notifyUrls: readonly string[]
   readonly accessToken: string | undefined
   /** IP addresses and CIDRs. */
   readonly trustedProxies: readonly string[]
@@ -87,14 +95,20 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
     return setting.default === undefined ? undefined : setting.parse(setting.default, surroundings)
   }
 
+  const databaseUrl = read(SETTINGS.databaseUrl)
   const config = Object.freeze({
     port: read(SETTINGS.port),
     host: read(SETTINGS.host),
     libraryFolder: read(SETTINGS.libraryFolder),
     dataDir: read(SETTINGS.dataDir),
-    databaseUrl: read(SETTINGS.databaseUrl),
+    databaseUrl,
     maxFileSize: read(SETTINGS.maxFileSize),
     minFreeSpace: read(SETTINGS.minFreeSpace),
+    mirrorFolder: read(SETTINGS.mirrorFolder),
+    verifyEvery: read(SETTINGS.verifyEvery),
+    autoRebuild: read(SETTINGS.autoRebuild) ?? databaseUrl === undefined,
+    quietDays: read(SETTINGS.quietDays),
+    notifyUrls: Object.freeze(read(SETTINGS.notifyUrls) ?? []),
     accessToken: read(SETTINGS.accessToken),
     trustedProxies: Object.freeze(read(SETTINGS.trustedProxies) ?? []),
     allowedHosts: Object.freeze(read(SETTINGS.allowedHosts) ?? []),
@@ -107,6 +121,12 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
   if (isWithin(config.libraryFolder, database)) {
     problems.push(
       `UPLOAD_FOLDER is "${config.libraryFolder}" but must be a folder outside "${database}", which DATA_DIR gives to the embedded database.`,
+    )
+  }
+  const { libraryFolder, mirrorFolder } = config
+  if (mirrorFolder !== undefined && (isWithin(mirrorFolder, libraryFolder) || isWithin(libraryFolder, mirrorFolder))) {
+    problems.push(
+      `MIRROR_FOLDER is "${mirrorFolder}" but must be a folder of its own, neither within UPLOAD_FOLDER ("${libraryFolder}") nor around it.`,
     )
   }
   return { config, problems }

@@ -17,6 +17,8 @@ export type ErrorCode =
   | 'database_unavailable'
   | 'drive_missing'
   | 'drive_error'
+  | 'rebuild_needed'
+  | 'mirror_missing'
   | 'shutting_down'
   | 'disk_full'
 

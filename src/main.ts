@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { pino } from 'pino'
-import { ConfigError, loadConfig, readEnvironment } from './config.ts'
+import type { CommandContext } from './cli/context.ts'
+import { type Config, ConfigError, loadConfig, readEnvironment } from './config.ts'
 import { AppError } from './errors.ts'
 import { type RunningServer, StartError, serve } from './serve.ts'
 
@@ -14,13 +15,21 @@ const program = new Command('iclood')
   .description('The backup server for a household’s iPhones. Settings come from the environment and from .env.')
   .version(version)
 
+// One line for each command: program.addCommand(verifyCommand(context))
+export const context: CommandContext = { version, readConfig }
+
 program
   .command('serve', { isDefault: true })
   .description('receive photos and videos from phones (default)')
   .action(() => run())
 
+/** The settings, as the environment and `.env` have them. */
+function readConfig(): Config {
+  return loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
+}
+
 async function run(): Promise<void> {
-  const config = loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
+  const config = readConfig()
   const log = await createLog(config.logLevel)
   const giveUp = new AbortController()
   let server: RunningServer | undefined

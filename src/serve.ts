@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -8,16 +8,16 @@ import { startEmbeddedServer } from './catalogue/embedded/server.ts'
 import { migrate } from './catalogue/migrate.ts'
 import type { Config } from './config.ts'
 import { AppError, hasErrno } from './errors.ts'
+import { lockFolder, lockLibrary } from './folder-locks.ts'
 import { createApp } from './http/app.ts'
 import { endRequests, listen } from './http/listen.ts'
 import { createLibrary, forgetFolders, type Library } from './ingest/library.ts'
 import { establishIdentity } from './ingest/open.ts'
 import { takeOver } from './ingest/take-over.ts'
-import { acquireProcessLock, type ProcessLock } from './process-lock.ts'
+import type { ProcessLock } from './process-lock.ts'
 import { type Resolvers, withResolvers } from './resolvers.ts'
 import { ServerState } from './state.ts'
 import { Drive } from './storage/drive.ts'
-import { readIdentity } from './storage/identity.ts'
 import { clearStaging } from './storage/staging.ts'
 
 /** A reason not to run at all, for the person at the terminal. */
@@ -43,7 +43,7 @@ const PROGRESS_MS = 10_000
  */
 export async function serve(config: Config, version: string, log: Logger, signal: AbortSignal): Promise<RunningServer> {
   await makeDataDir(config.dataDir)
-  const dataLock = await lock(await folderKey(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
+  const dataLock = await mustHave(lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
   const state = new ServerState()
   const ending = new AbortController()
   signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true })
@@ -129,7 +129,11 @@ async function run(start: Start): Promise<void> {
 async function runLibrary(start: Start, db: Database): Promise<void> {
   const { config, state, log, signal } = start
   const id = await patiently(start, () => establishIdentity(db, config.libraryFolder, new Date()))
-  const libraryLocks = await lockLibrary(config.libraryFolder, id)
+  const libraryLocks = await mustHave(
+    lockLibrary(config.libraryFolder, id),
+    `the library in ${config.libraryFolder}`,
+    'UPLOAD_FOLDER',
+  )
   try {
     const drive = new Drive(config.libraryFolder, id, {
       onMissing: (reason) => announceTrouble(reason, config, log),
@@ -139,7 +143,11 @@ async function runLibrary(start: Start, db: Database): Promise<void> {
         clearStaging(drive).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
       },
     })
-    const library: Library = createLibrary(db, drive, { ...config, now: () => new Date() })
+    const library: Library = createLibrary(db, drive, {
+      ...config,
+      now: () => new Date(),
+      changed: state.changed,
+    })
     state.setLibrary(library)
     const left = await patiently(start, () => clearStaging(drive))
     if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
@@ -148,20 +156,8 @@ async function runLibrary(start: Start, db: Database): Promise<void> {
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
     await Promise.all([watchDrive(drive, signal), takeOverPatiently(library, state, log, signal)])
   } finally {
-    for (const libraryLock of libraryLocks) await libraryLock.release()
+    await libraryLocks.release()
   }
-}
-
-/** Locks the folder, whatever is mounted there later, and the library, which may be there under another path as well. */
-async function lockLibrary(folder: string, id: string): Promise<ProcessLock[]> {
-  const what = `the library in ${folder}`
-  const folderLock = await lock(await folderKey(folder), what, 'UPLOAD_FOLDER')
-  // A folder that holds another library, or none, is another server's business.
-  const found = await readIdentity(folder).catch((error: unknown) => {
-    if (error instanceof AppError || hasErrno(error)) return undefined
-    throw error
-  })
-  return found === id ? [folderLock, await lock(id, what, 'UPLOAD_FOLDER')] : [folderLock]
 }
 
 /** While the drive is away, looks for it, so that the log says when it is back. While it is there, it may sleep. */
@@ -221,17 +217,6 @@ async function patiently<Result>(start: Start, attempt: () => Promise<Result>): 
   }
 }
 
-/** One name for a folder under whatever path it is reached: links, mounts, `..`; its path while there is none. */
-async function folderKey(path: string): Promise<string> {
-  try {
-    const { dev, ino } = await stat(path, { bigint: true })
-    return `folder ${dev}:${ino}`
-  } catch (error) {
-    if (hasErrno(error)) return `folder ${path}`
-    throw error
-  }
-}
-
 async function makeDataDir(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true })
@@ -242,11 +227,11 @@ async function makeDataDir(path: string): Promise<void> {
   }
 }
 
-async function lock(name: string, what: string, setting: string) {
-  const held = await acquireProcessLock(name)
+async function mustHave(wanted: Promise<ProcessLock | undefined>, what: string, setting: string): Promise<ProcessLock> {
+  const held = await wanted
   if (held !== undefined) return held
   throw new StartError(
-    `Another iClood server is already using ${what}. Stop that one first, or give this one another ${setting}.`,
+    `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,
   )
 }
 

@@ -1,12 +1,14 @@
 import type { Database } from './catalogue/connection.ts'
 import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
+import type { NoteChange } from './ingest/changes.ts'
 import type { Library } from './ingest/library.ts'
 
 /** The running server as the routes see it: what is there already, and why the rest is not. */
 export class ServerState implements Service {
   readonly uploads = new Set<object>()
   isStopping = false
+  readonly #listeners: NoteChange[] = []
   #database: Database | undefined
   #library: Library | undefined
   #reason = new AppError(
@@ -21,6 +23,15 @@ export class ServerState implements Service {
 
   setLibrary(library: Library): void {
     this.#library = library
+  }
+
+  /** From now on `listener` hears of every change. */
+  listen(listener: NoteChange): void {
+    this.#listeners.push(listener)
+  }
+
+  readonly changed: NoteChange = (change) => {
+    for (const listener of this.#listeners) listener(change)
   }
 
   /** Says why the next thing is not there yet. */

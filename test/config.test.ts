@@ -28,6 +28,11 @@ describe('loadConfig', () => {
   it('has a value for everything when nothing is set', () => {
     expect(load({})).toEqual({
       port: 8080,
+      mirrorFolder: undefined,
+      verifyEvery: 30 * 24 * 60 * 60 * 1000,
+      autoRebuild: true,
+      quietDays: 7,
+      notifyUrls: [],
       host: undefined,
       libraryFolder: '/srv/iclood/data/photos',
       dataDir: '/srv/iclood/data',

@@ -44,6 +44,46 @@ export interface FilesTable {
   verified_at: Date | null
   /** When it was found to be gone from the drive; null while it is there. */
   missing_at: Date | null
+  /** To be read again soon: there was trouble around the time when it was written. */
+  recheck: Generated<boolean>
+}
+
+/** One row per original whose second copy lies on the mirror, durable and compared. */
+export interface CopiesTable {
+  path: string
+  copied_at: Date
+  /** When it was last read back and found intact; null until then. */
+  verified_at: Date | null
+}
+
+export type CopyPlace = 'library' | 'mirror'
+export type FindingKind = 'missing' | 'corrupt' | 'unreadable' | 'unknown' | 'sums'
+
+/** What verification has found wrong. Open until `healed_at`; at most one open row per copy, path and kind. */
+export interface FindingsTable {
+  id: Generated<number>
+  copy: CopyPlace
+  kind: FindingKind
+  path: string
+  /** Checksums, as far as they matter. */
+  expected: string | null
+  found: string | null
+  /** Where the corrupt file lies now, relative to its drive. */
+  quarantined: string | null
+  found_at: Date
+  healed_at: Date | null
+  /** What healed it, in words. */
+  healed_by: string | null
+}
+
+/** What is wrong with the household's backup, as people are told of it. Cleared ones stay until that has been told, too. */
+export interface AlertsTable {
+  key: string
+  message: string
+  raised_at: Date
+  cleared_at: Date | null
+  /** When the present state (raised or cleared) was told; null while it has not been. */
+  told_at: Date | null
 }
 
 export interface IgnoredFilesTable {
@@ -61,6 +101,12 @@ export interface LibraryTable {
   singleton: Generated<boolean>
   id: string
   since: Generated<Date>
+  /** The identity of the mirror; null until one was set up. */
+  mirror_id: string | null
+  /** Whether the journal on the drive has everything that is here: false while a server runs, and after it was killed. */
+  journal_complete: Generated<boolean>
+  /** When the library's folders were last compared with the catalogue from end to end. */
+  walked_at: Date | null
 }
 
 /** `backups` counted; kept by triggers. */
@@ -86,4 +132,7 @@ export interface Tables {
   library: LibraryTable
   backup_totals: BackupTotalsTable
   library_size: LibrarySizeTable
+  copies: CopiesTable
+  findings: FindingsTable
+  alerts: AlertsTable
 }

@@ -1,5 +1,7 @@
 import {
   databaseUrl,
+  days,
+  duration,
   folder,
   hidden,
   hostNames,
@@ -11,10 +13,12 @@ import {
   origins,
   port,
   positiveMegabytes,
+  receivers,
   type Surroundings,
   timeZone,
   token,
   withoutPassword,
+  yesOrNo,
 } from './values.ts'
 
 /** One setting: everything that is said about it anywhere. */
@@ -106,6 +110,51 @@ export const SETTINGS = {
     meaning: 'The space kept free on the drive, in MB (1024² bytes). An upload that would go below is refused.',
     wanted: 'a number of MB from 0 on, such as 512 or 0.5',
     parse: megabytes,
+  }),
+
+  mirrorFolder: optional({
+    name: 'MIRROR_FOLDER',
+    otherwise: 'no second copy',
+    example: '/mnt/second-drive/photos',
+    meaning: 'A folder on a second drive, or on another computer, that gets a copy of the whole library.',
+    wanted: 'the path of a folder',
+    parse: folder,
+  }),
+
+  verifyEvery: withDefault({
+    name: 'VERIFY_EVERY',
+    default: '30d',
+    meaning: 'Every photo is read back from the drive and compared at least this often, such as `30d` or `12h`.',
+    wanted: 'a time such as 30d, 12h, 90m or 45s',
+    parse: duration,
+  }),
+
+  autoRebuild: optional({
+    name: 'AUTO_REBUILD',
+    otherwise: 'true with the embedded database, else false',
+    example: 'true',
+    meaning: 'Whether an empty database is rebuilt from the drive at the start.',
+    wanted: 'true or false',
+    parse: yesOrNo,
+  }),
+
+  quietDays: withDefault({
+    name: 'QUIET_DAYS',
+    default: '7',
+    meaning: 'A phone that has not backed up anything for this many days is reported.',
+    wanted: 'a number of days above 0, such as 7 or 0.5',
+    parse: days,
+  }),
+
+  notifyUrls: optional({
+    name: 'NOTIFY_URL',
+    otherwise: 'nobody is told',
+    example: 'ntfys://ntfy.sh/our-photos',
+    meaning:
+      'Who is told when something is wrong, and when it is well again: `ntfy://` or `ntfys://` (TLS), host and topic; any other `http(s)://` address gets JSON. Several are separated by commas.',
+    wanted: 'addresses separated by commas, such as ntfys://ntfy.sh/our-photos or https://example.org/hook',
+    parse: receivers,
+    show: hidden,
   }),
 
   accessToken: optional({

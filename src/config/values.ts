@@ -60,6 +60,40 @@ export function positiveMegabytes(text: string): number {
   return bytes
 }
 
+const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** A time such as `30d`, `12h`, `90m` or `45s`, above 0, in milliseconds. */
+export function duration(text: string): number {
+  const [, count, unit] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? []
+  const ms = Number(count) * (UNIT_MS[unit as keyof typeof UNIT_MS] ?? Number.NaN)
+  if (!(ms > 0 && ms <= 3650 * UNIT_MS.d)) throw new Refusal()
+  return ms
+}
+
+export function days(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text) || Number(text) === 0 || Number(text) > 3650) throw new Refusal()
+  return Number(text)
+}
+
+export function yesOrNo(text: string): boolean {
+  if (/^(true|yes|on|1)$/i.test(text)) return true
+  if (/^(false|no|off|0)$/i.test(text)) return false
+  throw new Refusal()
+}
+
+/** Where to send word: `http(s)://…` gets JSON, `ntfy://host/topic` and `ntfys://host/topic` (over TLS) are topics of an ntfy server. */
+export function receivers(text: string): readonly string[] {
+  return items(text).map((item) => {
+    if (!/^(https?|ntfys?):\/\/[^/?#]+/i.test(item) || !URL.canParse(item)) {
+      throw new Refusal('one of them is not; it is not shown, since it may be secret')
+    }
+    if (/^ntfys?:/i.test(item) && !/^\w+:\/\/[^/?#]+\/[\w-]+$/.test(item)) {
+      throw new Refusal('an ntfy address ends in the name of its topic')
+    }
+    return item
+  })
+}
+
 /** A secret that can travel in an HTTP header. */
 export function token(text: string): string {
   if (!/^[\x21-\x7e]+$/.test(text)) throw new Refusal()

@@ -21,6 +21,8 @@ const STATUS = {
   database_unavailable: 503,
   drive_missing: 503,
   drive_error: 503,
+  rebuild_needed: 503,
+  mirror_missing: 503,
   shutting_down: 503,
   disk_full: 507,
 } as const satisfies Record<ErrorCode, number>
@@ -28,7 +30,13 @@ const STATUS = {
 const LINGER_MS = 2_000
 
 /** Seconds after which it makes sense to try again what needs something that is away. */
-const RETRY_AFTER = { database_unavailable: 5, drive_missing: 30, drive_error: 30, shutting_down: 10 } as const
+const RETRY_AFTER = {
+  database_unavailable: 5,
+  drive_missing: 30,
+  drive_error: 30,
+  rebuild_needed: 30,
+  shutting_down: 10,
+} as const
 
 /** The body of every refusal and failure. */
 function errorBody(error: AppError) {

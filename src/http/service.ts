@@ -1,4 +1,5 @@
 import type { Database } from '../catalogue/connection.ts'
+import type { NoteChange } from '../ingest/changes.ts'
 import type { Library } from '../ingest/library.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */
@@ -9,6 +10,8 @@ export interface Service {
   library(): Library
   /** The drive, also while it is away; `undefined` until the library has been there once. */
   readonly drive: Library['drive'] | undefined
+  /** Hears of every change that is made to the catalogue. */
+  readonly changed: NoteChange
   /** Uploads under way; background work gives way to them. */
   readonly uploads: Set<object>
   /** Whether the server is about to stop and takes no new requests. */

@@ -6,6 +6,7 @@ import { Committer } from '../storage/commit.ts'
 import type { Drive } from '../storage/drive.ts'
 import { FolderNames } from '../storage/folder-names.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
+import type { NoteChange } from './changes.ts'
 import { KeyedLock } from './keyed-lock.ts'
 
 /** Everything that the story of an upload needs: the drive and the catalogue that belong together, and their locks. */
@@ -23,12 +24,14 @@ export interface Library {
   readonly timeZone: string
   /** The present. */
   readonly now: () => Date
+  /** Hears of every change that is made to the catalogue. */
+  readonly changed: NoteChange
 }
 
 export function createLibrary(
   db: Database,
   drive: Drive,
-  options: { minFreeSpace: number; timeZone: string; now: () => Date },
+  options: { minFreeSpace: number; timeZone: string; now: () => Date; changed: NoteChange },
 ): Library {
   return {
     db,
@@ -41,6 +44,7 @@ export function createLibrary(
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock() },
     timeZone: options.timeZone,
     now: options.now,
+    changed: options.changed,
   }
 }
 

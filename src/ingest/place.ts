@@ -2,7 +2,14 @@ import { findCatalogued } from '../catalogue/files.ts'
 import type { KnownAsset } from '../catalogue/look-up.ts'
 import { AppError } from '../errors.ts'
 import type { MediaKind } from '../media/media-type.ts'
-import { type LibraryPath, type MonthFolder, parseLibraryPath, pathIn, splitPath } from '../storage/layout.ts'
+import {
+  isMonthFolder,
+  type LibraryPath,
+  type MonthFolder,
+  parseLibraryPath,
+  pathIn,
+  splitPath,
+} from '../storage/layout.ts'
 import { splitName } from '../storage/names.ts'
 import { checksumOf, flushOriginal, sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
@@ -20,8 +27,6 @@ export interface Wish {
   /** Another half is still to come, so the base name must be free of other files altogether. */
   wholeStem: boolean
 }
-
-const MONTH_FOLDER = /^\d{4}\/\d{2}$/
 
 /** Two phones of one model call different photos by one name. A still and a video taken further apart are not halves. */
 const APART_MS = 31 * 24 * 60 * 60 * 1000
@@ -45,7 +50,7 @@ export function wishFor(
   if (half.status === 'Completed') {
     const place = splitPath(parseLibraryPath(half.filePath ?? ''))
     const preferred = splitName(place.name).stem + splitName(name).extension
-    const isTogether = kind === 'video' && MONTH_FOLDER.test(place.folder)
+    const isTogether = kind === 'video' && isMonthFolder(place.folder)
     return { ...alone, preferred, ...(isTogether && { folder: place.folder as MonthFolder }) }
   }
   // A video goes where the still that is still to come will lie.
@@ -138,8 +143,8 @@ async function findUnrecorded(
  */
 export async function restoreOriginal(library: Library, staged: Staged, path: LibraryPath): Promise<boolean> {
   const { folder } = splitPath(path)
-  if (!MONTH_FOLDER.test(folder)) return false
-  await library.committer.makeFolder(folder as MonthFolder)
+  if (!isMonthFolder(folder)) return false
+  await library.committer.makeFolder(folder)
   try {
     await library.committer.takeName(staged.path, path)
   } catch (error) {

@@ -12,6 +12,17 @@ export type MonthFolder = string & { readonly [kind]: 'folder' }
 export const PRIVATE_FOLDER = '.iclood'
 export const STAGING_FOLDER = `${PRIVATE_FOLDER}/incoming`
 export const IDENTITY_FILE = `${PRIVATE_FOLDER}/library.json`
+export const JOURNAL_FOLDER = `${PRIVATE_FOLDER}/journal`
+export const QUARANTINE_FOLDER = `${PRIVATE_FOLDER}/quarantine`
+/** In each month folder; no original has this name. */
+export const SUMS_FILE = 'SHA256SUMS'
+
+const MONTH_FOLDER = /^\d{4}\/\d{2}$/
+
+/** Tells whether `folder` is a month's, such as `2024/07`. */
+export function isMonthFolder(folder: string): folder is MonthFolder {
+  return MONTH_FOLDER.test(folder)
+}
 
 /** `year` 0 to 9999, `month` 1 to 12. */
 export function monthFolder(year: number, month: number): MonthFolder {

@@ -10,7 +10,7 @@ import { clearLeftovers, stopOrphans } from './leftovers.ts'
 import { awaitPostmaster } from './postmaster.ts'
 import type { Log } from './server-log.ts'
 import { DATABASE, PORT, ROLE, serverArguments } from './settings.ts'
-import { clusterName, prepareSocketFolder } from './socket.ts'
+import { clusterName, prepareSocketFolder, socketFolderOf } from './socket.ts'
 import { supervise } from './supervisor.ts'
 
 export interface EmbeddedServer {
@@ -75,7 +75,7 @@ export async function startEmbeddedServer(options: {
       signal,
     )
     return {
-      connection: { host: socketFolder, port: PORT, user: ROLE, database: DATABASE },
+      connection: connectionTo(socketFolder),
       stop: async () => {
         await stop()
         // Had its first process been killed just before, the others may still be on their way out.
@@ -85,6 +85,15 @@ export async function startEmbeddedServer(options: {
   } catch (error) {
     throw explainFileError(error, options.dataDir)
   }
+}
+
+/** How to connect to the server that another process has started on `dataDir`. Needs the account that runs it, or root. */
+export async function connectionToRunning(dataDir: string): Promise<EmbeddedServer['connection']> {
+  return connectionTo(socketFolderOf(join(await realpath(resolve(dataDir)), 'postgres')))
+}
+
+function connectionTo(socketFolder: string): EmbeddedServer['connection'] {
+  return { host: socketFolder, port: PORT, user: ROLE, database: DATABASE }
 }
 
 /** Returns undefined when there is no cluster yet. */

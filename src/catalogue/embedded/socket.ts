@@ -17,15 +17,20 @@ export function socketPath(folder: string): string {
   return join(folder, `.s.PGSQL.${PORT}`)
 }
 
+/** The folder that `prepareSocketFolder` has chosen for a server that runs on `cluster`. */
+export function socketFolderOf(cluster: string): string {
+  return Buffer.byteLength(socketPath(cluster)) <= MAX_SOCKET_PATH ? cluster : join('/tmp', clusterName(cluster))
+}
+
 /**
  * Returns the folder for the Unix socket of `cluster`: the cluster itself, whose mode is 0700, or, where that path is too
  * long for a socket, a private folder in /tmp whose name follows from the path, so that every start finds it again. Throws
  * `database_unavailable` when someone else has taken that name.
  */
 export async function prepareSocketFolder(cluster: string, account: Account | undefined): Promise<string> {
-  if (Buffer.byteLength(socketPath(cluster)) <= MAX_SOCKET_PATH) return cluster
+  const folder = socketFolderOf(cluster)
+  if (folder === cluster) return cluster
 
-  const folder = join('/tmp', clusterName(cluster))
   try {
     await mkdir(folder, { mode: 0o700 })
   } catch (error) {

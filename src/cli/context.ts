@@ -1,0 +1,41 @@
+import { pino } from 'pino'
+import { type Config, ConfigError } from '../config.ts'
+import { AppError } from '../errors.ts'
+import { type Session, withSession } from './session.ts'
+
+/** The exit code of a command that could not do its work. */
+export const COULD_NOT_RUN = 2
+
+/** What every command is given by the process edge. */
+export interface CommandContext {
+  readonly version: string
+  /** Reads the settings. Throws `ConfigError`. */
+  readConfig(): Config
+}
+
+/**
+ * Runs a command's work and ends the process with the exit code that it returns; with 2, and a message on stderr, if it can't be done. The first
+ * Ctrl-C (or SIGTERM) aborts `session.signal`, a second one ends the process. Output is for stdout; what is logged goes to stderr.
+ */
+export async function runCommand(context: CommandContext, work: (session: Session) => Promise<number>): Promise<never> {
+  const ending = new AbortController()
+  const onSignal = () => {
+    if (ending.signal.aborted) process.exit(COULD_NOT_RUN)
+    ending.abort(new Interrupted('interrupted'))
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  // Nobody may be reading any more: `iclood status | head -1`.
+  process.stdout.on('error', () => {})
+  try {
+    const config = context.readConfig()
+    const log = pino({ level: config.logLevel === 'info' ? 'warn' : config.logLevel }, pino.destination(2))
+    process.exit(await withSession(config, log, ending.signal, work))
+  } catch (error) {
+    const isForPeople = error instanceof ConfigError || error instanceof AppError || error instanceof Interrupted
+    console.error(isForPeople ? error.message : error)
+    process.exit(COULD_NOT_RUN)
+  }
+}
+
+/** The person at the terminal has stopped it. */
+class Interrupted extends Error {}
