@@ -2,9 +2,14 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { pino } from 'pino'
 import type { CommandContext } from './cli/context.ts'
+import { mirrorCommand } from './cli/mirror.ts'
+import { rebuildCommand } from './cli/rebuild.ts'
+import { statusCommand } from './cli/status.ts'
+import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, readEnvironment } from './config.ts'
 import { AppError } from './errors.ts'
-import { type RunningServer, StartError, serve } from './serve.ts'
+import { type RunningServer, serve } from './serve.ts'
+import { StartError } from './start.ts'
 
 /** From sysexits.h: something was configured wrongly. */
 const EX_CONFIG = 78
@@ -15,8 +20,11 @@ const program = new Command('iclood')
   .description('The backup server for a household’s iPhones. Settings come from the environment and from .env.')
   .version(version)
 
-// One line for each command: program.addCommand(verifyCommand(context))
 export const context: CommandContext = { version, readConfig }
+program.addCommand(verifyCommand(context))
+program.addCommand(rebuildCommand(context))
+program.addCommand(mirrorCommand(context))
+program.addCommand(statusCommand(context))
 
 program
   .command('serve', { isDefault: true })

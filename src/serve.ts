@@ -2,26 +2,20 @@ import { mkdir } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { announceLibrary, announceTrouble } from './announcement.ts'
-import { type Database, openDatabase } from './catalogue/connection.ts'
+import { openDatabase } from './catalogue/connection.ts'
 import { startEmbeddedServer } from './catalogue/embedded/server.ts'
 import { migrate } from './catalogue/migrate.ts'
 import type { Config } from './config.ts'
-import { AppError, hasErrno } from './errors.ts'
-import { lockFolder, lockLibrary } from './folder-locks.ts'
+import { hasErrno } from './errors.ts'
+import { lockFolder } from './folder-locks.ts'
 import { createApp } from './http/app.ts'
 import { endRequests, listen } from './http/listen.ts'
-import { createLibrary, forgetFolders, type Library } from './ingest/library.ts'
-import { establishIdentity } from './ingest/open.ts'
-import { takeOver } from './ingest/take-over.ts'
-import type { ProcessLock } from './process-lock.ts'
-import { type Resolvers, withResolvers } from './resolvers.ts'
+import { JournalKeeper } from './ingest/journal/keeper.ts'
+import { withResolvers } from './resolvers.ts'
+import { runLibrary } from './run-library.ts'
+import { createWatch } from './run-watch.ts'
+import { mustHave, patiently, type Start, StartError } from './start.ts'
 import { ServerState } from './state.ts'
-import { Drive } from './storage/drive.ts'
-import { clearStaging } from './storage/staging.ts'
-
-/** A reason not to run at all, for the person at the terminal. */
-export class StartError extends Error {}
 
 export interface RunningServer {
   /** Takes no new requests, gives those under way 30 s, shuts the embedded database down. */
@@ -31,10 +25,8 @@ export interface RunningServer {
 }
 
 const REQUEST_GRACE_MS = 30_000
-const RETRY_MS = 1_000
 /** The longest that a start puts off listening; a database's first start on a slow card may take longer. */
 const READY_MS = 5_000
-const PROGRESS_MS = 10_000
 
 /**
  * Composes the server and starts it. It listens, and answers `/ping`, before the database and the drive are there; those are waited
@@ -79,19 +71,6 @@ export async function serve(config: Config, version: string, log: Logger, signal
   }
 }
 
-/** What the parts of a start share. */
-interface Start {
-  config: Config
-  state: ServerState
-  log: Logger
-  /** Ends everything. */
-  signal: AbortSignal
-  /** Resolves when the library is open, or it is known what it waits for. */
-  settled: Resolvers<void>
-  /** Resolves to the port that it listens on; to undefined if it comes to nothing. */
-  port: Resolvers<number | undefined>
-}
-
 async function listenOrExplain(app: FastifyInstance, config: Config): Promise<number> {
   try {
     return await listen(app, config.port, config.host)
@@ -112,108 +91,28 @@ async function run(start: Start): Promise<void> {
   const settings = embedded?.connection ?? { connectionString: config.databaseUrl }
   const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
   const db = openDatabase(settings, onLost)
+  // Large tables take minutes to be extended, or filled.
+  const openPatient = () => openDatabase(settings, onLost, { queryTimeoutMs: 0 })
   try {
     await patiently(start, async () => {
-      // An old household's tables may take minutes to be extended.
-      const patient = openDatabase(settings, onLost, { queryTimeoutMs: 0 })
+      const patient = openPatient()
       await migrate(patient).finally(() => patient.destroy())
     })
-    start.state.setDatabase(db)
-    await runLibrary(start, db)
+    const journal = await patiently(start, () => JournalKeeper.create(db, log))
+    start.state.listen(journal.note)
+    const watch = createWatch(start, db)
+    start.state.setAssessment(watch.assess)
+    const ending = new AbortController()
+    const watching = watch.run(AbortSignal.any([signal, ending.signal]))
+    try {
+      await runLibrary(start, db, openPatient, journal).finally(() => journal.close())
+    } finally {
+      ending.abort()
+      await watching
+    }
   } finally {
     await db.destroy()
     await embedded?.stop()
-  }
-}
-
-async function runLibrary(start: Start, db: Database): Promise<void> {
-  const { config, state, log, signal } = start
-  const id = await patiently(start, () => establishIdentity(db, config.libraryFolder, new Date()))
-  const libraryLocks = await mustHave(
-    lockLibrary(config.libraryFolder, id),
-    `the library in ${config.libraryFolder}`,
-    'UPLOAD_FOLDER',
-  )
-  try {
-    const drive = new Drive(config.libraryFolder, id, {
-      onMissing: (reason) => announceTrouble(reason, config, log),
-      onReturned: () => {
-        log.info('the drive is back, uploads go on')
-        forgetFolders(library)
-        clearStaging(drive).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
-      },
-    })
-    const library: Library = createLibrary(db, drive, {
-      ...config,
-      now: () => new Date(),
-      changed: state.changed,
-    })
-    state.setLibrary(library)
-    const left = await patiently(start, () => clearStaging(drive))
-    if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
-    start.settled.resolve()
-    const port = await start.port.promise
-    if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
-    await Promise.all([watchDrive(drive, signal), takeOverPatiently(library, state, log, signal)])
-  } finally {
-    await libraryLocks.release()
-  }
-}
-
-/** While the drive is away, looks for it, so that the log says when it is back. While it is there, it may sleep. */
-async function watchDrive(drive: Drive, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    await setTimeout(RETRY_MS, undefined, { signal, ref: false })
-    if (drive.isPresent) continue
-    await drive.check().catch((error: unknown) => {
-      if (!(error instanceof AppError)) throw error
-    })
-  }
-}
-
-/** Reads what an older server has left; when the database goes away in between, goes on when it is back. */
-async function takeOverPatiently(
-  library: Library,
-  state: ServerState,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<void> {
-  let reported = 0
-  for (;;) {
-    try {
-      return await takeOver(library, {
-        isBusy: () => state.uploads.size > 0,
-        report: (progress) => {
-          const isDone = progress.done >= progress.total
-          if (!isDone && Date.now() - reported < PROGRESS_MS) return
-          reported = Date.now()
-          log.info(progress, isDone ? 'read all photos of the older server' : 'reading the photos of the older server')
-        },
-        reportTrouble: (path, error) => log.warn({ path, err: error }, 'a photo of the older server could not be read'),
-        signal,
-      })
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      await setTimeout(RETRY_MS * 10, undefined, { signal })
-    }
-  }
-}
-
-/** Tries until it works, saying once what is missing. Only what may come back is waited for; other errors are thrown. */
-async function patiently<Result>(start: Start, attempt: () => Promise<Result>): Promise<Result> {
-  let announced: string | undefined
-  for (;;) {
-    start.signal.throwIfAborted()
-    try {
-      return await attempt()
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      start.state.setReason(error)
-      start.settled.resolve()
-      if (announced !== error.code) announceTrouble(error, start.config, start.log)
-      announced = error.code
-    }
-    await setTimeout(RETRY_MS, undefined, { signal: start.signal })
   }
 }
 
@@ -225,14 +124,6 @@ async function makeDataDir(path: string): Promise<void> {
       `The data folder ${path} can't be made: ${messageOf(error)}. Check its permissions, or set DATA_DIR.`,
     )
   }
-}
-
-async function mustHave(wanted: Promise<ProcessLock | undefined>, what: string, setting: string): Promise<ProcessLock> {
-  const held = await wanted
-  if (held !== undefined) return held
-  throw new StartError(
-    `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,
-  )
 }
 
 function messageOf(error: unknown): string {

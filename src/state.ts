@@ -2,15 +2,21 @@ import type { Database } from './catalogue/connection.ts'
 import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
 import type { NoteChange } from './ingest/changes.ts'
+import type { Health } from './ingest/health/model.ts'
 import type { Library } from './ingest/library.ts'
+import type { MirrorStatus } from './ingest/mirror/status.ts'
+import { Uploads } from './uploads.ts'
 
 /** The running server as the routes see it: what is there already, and why the rest is not. */
 export class ServerState implements Service {
-  readonly uploads = new Set<object>()
+  readonly uploads = new Uploads()
   isStopping = false
   readonly #listeners: NoteChange[] = []
   #database: Database | undefined
   #library: Library | undefined
+  readonly #watchers: (() => void)[] = []
+  #assess: (() => Promise<Health>) | undefined
+  #mirrorStatus: (() => Promise<MirrorStatus>) | undefined
   #reason = new AppError(
     'database_unavailable',
     'The server is starting and its database is not ready yet. Try again soon.',
@@ -23,6 +29,31 @@ export class ServerState implements Service {
 
   setLibrary(library: Library): void {
     this.#library = library
+  }
+
+  /** How it is found out how the second copy is. */
+  setMirrorStatus(status: () => Promise<MirrorStatus>): void {
+    this.#mirrorStatus = status
+  }
+
+  /** `undefined` until it is known. */
+  async mirrorStatus(): Promise<MirrorStatus | undefined> {
+    return this.#mirrorStatus?.()
+  }
+
+  /** From now on `listener` hears of everything that may be a problem, or the end of one. */
+  onTrouble(listener: () => void): void {
+    this.#watchers.push(listener)
+  }
+
+  /** Something may be a problem, or may be none any more. */
+  readonly trouble = (): void => {
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  /** How it is found out how the backup is. */
+  setAssessment(assess: () => Promise<Health>): void {
+    this.#assess = assess
   }
 
   /** From now on `listener` hears of every change. */
@@ -51,5 +82,10 @@ export class ServerState implements Service {
   library(): Library {
     if (this.#library === undefined) throw this.#reason
     return this.#library
+  }
+
+  async health(): Promise<Health> {
+    if (this.#assess === undefined) throw this.#reason
+    return this.#assess()
   }
 }

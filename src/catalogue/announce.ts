@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import type { Database } from './connection.ts'
+import { forsake } from './losses.ts'
 
 /** A file in a phone's list. Times are ms since 1970; what the phone does not know is null. */
 export interface OfferedFile {
@@ -71,7 +72,8 @@ export async function classify(
 
 /**
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced before. A
- * `Failed` row keeps its status and reason until the file has arrived. `address` is where the list came from.
+ * `Failed` row keeps its status and reason until the file has arrived. `address` is where the list came from. Returns the ids of
+ * the `Failed` rows that were changed.
  */
 export async function announce(
   db: Database,
@@ -79,12 +81,12 @@ export async function announce(
   address: string,
   files: readonly OfferedFile[],
   now: Date,
-): Promise<void> {
+): Promise<number[]> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
-  await db.transaction().execute(async (transaction) => {
+  return db.transaction().execute(async (transaction) => {
     // One at a time: asking whether a row is there and making it is cheaper for all rows together than for each.
     await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
-    await sql`
+    const { rows } = await sql<{ id: number }>`
       with offered as materialized (
         select distinct on (key, id) keyed.key, offered.*
         from ${offeredRows(files)}, lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed
@@ -97,38 +99,50 @@ export async function announce(
         from offered
         where backups.asset_key = offered.key and backups.status <> 'Completed'
           and backups.asset_id is not distinct from offered.id
-        returning offered.index
+        returning offered.index, backups.id, backups.status
+      ), added as (
+        insert into backups (
+          device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+          announced_from, timestamp, status
+        )
+        select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
+        from offered
+        where index not in (select index from known)
       )
-      insert into backups (
-        device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
-        announced_from, timestamp, status
-      )
-      select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
-      from offered
-      where index not in (select index from known)
+      select id from known where status = 'Failed'
     `.execute(transaction)
+    return rows.map(({ id }) => id)
   })
 }
 
-/** Records files whose content the library has already, each with its path there, as backed up by this device. */
+/**
+ * Records files whose content the library has already, each with its path there, as backed up by this device. Returns the ids of the
+ * rows that were changed or added, the paths of lost originals that these rows referred to, and the indexes of files whose original has been
+ * lost since it was found: of these nothing is recorded.
+ */
 export async function recordKnownContent(
   db: Database,
   deviceId: string,
   address: string,
   files: readonly (OfferedFile & { libraryPath: string })[],
   now: Date,
-): Promise<void> {
+): Promise<{ backups: number[]; left: string[]; lost: Set<number> }> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
-  await db.transaction().execute(async (transaction) => {
+  const paths = [...new Set(files.map((file) => file.libraryPath))]
+  return db.transaction().execute(async (transaction) => {
     // One at a time: a phone that asks twice at once must not get two rows.
     await sql`select pg_advisory_xact_lock(7236844, 3)`.execute(transaction)
-    await sql`
+    // Nobody may declare them lost until the rows that rely on them are there to be told.
+    const { rows: held } = await sql<{ path: string }>`
+      select path from files where path = any(${paths}::text[]) and missing_at is null order by path for share
+    `.execute(transaction)
+    const { rows } = await sql<{ id: number; left: string | null }>`
       with offered as materialized (
         select distinct on (key, id)
           offered.*, keyed.key, files.size as stored_size, files.media_type,
           case split_part(files.media_type, '/', 1) when 'video' then 'video' when 'image' then 'photo' else kind end as stored_kind
         from ${offeredRows(files)}
-          join files on files.path = library_path,
+          join files on files.path = library_path and files.missing_at is null,
           lateral (select iclood_asset_key(${deviceId}, offered.path) as key) as keyed
         order by key, id, index desc
       ), completed as (
@@ -136,30 +150,38 @@ export async function recordKnownContent(
           file_path = library_path, file_size = stored_size, file_type = stored_kind, mime_type = media_type,
           status = 'Completed', failure = null, timestamp = ${timestamp}, created = offered.created,
           modified = offered.modified, announced_size = offered.size
+        from offered join backups as before on before.asset_key = offered.key
+          and before.status <> 'Completed' and before.asset_id is not distinct from offered.id
+        where backups.id = before.id and backups.status <> 'Completed'
+        returning index, backups.id, nullif(before.file_path, library_path) as "left"
+      ), added as (
+        insert into backups (
+          device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+          announced_from, timestamp, status, file_path, mime_type
+        )
+        select
+          ${deviceId}, path, id, name, stored_kind, stored_size, size, created, modified, ${address}, ${timestamp},
+          'Completed', library_path, media_type
         from offered
-        where backups.asset_key = offered.key and backups.status <> 'Completed'
-          and backups.asset_id is not distinct from offered.id
-        returning index
+        where index not in (select index from completed) and not exists (
+          select from backups
+          where backups.asset_key = offered.key and backups.asset_id is not distinct from offered.id
+            and backups.status = 'Completed' and backups.file_path = library_path
+        )
+        returning id
       )
-      insert into backups (
-        device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
-        announced_from, timestamp, status, file_path, mime_type
-      )
-      select
-        ${deviceId}, path, id, name, stored_kind, stored_size, size, created, modified, ${address}, ${timestamp},
-        'Completed', library_path, media_type
-      from offered
-      where index not in (select index from completed) and not exists (
-        select from backups
-        where backups.asset_key = offered.key and backups.asset_id is not distinct from offered.id
-          and backups.status = 'Completed' and backups.file_path = library_path
-      )
+      select id, "left" from completed union all select id, null from added
     `.execute(transaction)
+    const left = rows.flatMap((row) => row.left ?? [])
+    if (left.length > 0) await forsake(transaction, left, now)
+    const isHeld = new Set(held.map((row) => row.path))
+    const lost = new Set(files.flatMap((file, index) => (isHeld.has(file.libraryPath) ? [] : index)))
+    return { backups: rows.map(({ id }) => id), left, lost }
   })
 }
 
-/** The list as rows, with its indexes. One JSON text is quicker made than eight arrays, and is made all at once. */
-function offeredRows(files: readonly (OfferedFile & { libraryPath?: string })[]) {
+/** The list as rows of `offered`, with its indexes. One JSON text is quicker made than eight arrays, and is made all at once. */
+export function offeredRows(files: readonly (OfferedFile & { libraryPath?: string })[]) {
   const rows = files.map(({ checksum, libraryPath, ...file }, index) => {
     return { index, checksum_hex: checksum, library_path: libraryPath, ...file }
   })
@@ -179,10 +201,15 @@ export interface FailedUpload {
 }
 
 /**
- * Marks the announced row of a failed upload as `Failed`, with the reason. Does nothing if no announced row is certain to be
- * meant: without a path that takes the only one which was announced from that address under that name.
+ * Marks the announced row of a failed upload as `Failed`, with the reason, and returns its id. Does nothing if no announced row is
+ * certain to be meant: without a path that takes the only one which was announced from that address under that name.
  */
-export async function markFailed(db: Database, upload: FailedUpload, reason: string, now: Date): Promise<void> {
+export async function markFailed(
+  db: Database,
+  upload: FailedUpload,
+  reason: string,
+  now: Date,
+): Promise<number | undefined> {
   const meant =
     upload.path !== null
       ? sql`
@@ -195,8 +222,13 @@ export async function markFailed(db: Database, upload: FailedUpload, reason: str
         select min(id) from backups
         where status <> 'Completed' and announced_from = ${upload.address} and file_name = ${upload.fileName}::text
         having count(*) = 1`
-  await sql`
-    update backups set status = 'Failed', failure = ${reason}, timestamp = ${now.toISOString()}::timestamptz
+  // Rows that an older server failed name files that never arrived: such a row must not look like one whose original was lost.
+  const { rows } = await sql<{ id: number }>`
+    update backups set
+      status = 'Failed', failure = ${reason}, timestamp = ${now.toISOString()}::timestamptz,
+      file_path = case when status = 'Failed' and failure is null then null else file_path end
     where id = (${meant})
+    returning id
   `.execute(db)
+  return rows[0]?.id
 }

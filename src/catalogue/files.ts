@@ -46,6 +46,8 @@ export interface ReadFile {
   mediaType: string
   capturedAt: Date | null
   capturedOffset: number | null
+  /** When it was read back from the drive; null if it was not. */
+  verifiedAt: Date | null
 }
 
 /** How many originals of an older server have not been read yet, and their bytes as far as the catalogue knows. */
@@ -71,7 +73,8 @@ export async function recordRead(db: Database, file: ReadFile): Promise<void> {
   await sql`
     update files set
       checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
-      captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset}
+      captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
+      verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
     where path = ${file.path} and checksum is null
   `.execute(db)
 }

@@ -8,13 +8,13 @@ export interface IgnoredAsset {
   name: string
 }
 
-/** Marks files as ignored; returns how many of them were not before. */
+/** Marks files as ignored; returns the ids of the new rows: one for each that was not ignored before. */
 export async function ignore(
   db: Database,
   deviceId: string,
   files: readonly IgnoredAsset[],
   now: Date,
-): Promise<number> {
+): Promise<number[]> {
   return db.transaction().execute(async (transaction) => {
     // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
     await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
@@ -29,22 +29,26 @@ export async function ignore(
       order by key, id, position
       returning id
     `.execute(transaction)
-    return rows.length
+    return rows.map(({ id }) => id)
   })
 }
 
-/** Takes the mark away again; returns how many of the files had it. */
-export async function unignore(db: Database, deviceId: string, files: readonly IgnoredAsset[]): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
+/** Takes the mark away again; returns the ids of the rows that had it, and how many files those were. */
+export async function unignore(
+  db: Database,
+  deviceId: string,
+  files: readonly IgnoredAsset[],
+): Promise<{ ids: number[]; count: number }> {
+  const { rows } = await sql<{ ids: number[]; count: number }>`
     with removed as (
       delete from ignored_files using ${assetRows(deviceId, files)}
       where ignored_files.asset_key = key
         and (ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id)
-      returning ignored_files.asset_key, ignored_files.asset_id
+      returning ignored_files.id, ignored_files.asset_key, ignored_files.asset_id
     )
-    select count(distinct (asset_key, asset_id)) as count from removed
+    select count(distinct (asset_key, asset_id)) as count, coalesce(json_agg(id), '[]') as ids from removed
   `.execute(db)
-  return rows[0]?.count ?? 0
+  return rows[0] ?? { ids: [], count: 0 }
 }
 
 function assetRows(deviceId: string, files: readonly IgnoredAsset[]) {

@@ -6,6 +6,11 @@ export async function findLibraryId(db: Database): Promise<string | undefined> {
   return (await db.selectFrom('library').select('id').executeTakeFirst())?.id
 }
 
+/** When the catalogue began to belong to its library; `undefined` if it belongs to none yet. */
+export async function findLibrarySince(db: Database): Promise<Date | undefined> {
+  return (await db.selectFrom('library').select('since').executeTakeFirst())?.since
+}
+
 /** Remembers the library, unless the catalogue belongs to one already. Returns the one it belongs to now. */
 export async function rememberLibrary(db: Database, id: string): Promise<string> {
   await sql`insert into library (id) values (${id}) on conflict do nothing`.execute(db)
@@ -16,4 +21,21 @@ export async function rememberLibrary(db: Database, id: string): Promise<string>
 export async function listTopNames(db: Database): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`select distinct split_part(path, '/', 1) as name from files`.execute(db)
   return rows.map((row) => row.name)
+}
+
+/**
+ * Says that the journal may lack something from now on. Returns whether it had everything until now, as it has after a clean stop.
+ */
+export async function beginJournal(db: Database): Promise<boolean> {
+  const { rows } = await sql<{ was: boolean }>`
+    update library set journal_complete = false
+    from (select journal_complete as was from library for update) as before
+    returning was
+  `.execute(db)
+  return rows[0]?.was ?? false
+}
+
+/** Says that the journal has everything. */
+export async function completeJournal(db: Database): Promise<void> {
+  await sql`update library set journal_complete = true`.execute(db)
 }

@@ -29,14 +29,23 @@ export interface KnownAsset {
   timestamp: number | null
   /** Null also where the catalogue does not have the original: rows of an older server. */
   filePath: string | null
+  /** Its original's. */
   checksum: Checksum | null
+  size: number | null
+  isLost: boolean | null
   capturedAt: number | null
 }
 
 /** What the catalogue knows about it. */
 export interface Answer {
   /** Paths in the library under which the catalogue has this content, oldest first, with their sizes. */
-  sameContent: { path: string; size: number; capturedAt: number | null; capturedOffset: number | null }[]
+  sameContent: {
+    path: string
+    size: number
+    capturedAt: number | null
+    capturedOffset: number | null
+    isLost: boolean
+  }[]
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
   /** All rows of that device and path; without a path, those without one that have this content. */
@@ -58,12 +67,12 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
     'id', b.id, 'status', b.status, 'assetId', b.asset_id, 'created', b.created, 'modified', b.modified,
     'announcedSize', b.announced_size, 'announcedFrom', b.announced_from, 'filePath', f.path,
     'timestamp', extract(epoch from b.timestamp) * 1000, 'checksum', encode(f.checksum, 'hex'),
-    'capturedAt', extract(epoch from f.captured_at) * 1000)`
+    'size', f.size, 'isLost', f.missing_at is not null, 'capturedAt', extract(epoch from f.captured_at) * 1000)`
   const { rows } = await sql<Answer>`
     select
       (select coalesce(jsonb_agg(jsonb_build_object(
          'path', f.path, 'size', f.size, 'capturedAt', extract(epoch from f.captured_at) * 1000,
-         'capturedOffset', f.captured_offset) order by f.stored_at nulls first), '[]')
+         'capturedOffset', f.captured_offset, 'isLost', f.missing_at is not null) order by f.stored_at nulls first), '[]')
        from files f where f.checksum = decode(asked.checksum, 'hex')) as "sameContent",
       (select coalesce(jsonb_agg(f.path), '[]')
        from files f where f.checksum is null and f.missing_at is null and f.size = asked.size) as "unreadOfSize",

@@ -1,9 +1,11 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
+import pg from 'pg'
 import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
+import { forsake } from './losses.ts'
 
 /** An original that lies durably on the drive, and the asset that it is. */
 export interface Completion {
@@ -23,12 +25,12 @@ export interface Completion {
   timestamp: Date
   file: {
     path: string
-    /** The path under which the catalogue has had this content so far, if its file is gone and `path` replaces it. */
+    /** The path under which the catalogue has had this content so far, if it is lost there and `path` replaces it. */
     replaces: string | null
+    /** The path of a lost original of the asset, which another content, `path`, succeeds. */
+    succeeds: string | null
     /** Whether `files` learns of it now. */
     isNew: boolean
-    /** Whether it was put back under a path that `files` has. */
-    isRestored: boolean
     checksum: Checksum
     size: number
     mediaType: string
@@ -37,38 +39,78 @@ export interface Completion {
   }
 }
 
+/** What a completion has changed. */
+export interface Recorded {
+  /** Of its row. */
+  id: number
+  /** Of other rows, which have moved with it to the place of their content. */
+  moved: number[]
+}
+
 /**
- * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns the id of
- * each one's row. No two under way at once may have the same content (the content lock).
+ * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns `undefined` for one
+ * whose original was there and has been declared lost since, or was new and has been adopted by somebody else since: nothing is
+ * recorded of it. No two under way at once may have the same content (the content lock).
  */
-export function createRecord(db: Database): (completion: Completion) => Promise<number> {
-  return batched((completions) => retryingDeadlocks(() => record(db, completions)))
+export function createRecord(db: Database): (completion: Completion) => Promise<Recorded | undefined> {
+  return batched((completions) =>
+    retryingDeadlocks(async () => {
+      const succeeded = completions.flatMap(({ file }) => file.succeeds ?? [])
+      if (succeeded.length === 0) return record(db, completions)
+      return db.transaction().execute(async (transaction) => {
+        const recorded = await record(transaction, completions)
+        await forsake(transaction, succeeded, new Date())
+        return recorded
+      })
+    }).catch((error: unknown) => {
+      // Of several the batch tries each by itself.
+      if (completions.length === 1 && isAdopted(error)) return [undefined]
+      throw error
+    }),
+  )
+}
+
+/** A file that had its name already and was not recorded yet has looked like a stranger to a rebuild. */
+function isAdopted(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === 'files_pkey'
 }
 
 // The rarer parts, left out where no completion needs them: PostgreSQL runs the triggers of each part that it is given.
-const ON_RESTORED = sql`on conflict (path) do update set
-        checksum = excluded.checksum, size = excluded.size, media_type = excluded.media_type,
-        captured_at = excluded.captured_at, captured_offset = excluded.captured_offset,
-        stored_at = excluded.stored_at, verified_at = null, missing_at = null`
+const HELD = sql`, held as materialized (
+      select files.path from files join offered on files.path = offered.file_path
+      where not offered.is_new and files.missing_at is null
+      for share of files
+    )`
+const IF_HELD = sql`and (offered.is_new or offered.file_path in (select path from held))`
+const NOTHING = sql``
 const REPLACED = sql`, moved as (
-      update backups set file_path = offered.file_path
+      update backups set
+        file_path = offered.file_path,
+        status = case when backups.status = 'Failed' and backups.failure is not null then 'Completed' else backups.status end,
+        failure = case when backups.status = 'Failed' then null else backups.failure end
       from offered
       where offered.replaces is not null and backups.file_path = offered.replaces
         and backups.id is distinct from offered.row_id
+      returning offered.position, backups.id
     ), replaced as (
       delete from files using offered where files.path = offered.replaces
+    ), replaced_findings as (
+      update findings set healed_at = offered.timestamp, healed_by = 'new bytes from a phone, stored as ' || offered.file_path
+      from offered
+      where findings.copy = 'library' and findings.path = offered.replaces and findings.healed_at is null
     )`
-const SUPERSEDED = sql`, superseded as (
+const supersession = (ifHeld: RawBuilder<unknown>) => sql`, superseded as (
       delete from backups using offered
-      where backups.id = offered.superseded_id and backups.status <> 'Completed'
+      where backups.id = offered.superseded_id and backups.status <> 'Completed' ${ifHeld}
     )`
 
-async function record(db: Database, all: readonly Completion[]): Promise<number[]> {
-  const restored = all.some((one) => one.file.isRestored)
-  const replaced = all.some((one) => one.file.replaces !== null)
-  const superseded = all.some((one) => one.supersededId !== null)
+async function record(db: Database, all: readonly Completion[]): Promise<(Recorded | undefined)[]> {
+  const isHeld = all.some((one) => !one.file.isNew)
+  const ifHeld = isHeld ? IF_HELD : NOTHING
+  const hasReplaced = all.some((one) => one.file.replaces !== null)
+  const hasSuperseded = all.some((one) => one.supersededId !== null)
   const iso = (date: Date | null) => date?.toISOString() ?? null
-  const { rows } = await sql<{ position: number; id: number }>`
+  const { rows } = await sql<{ position: number; id: number; isMoved: boolean }>`
     with offered as materialized (
       select * from unnest(
         ${all.map((one) => one.rowId)}::bigint[],
@@ -100,15 +142,14 @@ async function record(db: Database, all: readonly Completion[]): Promise<number[
       select file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, timestamp
       from offered
       where is_new
-      ${restored ? ON_RESTORED : sql``}
-    )${replaced ? REPLACED : sql``}${superseded ? SUPERSEDED : sql``}, completed as (
+    )${isHeld ? HELD : NOTHING}${hasReplaced ? REPLACED : NOTHING}${hasSuperseded ? supersession(ifHeld) : NOTHING}, completed as (
       update backups set
         file_name = offered.file_name, file_path = offered.file_path, original_path = offered.path,
         file_size = offered.size, file_type = offered.kind, mime_type = offered.media_type, timestamp = offered.timestamp,
         status = 'Completed', failure = null, asset_id = offered.asset_id, created = offered.created,
         modified = offered.modified, announced_size = offered.announced_size, announced_from = offered.announced_from
       from offered
-      where backups.id = offered.row_id
+      where backups.id = offered.row_id ${ifHeld}
       returning offered.position, backups.id
     ), added as (
       insert into backups (
@@ -119,13 +160,18 @@ async function record(db: Database, all: readonly Completion[]): Promise<number[
         device_id, path, asset_id, created, modified, announced_size, announced_from, file_name, kind,
         timestamp, file_path, size, media_type, 'Completed'
       from offered
-      where not exists (select from completed where completed.position = offered.position)
+      where not exists (select from completed where completed.position = offered.position) ${ifHeld}
       returning file_path, id
     )
-    select position, id from completed
+    select position, id, false as "isMoved" from completed
     union all
-    select offered.position, added.id from added join offered using (file_path)
-    order by position
+    select offered.position, added.id, false from added join offered using (file_path)
+    ${hasReplaced ? sql`union all select position, id, true from moved` : NOTHING}
   `.execute(db)
-  return rows.map((row) => row.id)
+  const ids = new Map(rows.filter((row) => !row.isMoved).map((row) => [row.position, row.id]))
+  return all.map((_, index) => {
+    const id = ids.get(index + 1)
+    if (id === undefined) return undefined
+    return { id, moved: rows.filter((row) => row.isMoved && row.position === index + 1).map((row) => row.id) }
+  })
 }

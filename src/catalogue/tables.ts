@@ -76,14 +76,27 @@ export interface FindingsTable {
   healed_by: string | null
 }
 
-/** What is wrong with the household's backup, as people are told of it. Cleared ones stay until that has been told, too. */
+export type Severity = 'warning' | 'error'
+
+/** What is wrong with the household's backup. Cleared ones stay until everybody has been told who was told that they were raised. */
 export interface AlertsTable {
   key: string
+  severity: Severity
+  title: string
   message: string
+  /** Since when it has been so. */
+  since: Date
+  /** When it was noticed. */
   raised_at: Date
   cleared_at: Date | null
-  /** When the present state (raised or cleared) was told; null while it has not been. */
-  told_at: Date | null
+}
+
+/** Who believes that an alert is raised: told so, and not told yet that it was cleared. */
+export interface AlertReceiptsTable {
+  key: string
+  /** Stands for an address, which may hold a password: its checksum. */
+  receiver: string
+  told_at: Date
 }
 
 export interface IgnoredFilesTable {
@@ -116,9 +129,21 @@ export interface BackupTotalsTable {
   file_type: string
   count: number
   bytes: number
+  /** When the device's first row of this status and kind was seen. */
+  since: Generated<Date>
 }
 
-/** `files` that are there, counted; kept by triggers. Exactly one row. */
+/** What is known of an original: read back and intact; stored and not read back since; not read at all yet; not there, or not intact. */
+export type FileState = 'intact' | 'unverified' | 'unread' | 'lost'
+
+/** `files` counted; kept by triggers. Exactly one row for each state. */
+export interface FileTotalsTable {
+  state: FileState
+  files: number
+  bytes: number
+}
+
+/** `files` that are there, counted: a view of `file_totals`. Exactly one row. */
 export interface LibrarySizeTable {
   singleton: Generated<boolean>
   files: number
@@ -131,8 +156,10 @@ export interface Tables {
   ignored_files: IgnoredFilesTable
   library: LibraryTable
   backup_totals: BackupTotalsTable
+  file_totals: FileTotalsTable
   library_size: LibrarySizeTable
   copies: CopiesTable
   findings: FindingsTable
   alerts: AlertsTable
+  alert_receipts: AlertReceiptsTable
 }

@@ -3,6 +3,9 @@ import { type Config, ConfigError } from '../config.ts'
 import { AppError } from '../errors.ts'
 import { type Session, withSession } from './session.ts'
 
+/** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
+const ONE_SIGNAL_MS = 250
+
 /** The exit code of a command that could not do its work. */
 export const COULD_NOT_RUN = 2
 
@@ -19,8 +22,11 @@ export interface CommandContext {
  */
 export async function runCommand(context: CommandContext, work: (session: Session) => Promise<number>): Promise<never> {
   const ending = new AbortController()
+  let since: number | undefined
   const onSignal = () => {
-    if (ending.signal.aborted) process.exit(COULD_NOT_RUN)
+    const now = performance.now()
+    if (since !== undefined && now - since > ONE_SIGNAL_MS) process.exit(COULD_NOT_RUN)
+    since ??= now
     ending.abort(new Interrupted('interrupted'))
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)

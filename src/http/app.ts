@@ -1,16 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import swagger from '@fastify/swagger'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
+import { Registry } from 'prom-client'
 import { AppError } from '../errors.ts'
 import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access.ts'
 import { linger } from './body.ts'
 import { answerBrokenRequest, answerError, installErrorHandler } from './error-handler.ts'
+import { addProcessMetrics } from './process-metrics.ts'
 import { backupRoutes } from './routes/backup.ts'
 import { docsRoutes } from './routes/docs.ts'
+import { libraryRoutes } from './routes/library.ts'
+import { metricsRoutes } from './routes/metrics.ts'
 import { ignoredRoutes, listRoutes, uploadRoutes } from './routes/photos.ts'
 import { pingRoutes } from './routes/ping.ts'
 import { storageRoutes } from './routes/storage.ts'
+import { verdictRoutes } from './routes/verdict.ts'
 import type { Service } from './service.ts'
+import { UploadMetrics } from './upload-metrics.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -84,9 +90,15 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(pingRoutes)
   await app.register(listRoutes(service))
   await app.register(ignoredRoutes(service))
-  await app.register(uploadRoutes(service, options.maxFileSize))
+  await app.register(verdictRoutes(service))
+  const metrics = new Registry()
+  addProcessMetrics(metrics, options.version)
+  const uploadMetrics = new UploadMetrics(metrics, () => service.uploads.size)
+  await app.register(uploadRoutes(service, options.maxFileSize, uploadMetrics))
   await app.register(storageRoutes(service))
   await app.register(backupRoutes(service))
+  await app.register(libraryRoutes(service))
+  await app.register(metricsRoutes(service, metrics))
   await app.register(docsRoutes)
   return app
 }

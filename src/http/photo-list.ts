@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { OfferedFile } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
@@ -24,6 +25,22 @@ const PORTION = 500
 
 const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
 const entry = checker(PhotoEntry)
+
+/**
+ * Has the routes of `app` take lists: their bodies are received piece by piece, with each object kept as it was sent. What a script calls
+ * its JSON does not matter.
+ */
+export function takeLists(app: FastifyInstance): void {
+  app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(request.raw))
+  app.setValidatorCompiler(() => () => true)
+}
+
+/** The list that such a route was sent. Throws `invalid_request` if the request has no body. */
+export function received(body: unknown): ReceivedList {
+  // The parser makes every body one of these.
+  if (typeof body === 'object' && body !== null) return body as ReceivedList
+  throw invalid('The request has no body; expected {"device_id": "…", "files": [{"path": "…"}, …]}.')
+}
 
 /** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB. */
 export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {

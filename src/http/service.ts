@@ -1,5 +1,6 @@
 import type { Database } from '../catalogue/connection.ts'
 import type { NoteChange } from '../ingest/changes.ts'
+import type { Health } from '../ingest/health/model.ts'
 import type { Library } from '../ingest/library.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */
@@ -10,6 +11,8 @@ export interface Service {
   library(): Library
   /** The drive, also while it is away; `undefined` until the library has been there once. */
   readonly drive: Library['drive'] | undefined
+  /** How the household's backup is. Throws `database_unavailable`. */
+  health(): Promise<Health>
   /** Hears of every change that is made to the catalogue. */
   readonly changed: NoteChange
   /** Uploads under way; background work gives way to them. */

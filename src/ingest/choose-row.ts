@@ -49,6 +49,9 @@ function chooseWaiting(
   waiting: readonly KnownAsset[],
   same: KnownAsset | undefined,
 ): KnownAsset | undefined {
+  // One that was lost is asked for by its content.
+  const lost = newest(waiting.filter((row) => row.isLost === true && row.checksum === arrival.checksum))
+  if (lost !== undefined) return lost
   const near = waiting.filter((row) => row.announcedFrom === arrival.address)
   const candidates = near.length > 0 ? near : waiting
   const taken = arrival.taken ?? same?.created ?? null

@@ -3,11 +3,13 @@ import { namesIn } from '../catalogue/files.ts'
 import { createLookUp } from '../catalogue/look-up.ts'
 import { createRecord } from '../catalogue/record.ts'
 import { Committer } from '../storage/commit.ts'
+import { DirectReader } from '../storage/direct-read.ts'
 import type { Drive } from '../storage/drive.ts'
 import { FolderNames } from '../storage/folder-names.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import type { NoteChange } from './changes.ts'
 import { KeyedLock } from './keyed-lock.ts'
+import type { Source } from './verify/source.ts'
 
 /** Everything that the story of an upload needs: the drive and the catalogue that belong together, and their locks. */
 export interface Library {
@@ -16,22 +18,42 @@ export interface Library {
   readonly space: Space
   readonly committer: Committer
   readonly names: FolderNames
+  /** Reads originals back. */
+  readonly reader: DirectReader
   readonly lookUp: ReturnType<typeof createLookUp>
   readonly record: ReturnType<typeof createRecord>
-  /** Taken in this order, so that no two uploads wait for each other. */
-  readonly locks: { readonly content: KeyedLock; readonly asset: KeyedLock; readonly folder: KeyedLock }
+  /** Where the content of lost originals may be found, beside the drive itself. */
+  readonly sources: Source[]
+  /**
+   * Taken in this order, so that no two uploads wait for each other. `loss` (its only key is `''`) lets one original at a time be declared
+   * lost or restored: each of them keeps a connection to the database while it waits for the drive.
+   */
+  readonly locks: {
+    readonly content: KeyedLock
+    readonly asset: KeyedLock
+    readonly folder: KeyedLock
+    readonly loss: KeyedLock
+  }
   /** Stands in for what originals do not say about where they were taken. */
   readonly timeZone: string
   /** The present. */
   readonly now: () => Date
   /** Hears of every change that is made to the catalogue. */
   readonly changed: NoteChange
+  /** Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the drive. */
+  readonly readSoon: (around?: Date) => void
 }
 
 export function createLibrary(
   db: Database,
   drive: Drive,
-  options: { minFreeSpace: number; timeZone: string; now: () => Date; changed: NoteChange },
+  options: {
+    minFreeSpace: number
+    timeZone: string
+    now: () => Date
+    changed: NoteChange
+    readSoon?: Library['readSoon']
+  },
 ): Library {
   return {
     db,
@@ -39,12 +61,15 @@ export function createLibrary(
     space: new Space(drive, options.minFreeSpace),
     committer: new Committer(drive),
     names: new FolderNames(drive, (folder) => namesIn(db, folder)),
+    reader: new DirectReader(drive),
     lookUp: createLookUp(db),
     record: createRecord(db),
-    locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock() },
+    sources: [],
+    locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
     timeZone: options.timeZone,
     now: options.now,
     changed: options.changed,
+    readSoon: options.readSoon ?? (() => {}),
   }
 }
 
@@ -52,6 +77,7 @@ export function createLibrary(
 export function forgetFolders(library: Library): void {
   library.committer.forget()
   library.names.forget()
+  library.reader.forget()
 }
 
 /** How full the library's drive is. Throws `drive_missing` or `drive_error`. */

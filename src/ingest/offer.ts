@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts'
 import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
+import { type NoteChange, noteIfUnsure } from './changes.ts'
 
 /** What becomes of each file of a phone's list, by its index there. */
 export interface Sorted {
@@ -19,6 +20,7 @@ export interface OfferContext {
   db: Database
   drive: Drive | undefined
   now: () => Date
+  changed: NoteChange
 }
 
 /** Files sorted in one statement, and the characters of their paths: enough for any phone in one go, but no list holds up others. */
@@ -40,17 +42,13 @@ export async function offer(
   for (const portion of portionsOf(files)) {
     const { ignored, backedUp, announced } = await classify(context.db, deviceId, address, portion)
     const open = portion.filter((_, index) => !ignored.has(index) && !backedUp.has(index))
-    const known = await findKnown(context, open)
+    const now = context.now()
+    const known = await recordKnown(context, deviceId, address, await findKnown(context, open), now)
     const wanted = (file: OfferedFile, index: number) => !ignored.has(index) && !backedUp.has(index) && !known.has(file)
     const unannounced = portion.filter((file, index) => wanted(file, index) && !announced.has(index))
-
-    const now = context.now()
-    const recorded = [...known].map(([file, libraryPath]) => ({ ...file, libraryPath }))
-    if (recorded.length > 0) {
-      await retryingDeadlocks(() => recordKnownContent(context.db, deviceId, address, recorded, now))
-    }
     if (unannounced.length > 0) {
-      await retryingDeadlocks(() => announce(context.db, deviceId, address, unannounced, now))
+      const backups = await change(context, () => announce(context.db, deviceId, address, unannounced, now))
+      if (backups.length > 0) context.changed({ backups })
     }
 
     for (const [index, file] of portion.entries()) {
@@ -63,7 +61,12 @@ export async function offer(
   return sorted
 }
 
-function* portionsOf(files: readonly OfferedFile[]): Generator<OfferedFile[]> {
+async function change<Result>({ changed }: OfferContext, work: () => Promise<Result>): Promise<Result> {
+  return noteIfUnsure(changed, retryingDeadlocks(work))
+}
+
+/** Cuts a list into portions that may be sorted in one statement each. */
+export function* portionsOf(files: readonly OfferedFile[]): Generator<OfferedFile[]> {
   let portion: OfferedFile[] = []
   let characters = 0
   for (const file of files) {
@@ -75,6 +78,23 @@ function* portionsOf(files: readonly OfferedFile[]): Generator<OfferedFile[]> {
     characters = 0
   }
   if (portion.length > 0) yield portion
+}
+
+/** Records files whose content was found at these paths; returns those that it still has there. */
+async function recordKnown(
+  context: OfferContext,
+  deviceId: string,
+  address: string,
+  found: ReadonlyMap<OfferedFile, string>,
+  now: Date,
+): Promise<Set<OfferedFile>> {
+  if (found.size === 0) return new Set()
+  const known = [...found].map(([file, libraryPath]) => ({ ...file, libraryPath }))
+  const { backups, left, lost } = await change(context, () =>
+    recordKnownContent(context.db, deviceId, address, known, now),
+  )
+  context.changed({ backups, originals: left.map(parseLibraryPath) })
+  return new Set([...found.keys()].filter((_, index) => !lost.has(index)))
 }
 
 /** Those of `files` whose content the library has, with its path; only what is on the drive at this moment. */
@@ -91,7 +111,8 @@ async function findKnown(context: OfferContext, files: readonly OfferedFile[]): 
   return known
 }
 
-async function isThere(drive: Drive): Promise<boolean> {
+/** Whether the library's drive can be used at this moment. */
+export async function isThere(drive: Drive): Promise<boolean> {
   try {
     await drive.check()
     return true

@@ -1,5 +1,6 @@
 import { findCatalogued } from '../catalogue/files.ts'
 import type { KnownAsset } from '../catalogue/look-up.ts'
+import { type HeldLoss, holdingLost } from '../catalogue/losses.ts'
 import { AppError } from '../errors.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import {
@@ -14,8 +15,10 @@ import { splitName } from '../storage/names.ts'
 import { checksumOf, flushOriginal, sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
 import { type Capture, folderAt } from './capture.ts'
+import { noteIfUnsure } from './changes.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
+import { recordContent } from './read-original.ts'
 
 /** Where an original should lie. */
 export interface Wish {
@@ -104,7 +107,11 @@ export async function commitOriginal(library: Library, staged: Staged, wish: Wis
       }
     }
   })
-  await committer.settle(path)
+  await committer.settle(path).catch((error: unknown) => {
+    // The name has been given back, or is in doubt: the next look at the folder tells.
+    names.forget()
+    throw error
+  })
   return path
 }
 
@@ -128,29 +135,40 @@ async function findUnrecorded(
   const paths = names.map((name) => pathIn(folder, name))
   const catalogued = await findCatalogued(library.db, paths)
   for (const path of paths) {
-    if (catalogued.has(path) || (await sizeOf(library.drive, path)) !== staged.size) continue
+    if (catalogued.has(path) || library.committer.isDoubtful(path)) continue
+    if ((await sizeOf(library.drive, path)) !== staged.size) continue
     const read = await ifReadable(checksumOf(library.drive, path))
     if (read?.checksum !== staged.checksum) continue
-    await flushOriginal(library.drive, path)
-    return path
+    // Without that it may be lost, and a second flush would "succeed": our own copy is kept as well.
+    const isFlushed = await ifReadable(flushOriginal(library.drive, path).then(() => true))
+    if (isFlushed === true) return path
   }
   return undefined
 }
 
 /**
- * Puts a staged original back under the path where the catalogue has it and the drive has nothing any more. Returns `false`, with
- * nothing done, if something else lies there now.
+ * Puts a staged original, whose bytes are durable, into the place of a lost one with the same content, durably, and declares that one restored; `by`
+ * goes on after "healed by". One that was lost before it had been read takes any content. Returns `false`, with nothing done, if something lies there, or if the original is not lost (any more).
  */
-export async function restoreOriginal(library: Library, staged: Staged, path: LibraryPath): Promise<boolean> {
-  const { folder } = splitPath(path)
-  if (!isMonthFolder(folder)) return false
-  await library.committer.makeFolder(folder)
-  try {
-    await library.committer.takeName(staged.path, path)
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'name_taken') return false
-    throw error
+export async function putBack(library: Library, staged: Staged, path: LibraryPath, by: string): Promise<boolean> {
+  await library.committer.makeFolder(splitPath(path).folder)
+  let isUnread = false
+  const restore = async (held: HeldLoss) => {
+    isUnread = held.checksum === null
+    if (held.checksum !== null && held.checksum !== staged.checksum) return undefined
+    try {
+      await library.committer.takeName(staged.path, path)
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'name_taken') return undefined
+      throw error
+    }
+    await library.committer.settle(path)
+    return held.restored(by, library.now())
   }
-  await library.committer.settle(path)
+  const holding = library.locks.loss.run('', () => holdingLost(library.db, path, restore))
+  const backups = await noteIfUnsure(library.changed, holding)
+  if (backups === undefined) return false
+  if (isUnread) await recordContent(library, path, staged, null)
+  library.changed({ originals: [path], backups })
   return true
 }

@@ -1,7 +1,9 @@
 import { type FailedUpload, markFailed } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
+import { isMediumError } from '../storage/drive-error.ts'
 import { StagedFile } from '../storage/staging.ts'
+import { noteIfUnsure } from './changes.ts'
 import type { Library } from './library.ts'
 import { type Stored, store, type Upload } from './store.ts'
 
@@ -73,10 +75,13 @@ async function storeWhole(
 }
 
 async function recordFailure(library: Library, upload: FailedUpload, error: unknown): Promise<void> {
+  if (error instanceof AppError && isMediumError(error.cause)) library.readSoon(library.now())
   if (upload.path === null && upload.fileName === null) return
   const reason = error instanceof AppError ? error.message : 'The server failed unexpectedly; its log says why.'
   try {
-    await markFailed(library.db, upload, reason, library.now())
+    const marking = markFailed(library.db, upload, reason, library.now())
+    const id = await noteIfUnsure(library.changed, marking)
+    if (id !== undefined) library.changed({ backups: [id] })
   } catch (cause) {
     // Without the database there is no row to mark; the file is asked for again either way.
     if (!(cause instanceof AppError && cause.code === 'database_unavailable')) throw cause

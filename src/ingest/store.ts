@@ -1,6 +1,7 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { Answer } from '../catalogue/look-up.ts'
-import type { Completion } from '../catalogue/record.ts'
+import type { Answer, KnownAsset } from '../catalogue/look-up.ts'
+import type { Completion, Recorded } from '../catalogue/record.ts'
+import { AppError } from '../errors.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
@@ -8,12 +9,14 @@ import { safeName } from '../storage/names.ts'
 import { sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
 import { captureOf } from './capture.ts'
+import { noteIfUnsure } from './changes.ts'
 import { chooseRow } from './choose-row.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { nameOnPhone, stemOnPhone, withoutFragment } from './phone-path.ts'
-import { commitOriginal, restoreOriginal, type Wish, wishFor } from './place.ts'
-import { readOriginal } from './read-original.ts'
+import { commitOriginal, type Wish, wishFor } from './place.ts'
+import { readUnread } from './read-unread.ts'
+import { takeLostPlace } from './take-lost-place.ts'
 
 /** A whole upload: its staged bytes and what the phone said about them. What it did not say is null. */
 export interface Upload {
@@ -71,7 +74,29 @@ async function inspectUpload({ staged, path, fileName, claimedType, claimedKind 
   return { facts, mediaType, kind, name, stem: path === null ? null : stemOnPhone(path) }
 }
 
+/** Another process may change what lies on the drive at the same moment: then it is decided again, with what is so now. */
+const TRIES = 3
+
 async function storeSubject(library: Library, upload: Upload, subject: Subject): Promise<Stored> {
+  for (let tries = 1; tries < TRIES; tries++) {
+    const stored = await tryToStore(library, upload, subject, false)
+    if (stored !== undefined) return stored
+  }
+  const stored = await tryToStore(library, upload, subject, true)
+  if (stored !== undefined) return stored
+  throw new AppError(
+    'drive_error',
+    'The copy of this file on the drive was lost while it was being recorded. Send it again.',
+  )
+}
+
+/** Returns `undefined`, with nothing recorded, if what it was decided by is not so any more. */
+async function tryToStore(
+  library: Library,
+  upload: Upload,
+  subject: Subject,
+  isLast: boolean,
+): Promise<Stored | undefined> {
   const { deviceId, path, assetId, address } = upload
   const { checksum, size } = upload.staged
   const { facts, mediaType, kind, name, stem } = subject
@@ -89,14 +114,15 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
   const capture = captureOf(facts, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
-  const kept = await keep(library, upload.staged, answer, () =>
+  const kept = await keep(library, upload.staged, answer, announced, isLast, () =>
     wishFor(name, kind, half, capture, answer.otherHalves, timeZone),
   )
+  if (kept === undefined) return undefined
 
   const isRecorded = announced === undefined && twin !== undefined && (assetId === null || assetId === twin.assetId)
-  if (isRecorded && !kept.isNew) {
+  if (isRecorded && kept.origin === 'found') {
     const backup = await findBackup(library.db, twin.id)
-    if (backup !== undefined) return { backup, isNew: false }
+    if (backup?.status === 'Completed') return { backup, isNew: false }
   }
   const completion: Completion = {
     rowId: twin?.id ?? announced?.id ?? null,
@@ -111,14 +137,33 @@ async function storeSubject(library: Library, upload: Upload, subject: Subject):
     fileName: name,
     kind,
     timestamp: library.now(),
-    file: { checksum, size, mediaType, capturedAt: capture.at, capturedOffset: capture.offset, ...kept },
+    file: {
+      checksum,
+      size,
+      mediaType,
+      capturedAt: kept.capturedAt === undefined ? capture.at : kept.capturedAt,
+      capturedOffset: kept.capturedOffset === undefined ? capture.offset : kept.capturedOffset,
+      path: kept.path,
+      isNew: kept.origin === 'committed',
+      replaces: kept.replaces,
+      succeeds: announced?.isLost === true && announced.filePath !== kept.path ? announced.filePath : null,
+    },
   }
-  const id = await library.record(completion).catch((error: unknown) => {
+  const recording = noteIfUnsure(library.changed, library.record(completion))
+  const recorded = await recording.catch((error: unknown) => {
     // Whether the catalogue has the name is not known: the next look at the folder tells.
     library.names.forget()
     throw error
   })
-  return { backup: backupOf(id, completion), isNew: kept.isNew }
+  if (recorded === undefined) return undefined
+  noteCompletion(library, recorded, completion)
+  return { backup: backupOf(recorded.id, completion), isNew: kept.origin !== 'found' }
+}
+
+function noteCompletion(library: Library, { id, moved }: Recorded, { supersededId, file }: Completion): void {
+  const backups = supersededId === null ? [id, ...moved] : [id, supersededId, ...moved]
+  const gone = [file.replaces, file.succeeds].flatMap((path) => (path === null ? [] : parseLibraryPath(path)))
+  library.changed({ backups, originals: file.isNew ? [parseLibraryPath(file.path), ...gone] : gone })
 }
 
 /** The row that a completion makes. */
@@ -143,36 +188,58 @@ function backupOf(id: number, { file, ...completion }: Completion): Backup {
 /** Where the bytes of an upload are now. */
 interface Kept {
   path: LibraryPath
-  /** Whether they were put there now. */
-  isNew: boolean
-  /** Whether they replace, under the path where the catalogue has them, a copy that had gone. */
-  isRestored: boolean
-  /** The path of a copy that had gone and whose place is taken. */
+  /** Whether they were there, were put back where they had been lost, or got a new place. */
+  origin: 'found' | 'restored' | 'committed'
+  /** The path of a lost copy whose place could not be had. */
   replaces: LibraryPath | null
   /** When known from before. */
   capturedAt?: Date | null
   capturedOffset?: number | null
 }
 
-/** Keeps the content once: finds the copy that the drive has, puts it back where it has gone, or commits it where `wish` says. */
-async function keep(library: Library, staged: Staged, answer: Answer, wish: () => Wish): Promise<Kept> {
+/**
+ * Keeps the content once: finds the copy that the drive has, puts it back where it was lost, or commits it where `wish` says. `asset` is
+ * the row that asked for it. Returns `undefined` if that has to be decided again, but not the `isLast` time.
+ */
+async function keep(
+  library: Library,
+  staged: Staged,
+  answer: Answer,
+  asset: KnownAsset | undefined,
+  isLast: boolean,
+  wish: () => Wish,
+): Promise<Kept | undefined> {
   const { drive } = library
   const copies = [...answer.sameContent]
   await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
-    const read = await ifReadable(readOriginal(library, path))
-    if (read?.checksum === staged.checksum) {
-      copies.push({ ...read, capturedAt: read.capturedAt?.getTime() ?? null })
-    }
+    const read = await ifReadable(readUnread(library, path))
+    if (read === undefined || read === 'gone' || read.state !== 'intact' || read.checksum !== staged.checksum) continue
+    // The catalogue has it by its content now.
+    if (!isLast) return undefined
+    copies.push({ path, size: read.size, capturedAt: null, capturedOffset: null, isLost: false })
   }
+  const lost: LibraryPath[] = []
   for (const copy of copies) {
     const path = parseLibraryPath(copy.path)
-    if ((await sizeOf(drive, path)) !== staged.size) continue
+    if (copy.isLost || (await sizeOf(drive, path)) !== staged.size) {
+      lost.push(path)
+      continue
+    }
     const capturedAt = copy.capturedAt === null ? null : new Date(copy.capturedAt)
-    return { path, isNew: false, isRestored: false, replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
+    return { path, origin: 'found', replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
   }
-  const gone = copies[0] === undefined ? null : parseLibraryPath(copies[0].path)
-  if (gone !== null && (await restoreOriginal(library, staged, gone)))
-    return { path: gone, isNew: true, isRestored: true, replaces: null }
-  return { path: await commitOriginal(library, staged, wish()), isNew: true, isRestored: false, replaces: gone }
+  if (lost.length === 0 && isLostUnread(asset, staged)) lost.push(parseLibraryPath(asset.filePath))
+  for (const path of lost) {
+    const place = await takeLostPlace(library, staged, path)
+    if (place === 'found' || place === 'restored') return { path, origin: place, replaces: null }
+    if (place === 'changed' && !isLast) return undefined
+  }
+  const replaces = copies.length === 0 ? null : (lost[0] ?? null)
+  return { path: await commitOriginal(library, staged, wish()), origin: 'committed', replaces }
+}
+
+/** An original of an older server that was lost before anybody had read it: all that is known of it is whose it was, and its size. */
+function isLostUnread(asset: KnownAsset | undefined, { size }: Staged): asset is KnownAsset & { filePath: string } {
+  return asset?.filePath != null && asset.isLost === true && asset.checksum === null && asset.size === size
 }

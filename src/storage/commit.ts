@@ -1,23 +1,27 @@
+import { randomUUID } from 'node:crypto'
+import { dirname, join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { FolderSync } from './folder-sync.ts'
 import { exists } from './identity.ts'
 import { io } from './io.ts'
-import { type LibraryPath, type MonthFolder, splitPath } from './layout.ts'
+import { type LibraryPath, PRIVATE_FOLDER, splitPath } from './layout.ts'
 
 /** What a file system answers to `link` when it has no hard links: exFAT, FAT, some network and FUSE file systems. */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as const
 
 /**
  * Gives staged originals their permanent names. The recipe, whose order is the promise: the bytes are durable already;
- * `takeName` gives the name exclusively; `settle` makes the name durable. Only then may a row say that the original is there.
+ * `takeName` gives the name exclusively; `settle` makes the name durable, or gives it back. Only then may a row say that the original is there.
  */
 export class Committer {
   readonly #drive: Drive
   #folders: FolderSync
   /** Folders whose own names are known to be durable, so that only the first photo of a month flushes its year. */
   readonly #durable = new Set<string>()
+  /** Names taken and not settled yet, each with the failed flushes of its folder before. */
+  readonly #taken = new Map<LibraryPath, number>()
 
   constructor(drive: Drive) {
     this.#drive = drive
@@ -34,12 +38,15 @@ export class Committer {
     return new FolderSync((folder) => this.#drive.touched.syncFolder(folder))
   }
 
-  /** Makes a month's folder where it is missing. The drive is checked first: under an empty mount point nothing is made. */
-  async makeFolder(folder: MonthFolder): Promise<void> {
+  /**
+   * Makes a folder of the library, such as a month's, where it is missing, and those above it. The drive is checked first: under an
+   * empty mount point nothing is made.
+   */
+  async makeFolder(folder: string): Promise<void> {
     await this.#drive.checkTouched()
     if (this.#durable.has(folder)) return
     try {
-      for (const path of [splitPath(folder).folder, folder]) {
+      for (const path of pathsDownTo(folder)) {
         await io.mkdir(this.#drive.resolve(path)).catch((error: unknown) => {
           if (!hasErrno(error, 'EEXIST')) throw error
         })
@@ -60,7 +67,7 @@ export class Committer {
         // Somebody has removed the folder since it was made.
         const { folder } = splitPath(path)
         this.#durable.delete(folder)
-        await this.makeFolder(folder as MonthFolder)
+        await this.makeFolder(folder)
         await this.#takeName(staged, path)
       })
     } catch (error) {
@@ -70,28 +77,96 @@ export class Committer {
 
   async #takeName(staged: string, path: LibraryPath): Promise<void> {
     const target = this.#drive.resolve(path)
-    try {
-      return await io.link(staged, target)
-    } catch (error) {
-      if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
-    }
-    // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
-    // goes, which holds the folder's lock; another program would have to take it between these two calls.
-    if (await exists(target)) throw nameTaken(path)
-    await io.rename(staged, target)
+    const failures = this.#folders.failures(dirname(target))
+    await linkOrRename(staged, target, path)
+    this.#taken.set(path, failures)
   }
 
-  /** Returns once the name `path` would survive a power cut, and those of the folders it lies in. */
+  /**
+   * Whether a name that was there before the server took any may be lost, since a flush of its folder has failed: it can't be settled
+   * until the drive has been away or the server is started again.
+   */
+  isDoubtful(path: LibraryPath): boolean {
+    return this.#folders.failures(dirname(this.#drive.resolve(path))) > 0
+  }
+
+  /**
+   * Returns once the name `path` would survive a power cut, and those of the folders it lies in. When that fails, a name taken just
+   * now is given back: it may be lost, and taking it anew is what makes the system write it again. Throws
+   * `drive_error`, `disk_full`.
+   */
   async settle(path: LibraryPath): Promise<void> {
-    const { folder } = splitPath(path)
-    await this.#folders.sync(this.#drive.resolve(folder))
-    for (let below = folder; !this.#durable.has(below) && below !== ''; ) {
-      const above = splitPath(below).folder
-      await this.#folders.sync(this.#drive.resolve(above))
-      this.#durable.add(below)
-      below = above
+    const taken = this.#taken.get(path)
+    this.#taken.delete(path)
+    try {
+      const { folder } = splitPath(path)
+      await this.#folders.sync(this.#drive.resolve(folder), taken ?? 0)
+      const settled: string[] = []
+      for (let below = folder; !this.#durable.has(below) && below !== ''; below = splitPath(below).folder) {
+        await this.#settleFolders(splitPath(below).folder)
+        settled.push(below)
+      }
+      // Not one by one: a month is as durable as the year that it lies in.
+      for (const below of settled) this.#durable.add(below)
+    } catch (error) {
+      if (taken !== undefined) await this.#giveBack(path)
+      throw error
     }
   }
+
+  /**
+   * Gives a draft, whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would survive a power cut.
+   * Not for originals, which replace nothing.
+   */
+  async replace(draft: string, path: LibraryPath): Promise<void> {
+    const folder = this.#drive.resolve(splitPath(path).folder)
+    const failures = this.#folders.failures(folder)
+    await io.rename(draft, this.#drive.resolve(path))
+    await this.#folders.sync(folder, failures)
+  }
+
+  /** Flushes the names of folders in `folder`. They are few, and lie together: a change to one of them writes all again. */
+  async #settleFolders(folder: string): Promise<void> {
+    const path = this.#drive.resolve(folder)
+    const failures = this.#folders.failures(path)
+    if (failures > 0) {
+      const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
+      try {
+        await io.mkdir(change)
+        await io.remove(change)
+      } catch (error) {
+        throw driveError(error, 'a folder was being written again')
+      }
+    }
+    await this.#folders.sync(path, failures)
+  }
+
+  /** If that fails, it stays, without a row, as if the server had been killed here. */
+  async #giveBack(path: LibraryPath): Promise<void> {
+    try {
+      await this.#drive.checkTouched()
+      await io.unlink(this.#drive.resolve(path))
+    } catch (error) {
+      if (!(error instanceof AppError) && !hasErrno(error)) throw error
+    }
+  }
+}
+
+async function linkOrRename(staged: string, target: string, path: LibraryPath): Promise<void> {
+  try {
+    return await io.link(staged, target)
+  } catch (error) {
+    if (!hasErrno(error, ...NO_HARD_LINKS)) throw error
+  }
+  // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
+  // goes, which holds the folder's lock; another program would have to take it between these two calls.
+  if (await exists(target)) throw nameTaken(path)
+  await io.rename(staged, target)
+}
+
+/** `2024`, then `2024/07`. */
+function pathsDownTo(folder: string): string[] {
+  return folder === '' ? [] : [...pathsDownTo(splitPath(folder).folder), folder]
 }
 
 function nameTaken(path: LibraryPath): AppError {

@@ -28,6 +28,15 @@ export function driveError(error: unknown, doing: string): AppError {
   return new AppError('drive_error', `The drive ${found} while ${doing}. ${advice}`, { cause: error })
 }
 
-function isSystemError(error: unknown): boolean {
+/**
+ * Whether a file, or a part of it, can't be read because the medium or the file system is damaged there; what lies beside it may be
+ * readable. Node has no names for EUCLEAN and EBADMSG, with which file systems tell of a checksum that failed.
+ */
+export function isMediumError(error: unknown): boolean {
+  return hasErrno(error) && /^(EIO|ENODATA|EILSEQ|Unknown system error -(117|74))$/.test(error.code ?? '')
+}
+
+/** Tells whether `error` is what the system answered to a call. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error
 }

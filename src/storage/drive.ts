@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, hasErrno } from '../errors.ts'
+import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
@@ -17,6 +17,30 @@ export interface DriveEvents {
   onReturned(): void
 }
 
+/** What a drive is to the household, in the words in which its absence is told. */
+export interface DriveRole {
+  /** The code of the error. */
+  missing: ErrorCode
+  message: string
+  /** What says where it is. */
+  setting: string
+}
+
+const LIBRARY_DRIVE: DriveRole = {
+  missing: 'drive_missing',
+  message:
+    'The drive with the photo library is not there. Connect and mount it; uploads go on by themselves when it is back.',
+  setting: 'UPLOAD_FOLDER',
+}
+
+/** The drive with the second copy. */
+export const MIRROR_DRIVE: DriveRole = {
+  missing: 'mirror_missing',
+  message:
+    'The drive with the second copy is not there. Connect and mount it; copying goes on by itself when it is back.',
+  setting: 'MIRROR_FOLDER',
+}
+
 /**
  * The external drive, as a library of a known identity in the folder `root`. Holds nothing open, so that the drive can be
  * unmounted and may sleep.
@@ -25,16 +49,18 @@ export class Drive {
   readonly root: string
   readonly id: string
   readonly #events: DriveEvents
+  readonly #role: DriveRole
   /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
   #seen: string | undefined
   #away = false
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
 
-  constructor(root: string, id: string, events: DriveEvents) {
+  constructor(root: string, id: string, events: DriveEvents, role: DriveRole = LIBRARY_DRIVE) {
     this.root = root
     this.id = id
     this.#events = events
+    this.#role = role
   }
 
   /** Whether the last check found the library. */
@@ -53,8 +79,8 @@ export class Drive {
   }
 
   /**
-   * Makes sure that the library is there: one `stat`, unless the device changed. Throws `drive_missing` if the folder has no
-   * identity or another one, `drive_error` if the drive can't be read.
+   * Makes sure that the library is there: one `stat`, unless the device changed. Throws `drive_missing` (of a mirror
+   * `mirror_missing`) if the folder has no identity or another one, `drive_error` if the drive can't be read.
    */
   async check(): Promise<void> {
     try {
@@ -92,7 +118,7 @@ export class Drive {
 
     const id = await readIdentity(this.root)
     if (id !== this.id) {
-      throw missing(
+      throw this.#missing(
         id === undefined
           ? `The folder ${this.root} has no library`
           : `The folder ${this.root} holds another library (${id}) than the one in the catalogue (${this.id})`,
@@ -109,21 +135,20 @@ export class Drive {
     try {
       return await io.stat(join(this.root, IDENTITY_FILE))
     } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw missing(`The folder ${this.root} has no library`)
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw this.#missing(`The folder ${this.root} has no library`)
       throw error
     }
+  }
+
+  #missing(found: string): AppError {
+    const { missing, message, setting } = this.#role
+    return new AppError(missing, message, {
+      cause: new Error(`${found}; is the drive mounted there, and is ${setting} right?`),
+    })
   }
 }
 
 /** What changes when another drive is mounted, and when the file is written anew. */
 function versionOf({ dev, ino, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${mtimeNs}`
-}
-
-function missing(found: string): AppError {
-  return new AppError(
-    'drive_missing',
-    'The drive with the photo library is not there. Connect and mount it; uploads go on by themselves when it is back.',
-    { cause: new Error(`${found}; is the drive mounted there, and is UPLOAD_FOLDER right?`) },
-  )
 }

@@ -2,8 +2,8 @@ import { hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { io } from './io.ts'
-import type { MonthFolder } from './layout.ts'
-import { nameKey, numberedName, splitName } from './names.ts'
+import { type MonthFolder, SUMS_FILE } from './layout.ts'
+import { isSumsName, nameKey, numberedName, splitName } from './names.ts'
 
 /** Listings kept; phones send one month after the other, so a few are enough. */
 const KEPT_LISTINGS = 8
@@ -25,7 +25,7 @@ interface Listing {
 
 /**
  * Knows which names are taken in the month folders, without regard to case or Unicode form: what lies on the drive, whoever put it
- * there, and what the catalogue says should lie there. Calls for one folder must not overlap (the folder lock).
+ * there, what the catalogue says should lie there, and that of the folder's SHA256SUMS. Calls for one folder must not overlap (the folder lock).
  */
 export class FolderNames {
   readonly #drive: Drive
@@ -110,14 +110,14 @@ export class FolderNames {
 
   async #list(folder: MonthFolder, changed: bigint | undefined): Promise<Listing> {
     const catalogued = await this.#catalogued(folder)
-    const names = new Map(catalogued.map((name) => [nameKey(name), name]))
+    const names = new Map([SUMS_FILE, ...catalogued].map((name) => [nameKey(name), name]))
     const strangers = new Set<string>()
     try {
       if (changed !== undefined) {
         const known = new Set(catalogued)
         for (const name of await io.readdir(this.#drive.resolve(folder))) {
           names.set(nameKey(name), name)
-          if (!known.has(name)) strangers.add(name)
+          if (!known.has(name) && !isSumsName(name)) strangers.add(name)
         }
       }
     } catch (error) {

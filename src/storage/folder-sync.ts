@@ -7,8 +7,8 @@ import { driveError } from './drive-error.ts'
  */
 export class FolderSync {
   readonly #sync: (folder: string) => Promise<void>
-  /** Folders whose flush failed. The system tells of lost entries once; a second flush would "succeed". */
-  readonly #failed = new Map<string, AppError>()
+  /** Folders whose flush failed: how often, and why. The system tells of lost names once; a second flush would "succeed". */
+  readonly #failed = new Map<string, { times: number; reason: AppError }>()
   readonly #running = new Map<string, Promise<void>>()
   readonly #waiting = new Map<string, Promise<void>>()
 
@@ -17,10 +17,18 @@ export class FolderSync {
     this.#sync = sync
   }
 
-  /** Resolves once every name that the folder has now is durable. Throws `drive_error`, for that folder from then on. */
-  sync(folder: string): Promise<void> {
-    const failure = this.#failed.get(folder)
-    if (failure !== undefined) return Promise.reject(failure)
+  /** How often a flush of that folder has failed. */
+  failures(folder: string): number {
+    return this.#failed.get(folder)?.times ?? 0
+  }
+
+  /**
+   * Resolves once every name that the folder has got since is durable: since `failures` was `since`. Throws `drive_error`; for names
+   * that a failed flush may have dropped, from then on.
+   */
+  sync(folder: string, since: number): Promise<void> {
+    const failed = this.#failed.get(folder)
+    if (failed !== undefined && failed.times > since) return Promise.reject(failed.reason)
     const waiting = this.#waiting.get(folder)
     if (waiting !== undefined) return waiting
     const running = this.#running.get(folder)
@@ -44,10 +52,11 @@ export class FolderSync {
   #start(folder: string): Promise<void> {
     const flush = this.#sync(folder)
       .catch((error: unknown) => {
-        const failure = driveError(error, 'a folder was being flushed')
-        // A folder that is gone has not been flushed at all.
-        if (!hasErrno(error, 'ENOENT')) this.#failed.set(folder, failure)
-        throw failure
+        const reason = driveError(error, 'a folder was being flushed')
+        // A folder that could not be opened, or closed, has lost nothing.
+        const isFlush = hasErrno(error) && error.syscall === 'fsync'
+        if (isFlush) this.#failed.set(folder, { times: this.failures(folder) + 1, reason })
+        throw reason
       })
       .finally(() => {
         if (this.#running.get(folder) === flush) this.#running.delete(folder)

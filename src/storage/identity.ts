@@ -7,11 +7,18 @@ import { ELSEWHERE } from './touched.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
+/** What `.iclood/library.json` says. */
+export interface LibraryFile {
+  id: string
+  /** The identity of the library that this one is a mirror of; null if it is none. */
+  mirrorOf: string | null
+}
+
 /**
- * Reads the identity of the library in the folder `root`. Returns `undefined` if there is none: no folder, or a folder
- * without `.iclood/library.json`. Throws `drive_error` if the file is there and is no identity; system errors pass.
+ * Reads whose library the folder `root` is. Returns `undefined` if it is none: no folder, or a folder without
+ * `.iclood/library.json`. Throws `drive_error` if the file is there and holds no identity; system errors pass.
  */
-export async function readIdentity(root: string): Promise<string | undefined> {
+export async function readLibraryFile(root: string): Promise<LibraryFile | undefined> {
   let text: string
   try {
     text = await io.readFile(join(root, IDENTITY_FILE))
@@ -19,36 +26,48 @@ export async function readIdentity(root: string): Promise<string | undefined> {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
-  const id = parseIdentity(text)
-  if (id === undefined) {
+  const file = parseLibraryFile(text)
+  if (file === undefined) {
     throw new AppError(
       'drive_error',
       `${IDENTITY_FILE} on the drive does not hold a library's identity. It should look like {"format": 1, "id": "<uuid>"}; restore it, or move it away to have the drive treated as a new one.`,
     )
   }
-  return id
+  return file
 }
 
-function parseIdentity(text: string): string | undefined {
+/** The identity alone, as `readLibraryFile` returns and throws. */
+export async function readIdentity(root: string): Promise<string | undefined> {
+  return (await readLibraryFile(root))?.id
+}
+
+function parseLibraryFile(text: string): LibraryFile | undefined {
   try {
     const document: unknown = JSON.parse(text)
     if (typeof document !== 'object' || document === null || !('id' in document)) return undefined
-    return typeof document.id === 'string' && UUID.test(document.id) ? document.id.toLowerCase() : undefined
+    const id = parseUuid(document.id)
+    const mirrorOf = 'mirror_of' in document ? parseUuid(document.mirror_of) : undefined
+    return id === undefined ? undefined : { id, mirrorOf: mirrorOf ?? null }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error
   }
 }
 
+/** Reads an identity; `undefined` if `value` is none. */
+export function parseUuid(value: unknown): string | undefined {
+  return typeof value === 'string' && UUID.test(value) ? value.toLowerCase() : undefined
+}
+
 /**
- * Makes the folder `root` a library and returns its new identity, durable. If another process does so at the same moment,
- * one identity wins and both get it. Creates `root` where it is missing.
+ * Makes the folder `root` a library, with `mirrorOf` a mirror of that one, and returns its new identity, durable. If another
+ * process does so at the same moment, one identity wins and both get it. Creates `root` where it is missing.
  */
-export async function createIdentity(root: string, now: Date): Promise<string> {
+export async function createIdentity(root: string, now: Date, mirrorOf?: string): Promise<string> {
   const made = await io.mkdirs(join(root, PRIVATE_FOLDER))
   const target = join(root, IDENTITY_FILE)
   const draft = `${target}.${randomUUID()}`
-  const document = { format: 1, id: randomUUID(), created: now.toISOString() }
+  const document = { format: 1, id: randomUUID(), created: now.toISOString(), mirror_of: mirrorOf }
 
   const file = await io.open(draft, 'wx')
   try {

@@ -12,6 +12,8 @@ export type MonthFolder = string & { readonly [kind]: 'folder' }
 export const PRIVATE_FOLDER = '.iclood'
 export const STAGING_FOLDER = `${PRIVATE_FOLDER}/incoming`
 export const IDENTITY_FILE = `${PRIVATE_FOLDER}/library.json`
+/** Which mirror the library has. */
+export const MIRROR_NOTE = `${PRIVATE_FOLDER}/mirror.json`
 export const JOURNAL_FOLDER = `${PRIVATE_FOLDER}/journal`
 export const QUARANTINE_FOLDER = `${PRIVATE_FOLDER}/quarantine`
 /** In each month folder; no original has this name. */

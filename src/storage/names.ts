@@ -1,3 +1,5 @@
+import { SUMS_FILE } from './layout.ts'
+
 const MAX_NAME_BYTES = 255
 const MAX_EXTENSION_BYTES = 32
 const RESERVED = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$/i
@@ -50,6 +52,11 @@ export function nameKey(name: string): string {
     .toLowerCase()
     .toUpperCase()
     .normalize('NFC')
+}
+
+/** Whether a file of this name would be the folder's SHA256SUMS, on some drive at least. */
+export function isSumsName(name: string): boolean {
+  return nameKey(name) === nameKey(SUMS_FILE)
 }
 
 /** Shortens `stem` by whole characters until it fits before `tail`; a cut never leaves a trailing dot or space. */

@@ -20,14 +20,47 @@ export async function sizeOf(drive: Drive, path: LibraryPath): Promise<number | 
   }
 }
 
+/** What lies in the place of an original: a file of `size` bytes that was last touched at `changedAt` (ms since 1970), or none. */
+export type FileState = { size: number; changedAt: number } | 'absent' | 'unreadable'
+
+/** Looks at the original at `path` without opening it. Anything that is no regular file counts as absent. */
+export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileState> {
+  try {
+    const file = await io.lstat(drive.resolve(path))
+    return file.isFile() ? { size: Number(file.size), changedAt: Number(file.ctimeMs) } : 'absent'
+  } catch (error) {
+    if (!hasErrno(error)) throw error
+    return hasErrno(error, 'ENOENT', 'ENOTDIR') ? 'absent' : 'unreadable'
+  }
+}
+
 /**
- * Reads the original at `path` in chunks of 1 MiB and returns its checksum and size. `pause` is awaited after each chunk: it
- * lets a background reader give way, or stop by throwing. Throws `drive_error`, also if the file is gone.
+ * What tells whether something else lies at `path` than did before, whatever lies there: its version changes when it is written,
+ * moved or replaced. `undefined` if nothing does. Where the drive can't say, the version is its error.
+ */
+export async function versionOf(
+  drive: Drive,
+  path: LibraryPath,
+): Promise<{ version: string; isFile: boolean } | undefined> {
+  try {
+    const file = await io.lstat(drive.resolve(path))
+    const { dev, ino, size, mtimeNs, ctimeNs } = file
+    return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, isFile: file.isFile() }
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
+    if (hasErrno(error)) return { version: error.code ?? error.message, isFile: true }
+    throw error
+  }
+}
+
+/**
+ * Reads the original at `path` in chunks of 1 MiB and returns its checksum and size. `pause` is awaited after each chunk, with
+ * its bytes: it lets a background reader give way, or stop by throwing. Throws `drive_error`, also if the file is gone.
  */
 export async function checksumOf(
   drive: Drive,
   path: LibraryPath,
-  pause?: () => Promise<void>,
+  pause?: (bytes: number) => Promise<void>,
 ): Promise<{ checksum: Checksum; size: number }> {
   const hash = createHash('sha256')
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
@@ -40,7 +73,7 @@ export async function checksumOf(
         if (bytesRead === 0) break
         hash.update(buffer.subarray(0, bytesRead))
         size += bytesRead
-        await pause?.()
+        await pause?.(bytesRead)
       }
     } finally {
       await io.close(file)

@@ -100,6 +100,16 @@ export class StagedFile {
     if (this.#failure !== undefined) throw this.#failure
   }
 
+  /** Resolves when the drive has taken all bytes that came so far: their buffers may change now. Throws the first failure. */
+  async written(): Promise<void> {
+    for (;;) {
+      if (this.#writing === undefined && this.#gatheredBytes > 0 && this.#failure === undefined) this.#startWriting()
+      if (this.#writing === undefined) break
+      await this.#writing
+    }
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
   /** No more bytes will come: begins to write and flush what is left. */
   finish(): Staged {
     const durable = this.#finish()

@@ -27,6 +27,8 @@ const row = (id: number, given: Partial<KnownAsset> = {}): KnownAsset => ({
   timestamp: id,
   filePath: null,
   checksum: null,
+  size: null,
+  isLost: null,
   capturedAt: null,
   ...given,
 })

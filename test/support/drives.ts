@@ -3,6 +3,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, open, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll } from 'vitest'
 import { command, root } from './needs.ts'
@@ -118,7 +119,7 @@ export async function makeDrive(
     path,
     mount,
     unmount: async () => {
-      await run('umount', [path])
+      await patiently(() => run('umount', [path]))
       // The helper program of a FUSE file system ends, and gives its device back, a moment later.
       if (kind === 'exfat') await run('flock', [device ?? '', 'true'])
     },
@@ -129,6 +130,19 @@ export async function makeDrive(
       await run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])
     },
     remove: async () => undo(path),
+  }
+}
+
+/** A server may be writing its journal at this very moment; what it holds open for longer than that is its fault. */
+async function patiently(unmount: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await unmount()
+      return
+    } catch (error) {
+      if (tries === 20 || !String(error).includes('busy')) throw error
+    }
+    await setTimeout(50)
   }
 }
 
@@ -164,13 +178,13 @@ function isMounted(path: string): boolean {
   return readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} `)
 }
 
-/** All files in `folder` and below, as paths relative to it, in order; without `.iclood` and `lost+found`. */
+/** All originals in `folder` and below, as paths relative to it, in order: no SHA256SUMS, nothing in `.iclood` and `lost+found`. */
 export async function originalsIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   return entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .filter((path) => !/^(\.iclood|lost\+found)\//.test(path))
+    .filter((path) => !/^(\.iclood|lost\+found)\/|(^|\/)SHA256SUMS$/.test(path))
     .sort()
 }
 

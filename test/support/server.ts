@@ -23,11 +23,13 @@ export interface TestServer {
   stop(): Promise<number | null>
   /** kill -9; resolves when the process is gone. */
   kill(): Promise<void>
+  /** Resolves when the process is gone, whatever has ended it. */
+  ended(): Promise<void>
 }
 
-/** Makes an empty folder for a test, below `TMPDIR`. */
-export async function makeFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'iclood-test-'))
+/** Makes an empty folder for a test, below `TMPDIR` or in another place. */
+export async function makeFolder(place = tmpdir()): Promise<string> {
+  return mkdtemp(join(place, 'iclood-test-'))
 }
 
 export async function removeFolder(folder: string): Promise<void> {
@@ -46,7 +48,8 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * Starts the compiled server in `folder` and returns when it answers `/ping` (or throws with what it printed). `env` is
+ * Starts the compiled server in `folder` and returns when it answers `/ping` and is ready, or says why not (throws with what it
+ * printed if it does not come up). `env` is
  * added to an environment that holds no other settings of the server.
  */
 export async function startServer(folder: string, env: Record<string, string> = {}): Promise<TestServer> {
@@ -72,6 +75,8 @@ export async function startServer(folder: string, env: Record<string, string> = 
   }
   const url = `http://127.0.0.1:${port}`
   await untilUp(child, url, () => output)
+  // On a busy machine it answers before its database has started, to say so; most tests want what comes after.
+  if (env['LOG_LEVEL'] === undefined) await untilSettled(child, () => output)
   return {
     url,
     port,
@@ -82,6 +87,9 @@ export async function startServer(folder: string, env: Record<string, string> = 
     stop: () => end(child, 'SIGTERM'),
     kill: async () => {
       await end(child, 'SIGKILL')
+    },
+    ended: async () => {
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     },
   }
 }
@@ -96,6 +104,14 @@ async function untilUp(child: ChildProcess, url: string, output: () => string): 
   }
   child.kill('SIGKILL')
   throw new Error(`the server did not come up: ${output()}`)
+}
+
+/** Waits until the server says that it is ready, or what it waits for. */
+async function untilSettled(child: ChildProcess, output: () => string): Promise<void> {
+  for (let tries = 0; tries < 1200; tries++) {
+    if (/"msg":"ready for photos"|"code":"\w+"/.test(output()) || child.exitCode !== null) return
+    await setTimeout(50)
+  }
 }
 
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {

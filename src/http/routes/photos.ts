@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { ignore, listIgnored, unignore } from '../../catalogue/ignored.ts'
 import { AppError } from '../../errors.ts'
+import { noteIfUnsure } from '../../ingest/changes.ts'
 import { offer } from '../../ingest/offer.ts'
 import { backupJson } from '../backup-json.ts'
-import { jsonArray, type ReceivedList, receivePhotoList } from '../photo-list.ts'
+import { jsonArray, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { receiveUpload } from '../receive-upload.ts'
 import {
   Backup,
@@ -19,14 +19,12 @@ import {
   UploadFields,
 } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import type { UploadMetrics } from '../upload-metrics.ts'
 
 /** The lists that phones send: which of my files do you want, and which shall be left alone? */
 export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
   return async (app) => {
-    // Lists are received piece by piece, with their objects kept as they were sent; see photo-list.ts. What a script
-    // calls its JSON does not matter.
-    app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(request.raw))
-    app.setValidatorCompiler(() => () => true)
+    takeLists(app)
     const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
 
     app.post(
@@ -48,7 +46,8 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request, reply) => {
         const { deviceId, files, raw } = received(request.body)
-        const context = { db: service.catalogue(), drive: service.drive, now: () => new Date() }
+        const { drive, changed } = service
+        const context = { db: service.catalogue(), drive, now: () => new Date(), changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
         const pick = (indexes: readonly number[]) => jsonArray(indexes.flatMap((index) => raw[index] ?? []))
         const answer = Buffer.concat([
@@ -77,7 +76,10 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request) => {
         const { deviceId, files } = nonEmpty(received(request.body))
-        const count = await ignore(service.catalogue(), deviceId, files, new Date())
+        const ignoring = ignore(service.catalogue(), deviceId, files, new Date())
+        const ids = await noteIfUnsure(service.changed, ignoring)
+        service.changed({ ignored: ids })
+        const count = ids.length
         return { status: 'success' as const, message: `${count} files marked as ignored`, ignored_count: count }
       },
     )
@@ -93,20 +95,13 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request) => {
         const { deviceId, files } = nonEmpty(received(request.body))
-        const count = await unignore(service.catalogue(), deviceId, files)
+        const unignoring = unignore(service.catalogue(), deviceId, files)
+        const { ids, count } = await noteIfUnsure(service.changed, unignoring)
+        service.changed({ ignored: ids })
         return { status: 'success' as const, message: `${count} files no longer ignored`, unignored_count: count }
       },
     )
   }
-}
-
-/** The content-type parser of `listRoutes` makes every body one of these; a request without a body has none. */
-function received(body: unknown): ReceivedList {
-  if (typeof body === 'object' && body !== null) return body as ReceivedList
-  throw new AppError(
-    'invalid_request',
-    'The request has no body; expected {"device_id": "…", "files": [{"path": "…"}, …]}.',
-  )
 }
 
 function nonEmpty(list: ReceivedList): ReceivedList {
@@ -157,7 +152,11 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
 }
 
 /** The files themselves. */
-export function uploadRoutes(service: Service, maxFileSize: number | undefined): FastifyPluginAsyncTypebox {
+export function uploadRoutes(
+  service: Service,
+  maxFileSize: number | undefined,
+  metrics: UploadMetrics,
+): FastifyPluginAsyncTypebox {
   return async (app) => {
     // The body stays a stream; see receive-upload.ts.
     app.addContentTypeParser('multipart/form-data', (_request, _payload, done) => done(null))
@@ -176,18 +175,22 @@ export function uploadRoutes(service: Service, maxFileSize: number | undefined):
         },
       },
       async (request, reply) => {
-        const library = service.library()
+        const began = performance.now()
         const upload = {}
         service.uploads.add(upload)
         try {
-          const { backup, isNew } = await receiveUpload(library, request.raw, reply.raw, {
+          const { backup, isNew } = await receiveUpload(service.library(), request.raw, reply.raw, {
             address: request.clientAddress,
             maxFileSize,
             log: request.log,
           })
+          metrics.succeeded(isNew ? 'created' : 'duplicate', backup.file_size ?? 0, performance.now() - began)
           reply.code(isNew ? 201 : 200)
           const message = isNew ? 'File uploaded successfully' : 'File already backed up'
           return { status: 'success' as const, message, backup: backupJson(backup) }
+        } catch (error) {
+          metrics.refused(error instanceof AppError ? error.code : 'internal_error')
+          throw error
         } finally {
           service.uploads.delete(upload)
         }

@@ -1,7 +1,10 @@
 import { crc32 } from 'node:zlib'
-import type { JournalLine } from './record.ts'
+import type { JournalLine } from '../../journal-record.ts'
+import { asJournalLine } from './shape.ts'
 
 const CHECK = ',"crc":'
+/** `"12345678"}` */
+const CHECK_VALUE_LENGTH = 11
 
 /** Writes a line with its check and its line feed. */
 export function formatLine(line: JournalLine): string {
@@ -9,13 +12,25 @@ export function formatLine(line: JournalLine): string {
   return `${text}${CHECK}"${checkOf(text)}"}\n`
 }
 
-/** Reads a line without its line feed; `undefined` if it is torn, damaged or no JSON object. Its type may be one we don't know. */
-export function parseLine(text: string): JournalLine | undefined {
-  const end = text.lastIndexOf(CHECK)
-  if (end < 0 || text.slice(end) !== `${CHECK}"${checkOf(text.slice(0, end))}"}`) return undefined
-  return JSON.parse(text) as JournalLine
+/**
+ * Reads a line without its line feed. Returns `undefined` if it is torn or damaged, or if it is none that docs/drive-format.md
+ * describes; `'unknown'` if it is whole and of a type that is not described there.
+ */
+export function parseLine(bytes: Buffer): JournalLine | 'unknown' | undefined {
+  const end = bytes.byteLength - CHECK_VALUE_LENGTH - CHECK.length
+  if (end < 0) return undefined
+  const expected = `${CHECK}"${checkOf(bytes.subarray(0, end))}"}`
+  if (bytes.toString('latin1', end) !== expected) return undefined
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+  return asJournalLine(value)
 }
 
-function checkOf(text: string): string {
+function checkOf(text: string | Uint8Array): string {
   return crc32(text).toString(16).padStart(8, '0')
 }

@@ -1,5 +1,5 @@
-import type { Checksum } from '../../media/checksum.ts'
-import type { MediaKind } from '../../media/media-type.ts'
+import type { Checksum } from './media/checksum.ts'
+import type { MediaKind } from './media/media-type.ts'
 
 /** An original, as docs/drive-format.md describes it; times are ISO 8601. */
 export interface OriginalFacts {

@@ -1,0 +1,227 @@
+import { sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import { condition, type Selection } from './verification.ts'
+
+/** An original as far as its second copy needs it. */
+export interface CopyWanted {
+  path: string
+  checksum: Checksum
+  /** Bytes; null if the catalogue does not know. */
+  size: number | null
+}
+
+/** The identity of the mirror; `undefined` if none has been set up. */
+export async function findMirrorId(db: Database): Promise<string | undefined> {
+  return (await db.selectFrom('library').select('mirror_id').executeTakeFirst())?.mirror_id ?? undefined
+}
+
+/** Remembers the mirror, unless the catalogue has one already. Returns the one it has now. */
+export async function rememberMirror(db: Database, id: string): Promise<string> {
+  await db.updateTable('library').set({ mirror_id: id }).where('mirror_id', 'is', null).execute()
+  return (await findMirrorId(db)) ?? id
+}
+
+/** Makes `id` the mirror. What is known of copies on another one is forgotten. */
+export async function replaceMirror(db: Database, id: string): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    await transaction.updateTable('library').set({ mirror_id: id }).execute()
+    await transaction.deleteFrom('copies').execute()
+  })
+}
+
+/**
+ * Looks through the next `portion` originals after the path `after` and returns the paths of those that should have a copy and have
+ * none, in order, and the last path looked at; `last` is null when there are no more. What is missing or not read yet waits.
+ */
+export async function listUncopied(
+  db: Database,
+  after: string,
+  portion: number,
+): Promise<{ paths: string[]; last: string | null }> {
+  const { rows } = await sql<{ paths: string[]; last: string | null }>`
+    with portion as materialized (
+      select path, checksum, missing_at from files where path > ${after} order by path limit ${portion}
+    )
+    select
+      (select max(path) from portion) as last,
+      array(
+        select path from portion
+        where checksum is not null and missing_at is null
+          and not exists (select from copies where copies.path = portion.path)
+        order by path
+      ) as paths
+  `.execute(db)
+  return rows[0] ?? { paths: [], last: null }
+}
+
+/**
+ * Returns which of `paths` should have a copy and have none, in order, and which of them the catalogue does not have as an original
+ * any more.
+ */
+export async function sortWanted(
+  db: Database,
+  paths: readonly string[],
+): Promise<{ wanted: CopyWanted[]; gone: string[] }> {
+  const { rows } = await sql<{ wanted: CopyWanted | null; gone: string | null }>`
+    select
+      case when files.path is null then offered.path end as gone,
+      case when checksum is not null and missing_at is null and copies.path is null then
+        jsonb_build_object('path', files.path, 'checksum', encode(checksum, 'hex'), 'size', size)
+      end as wanted
+    from unnest(${paths}::text[]) as offered (path)
+      left join files on files.path = offered.path
+      left join copies on copies.path = offered.path
+    order by offered.path
+  `.execute(db)
+  return {
+    wanted: rows.flatMap((row) => row.wanted ?? []),
+    gone: rows.flatMap((row) => row.gone ?? []),
+  }
+}
+
+/**
+ * Records that the mirror `mirrorId` has durable copies, each read back just now. Leaves out those whose original is another one by
+ * now, and does nothing if that is not the mirror any more.
+ */
+export async function recordCopies(
+  db: Database,
+  mirrorId: string,
+  copies: readonly { path: string; checksum: Checksum }[],
+  now: Date,
+): Promise<void> {
+  const timestamp = sql`${now.toISOString()}::timestamptz`
+  await retryingDeadlocks(() =>
+    sql`
+      with mirror as materialized (
+        select id from library where mirror_id = ${mirrorId} for share
+      ), present as materialized (
+        select files.path
+        from unnest(
+          ${copies.map((copy) => copy.path)}::text[], ${copies.map((copy) => copy.checksum)}::text[]
+        ) as offered (path, checksum) join files using (path)
+        where files.checksum = decode(offered.checksum, 'hex')
+        order by files.path
+        for key share of files
+      )
+      insert into copies (path, copied_at, verified_at)
+      select present.path, ${timestamp}, ${timestamp} from present, mirror
+      on conflict (path) do update set copied_at = excluded.copied_at, verified_at = excluded.verified_at
+    `.execute(db),
+  )
+}
+
+/** Records copies that were read back from the mirror and are intact, each at its time, unless they are others by now. */
+export async function recordCopiesVerified(
+  db: Database,
+  copies: readonly { path: string; checksum: Checksum; at: Date }[],
+): Promise<void> {
+  if (copies.length === 0) return
+  await retryingDeadlocks(() =>
+    sql`
+      update copies set verified_at = offered.at
+      from unnest(
+        ${copies.map((copy) => copy.path)}::text[],
+        ${copies.map((copy) => copy.checksum)}::text[],
+        ${copies.map((copy) => copy.at.toISOString())}::timestamptz[]
+      ) as offered (path, checksum, at) join files using (path)
+      where copies.path = offered.path and files.checksum = decode(offered.checksum, 'hex')
+    `.execute(db),
+  )
+}
+
+/** Returns up to `limit` copies of the selected originals after the path `after`, in the order of their paths. */
+export async function listSelectedCopies(
+  db: Database,
+  selection: Selection,
+  after: string,
+  limit: number,
+): Promise<CopyWanted[]> {
+  const { rows } = await sql<CopyWanted>`
+    select path, encode(checksum, 'hex') as checksum, size
+    from copies join files using (path)
+    where path > ${after} and checksum is not null and ${condition(selection)}
+    order by path limit ${limit}
+  `.execute(db)
+  return rows
+}
+
+/** How many copies those are, and their bytes. */
+export async function countSelectedCopies(
+  db: Database,
+  selection: Selection,
+): Promise<{ files: number; bytes: number }> {
+  const { rows } = await sql<{ files: number; bytes: number }>`
+    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    from copies join files using (path) where checksum is not null and ${condition(selection)}
+  `.execute(db)
+  return rows[0] ?? { files: 0, bytes: 0 }
+}
+
+/** Returns up to `limit` copies that were last found intact before `before`, the oldest first. */
+export async function listDueCopies(db: Database, before: Date, limit: number): Promise<CopyWanted[]> {
+  const { rows } = await sql<CopyWanted>`
+    select path, encode(checksum, 'hex') as checksum, size
+    from copies join files using (path)
+    where coalesce(copies.verified_at, copies.copied_at) < ${before.toISOString()}::timestamptz and checksum is not null
+    order by coalesce(copies.verified_at, copies.copied_at), path limit ${limit}
+  `.execute(db)
+  return rows
+}
+
+/** Records that the mirror does not have an intact copy. Returns whether that is news. */
+export async function forgetCopy(db: Database, path: string): Promise<boolean> {
+  const { numDeletedRows } = await db.deleteFrom('copies').where('path', '=', path).executeTakeFirst()
+  return numDeletedRows > 0n
+}
+
+/** Returns the paths of the copies with that content, in order. */
+export async function findCopiesOf(db: Database, checksum: Checksum): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files join copies using (path) where checksum = decode(${checksum}, 'hex') order by path
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** Returns the name and checksum of every copy in a folder such as `2024/07`, in the order of their names. */
+export async function copiesIn(db: Database, folder: string): Promise<{ name: string; checksum: Checksum }[]> {
+  // From "2024/07/" to "2024/070": "0" is the character after "/".
+  const { rows } = await sql<{ path: string; checksum: Checksum }>`
+    select path, encode(checksum, 'hex') as checksum
+    from copies join files using (path)
+    where path > ${`${folder}/`} and path < ${`${folder}0`} and checksum is not null
+    order by path
+  `.execute(db)
+  return rows
+    .map(({ path, checksum }) => ({ name: path.slice(folder.length + 1), checksum }))
+    .filter(({ name }) => !name.includes('/'))
+}
+
+/** Originals that are missing from the library and have a copy, in the order of their paths, after the path `after`. */
+export async function listMissingWithCopy(db: Database, after: string, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files join copies using (path)
+    where files.missing_at is not null and path > ${after}
+    order by path limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** What the mirror does not have yet. */
+export interface Backlog {
+  files: number
+  bytes: number
+  /** When the one that has waited longest was stored; null if none waits. */
+  oldest: Date | null
+}
+
+/** Counts what the mirror does not have yet. Looks at every original: a second for a million. */
+export async function sumUncopied(db: Database): Promise<Backlog> {
+  const { rows } = await sql<Backlog>`
+    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes, min(stored_at) as oldest
+    from files
+    where missing_at is null and not exists (select from copies where copies.path = files.path)
+  `.execute(db)
+  return rows[0] ?? { files: 0, bytes: 0, oldest: null }
+}

@@ -1,0 +1,130 @@
+import { sql } from 'kysely'
+import type { Database } from './connection.ts'
+import type { CopyPlace, FindingKind } from './tables.ts'
+
+/** Something that verification has found wrong. */
+export interface Finding {
+  id: number
+  copy: CopyPlace
+  kind: FindingKind
+  /** Relative to its library. */
+  path: string
+  /** Checksums, as far as they matter and are known. */
+  expected: string | null
+  found: string | null
+  /** Where the corrupt file lies now, relative to its drive. */
+  quarantined: string | null
+  found_at: Date
+  /** Null while it is open. */
+  healed_at: Date | null
+  /** What healed it, in words that go on after "healed by". */
+  healed_by: string | null
+}
+
+export type NewFinding = Pick<Finding, 'copy' | 'kind' | 'path' | 'expected' | 'found'>
+
+/**
+ * Opens a finding and returns its id: that of the one which is open already for that copy, path and kind, if there is one, brought up
+ * to date.
+ */
+export async function recordFinding(db: Database, finding: NewFinding, now: Date): Promise<number> {
+  const [id] = await recordFindings(db, [finding], now)
+  if (id === undefined) throw new Error('a finding was not recorded')
+  return id
+}
+
+/** The same for several, of which no two are about the same; returns their ids in no order. */
+export async function recordFindings(db: Database, findings: readonly NewFinding[], now: Date): Promise<number[]> {
+  const { rows } = await sql<{ id: number }>`
+    insert into findings (copy, kind, path, expected, found, found_at)
+    select *, ${now.toISOString()}::timestamptz
+    from unnest(
+      ${findings.map(({ copy }) => copy)}::text[],
+      ${findings.map(({ kind }) => kind)}::text[],
+      ${findings.map(({ path }) => path)}::text[],
+      ${findings.map(({ expected }) => expected)}::text[],
+      ${findings.map(({ found }) => found)}::text[]
+    )
+    on conflict (copy, path, kind) where healed_at is null do update
+      set expected = excluded.expected, found = excluded.found
+    returning id
+  `.execute(db)
+  return rows.map((row) => row.id)
+}
+
+/** Says where the file of an open finding was moved to. */
+export async function noteQuarantined(db: Database, copy: CopyPlace, path: string, place: string): Promise<void> {
+  await db
+    .updateTable('findings')
+    .set({ quarantined: place })
+    .where('copy', '=', copy)
+    .where('path', '=', path)
+    .where('kind', 'in', ['corrupt', 'unreadable'])
+    .where('healed_at', 'is', null)
+    .execute()
+}
+
+/** Closes the open findings of these kinds under these paths; `by` goes on after "healed by". Returns how many they were. */
+export async function healFindings(
+  db: Database,
+  copy: CopyPlace,
+  kinds: readonly FindingKind[],
+  paths: readonly string[],
+  by: string,
+  now: Date,
+): Promise<number> {
+  const { numAffectedRows } = await sql`
+    update findings set healed_at = ${now.toISOString()}::timestamptz, healed_by = ${by}
+    where copy = ${copy} and path = any(${paths}::text[]) and kind = any(${kinds}::text[]) and healed_at is null
+  `.execute(db)
+  return Number(numAffectedRows ?? 0)
+}
+
+/** Returns open findings, oldest first. */
+export async function listOpenFindings(db: Database, limit: number): Promise<Finding[]> {
+  return db.selectFrom('findings').selectAll().where('healed_at', 'is', null).orderBy('id').limit(limit).execute()
+}
+
+/** Returns the paths of open findings of a kind that lie within `under` (a folder, a file, or `''`: everywhere), in order. */
+export async function listOpenPaths(
+  db: Database,
+  copy: CopyPlace,
+  kind: FindingKind,
+  under: string,
+): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from findings
+    where copy = ${copy} and kind = ${kind} and healed_at is null
+      and (${under} = '' or path = ${under} or starts_with(path, ${`${under}/`}))
+    order by path
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** Returns those findings, in the order of their paths. */
+export async function findFindings(db: Database, ids: readonly number[]): Promise<Finding[]> {
+  const { rows } = await sql<Finding>`
+    select * from findings where id = any(${ids}::bigint[]) order by path, copy, kind, id
+  `.execute(db)
+  return rows
+}
+
+/** Open findings of one kind. */
+export interface FindingCount {
+  copy: CopyPlace
+  kind: FindingKind
+  count: number
+  /** How many of them have led to a file in quarantine. */
+  quarantined: number
+  /** When the oldest of them was found. */
+  since: Date
+}
+
+/** How many findings are open, by copy and kind; none of those that there are none of. */
+export async function countOpenFindings(db: Database): Promise<FindingCount[]> {
+  const { rows } = await sql<FindingCount>`
+    select copy, kind, count(*) as count, count(quarantined) as quarantined, min(found_at) as since
+    from findings where healed_at is null group by copy, kind order by copy, kind
+  `.execute(db)
+  return rows
+}

@@ -1,0 +1,170 @@
+import { sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import { healFindings, noteQuarantined } from './findings.ts'
+
+/** How the drive does not have an original any more. */
+export interface Loss {
+  path: string
+  kind: 'missing' | 'corrupt' | 'unreadable'
+  /** What it should be, and what lies there instead; null as far as it is not known. */
+  expected: Checksum | null
+  found: Checksum | null
+}
+
+/** What a change has come to: the finding that it opened, and the rows of `backups` that it changed. */
+export interface Declared {
+  finding: number
+  backups: number[]
+}
+
+const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
+
+/**
+ * Declares an original lost, in one transaction: its `Completed` rows become `Failed` with `reason`, so that phones are asked
+ * for it again, and a finding says so. An original that is lost already stays so, and the finding is brought up to date; what was corrupt does not
+ * become missing because it has been moved to quarantine.
+ *
+ * `isStillSo` is asked while nobody else can change the original's state: whoever has put it back since it was looked at must
+ * not see it declared lost. Returns `undefined`, with nothing changed, if it says no or the catalogue does not have the original any more.
+ */
+export async function declareLost(
+  db: Database,
+  loss: Loss,
+  reason: string,
+  now: Date,
+  isStillSo: () => Promise<boolean> = async () => true,
+): Promise<Declared | undefined> {
+  const timestamp = sql`${now.toISOString()}::timestamptz`
+  return retryingDeadlocks(() =>
+    db.transaction().execute(async (transaction) => {
+      const { rows: held } = await sql`select from files where path = ${loss.path} for update`.execute(transaction)
+      if (held.length === 0 || !(await isStillSo())) return undefined
+      await sql`
+        update files set missing_at = coalesce(missing_at, ${timestamp}), verified_at = null, recheck = false
+        where path = ${loss.path}
+      `.execute(transaction)
+      const { rows: failed } = await sql<{ id: number }>`
+        update backups set status = 'Failed', failure = ${reason}
+        where file_path = ${loss.path} and status = 'Completed'
+        returning id
+      `.execute(transaction)
+      const { rows: findings } = await sql<{ id: number }>`
+        with known as materialized (
+          select id, kind from findings
+          where copy = 'library' and path = ${loss.path} and kind = any(${LOSSES}::text[]) and healed_at is null
+        ), changed as (
+          update findings set kind = ${loss.kind}, expected = ${loss.expected}, found = ${loss.found}
+          from known
+          where findings.id = known.id and not (known.kind = 'corrupt' and ${loss.kind} = 'missing')
+        ), added as (
+          insert into findings (copy, kind, path, expected, found, found_at)
+          select 'library', ${loss.kind}, ${loss.path}, ${loss.expected}, ${loss.found}, ${timestamp}
+          where not exists (select from known)
+          returning id
+        )
+        select id from known union all select id from added
+      `.execute(transaction)
+      return { finding: findings[0]?.id ?? 0, backups: failed.map((row) => row.id) }
+    }),
+  )
+}
+
+/** A lost original whose state nobody else can change. What is said here counts when the work is over. */
+export interface HeldLoss {
+  readonly checksum: Checksum | null
+  readonly size: number | null
+  /** The intact original lies in its place, durable. Returns the rows of `backups` that it changed. */
+  restored(by: string, now: Date): Promise<number[]>
+  /** What lay in its place was moved to `place`. */
+  quarantined(place: string): Promise<void>
+}
+
+/**
+ * Runs `work` on the place of a lost original while nobody else, in this process or another, changes what lies there or
+ * what the catalogue says of it. Returns `undefined`, without running it, if the original is not lost (any more).
+ */
+export async function holdingLost<Result>(
+  db: Database,
+  path: string,
+  work: (held: HeldLoss) => Promise<Result>,
+): Promise<Result | undefined> {
+  return db.transaction().execute(async (transaction) => {
+    const { rows } = await sql<{ checksum: Checksum | null; size: number | null }>`
+      select encode(checksum, 'hex') as checksum, size from files
+      where path = ${path} and missing_at is not null for update
+    `.execute(transaction)
+    const lost = rows[0]
+    if (lost === undefined) return undefined
+    return work({
+      ...lost,
+      restored: (by, now) => restore(transaction, path, by, now),
+      quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
+    })
+  })
+}
+
+/**
+ * Declares that a lost original lies in its place again, intact and durable: all rows that were failed for its loss become `Completed`, and
+ * its findings are closed; `by` goes on after "healed by". Returns the ids of the rows that it changed.
+ */
+export async function declareRestored(db: Database, path: string, by: string, now: Date): Promise<number[]> {
+  return (await retryingDeadlocks(() => holdingLost(db, path, (held) => held.restored(by, now)))) ?? []
+}
+
+async function restore(transaction: Database, path: string, by: string, now: Date): Promise<number[]> {
+  await sql`
+    update files set missing_at = null, verified_at = null, recheck = false, stored_at = ${now.toISOString()}::timestamptz
+    where path = ${path}
+  `.execute(transaction)
+  // Rows that an older server failed name no reason: what they wanted to store never arrived.
+  const { rows } = await sql<{ id: number }>`
+    update backups set status = 'Completed', failure = null
+    where file_path = ${path} and status = 'Failed' and failure is not null
+    returning id
+  `.execute(transaction)
+  await healFindings(transaction, 'library', LOSSES, [path], by, now)
+  return rows.map((row) => row.id)
+}
+
+/**
+ * Gives up those of the lost originals that no row refers to any more, since what they belonged to is another content now: the
+ * catalogue forgets them, and their findings are closed.
+ */
+export async function forsake(db: Database, paths: readonly string[], now: Date): Promise<void> {
+  const { rows } = await sql<{ path: string }>`
+    delete from files
+    where path = any(${paths}::text[]) and missing_at is not null
+      and not exists (select from backups where backups.file_path = files.path)
+    returning path
+  `.execute(db)
+  const gone = rows.map((row) => row.path)
+  if (gone.length > 0) await healFindings(db, 'library', LOSSES, gone, 'another version of it from the phone', now)
+}
+
+/** Returns the paths of lost originals with that content, in order. */
+export async function findLost(db: Database, checksum: Checksum): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files where checksum = decode(${checksum}, 'hex') and missing_at is not null order by path
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** A file that should have a certain content. */
+export interface Twin {
+  path: string
+  isQuarantined: boolean
+}
+
+/** Where the content of a lost original may be: paths of other originals, and places in quarantine, both relative to the drive. */
+export async function findTwins(db: Database, path: string, checksum: Checksum): Promise<Twin[]> {
+  const { rows } = await sql<Twin>`
+    select path, false as "isQuarantined" from files
+    where checksum = decode(${checksum}, 'hex') and missing_at is null and path <> ${path}
+    union all
+    select distinct quarantined, true from findings
+    where copy = 'library' and found = ${checksum} and quarantined is not null
+  `.execute(db)
+  return rows
+}

@@ -1,0 +1,38 @@
+import { sql } from 'kysely'
+import type { JournalRecord } from '../../journal-record.ts'
+import type { Database } from '../connection.ts'
+import { createSaid, loadSaid } from './load.ts'
+import { mergeSaid, type Restored } from './merge.ts'
+
+/**
+ * Brings back what `records` say and the catalogue does not have, and makes the catalogue that of the library `id`: all of it or, if
+ * anything fails, nothing. Bounded in memory, whatever the number of records.
+ */
+export async function restoreCatalogue(
+  db: Database,
+  id: string,
+  records: AsyncIterable<JournalRecord>,
+): Promise<Restored> {
+  return db.transaction().execute(async (transaction) => {
+    // One at a time: the second one finds nothing left to do.
+    await sql`select pg_advisory_xact_lock(7236844, 5)`.execute(transaction)
+    // Large sets, once each; the settings for small questions asked again and again do not fit.
+    await sql`set local enable_seqscan = on`.execute(transaction)
+    await sql`set local plan_cache_mode = auto`.execute(transaction)
+    await sql`set local work_mem = '32MB'`.execute(transaction)
+    const isEmpty = !(await hasRows(transaction))
+    await createSaid(transaction)
+    await loadSaid(transaction, records)
+    const restored = await mergeSaid(transaction, isEmpty)
+    await sql`insert into library (id) values (${id}) on conflict do nothing`.execute(transaction)
+    return restored
+  })
+}
+
+/** Whether the catalogue has anything that a person or a phone has told it. What was only announced does not count. */
+export async function hasRows(db: Database): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (select from backups where status <> 'Pending') or exists (select from files)
+      or exists (select from ignored_files) as found`.execute(db)
+  return rows[0]?.found ?? false
+}

@@ -1,0 +1,137 @@
+import { sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import { type OfferedFile, offeredRows } from './announce.ts'
+import type { Database } from './connection.ts'
+import type { FindingKind } from './tables.ts'
+
+/** The original that a file of a phone's list is, as the catalogue knows it. */
+export interface KnownOriginal {
+  path: string
+  /** Null until it has been read. */
+  checksum: Checksum | null
+  size: number | null
+  storedAt: Date | null
+  verifiedAt: Date | null
+  /** Whether the drive does not have it, intact; `finding` says what was found then. */
+  isLost: boolean
+  finding: FindingKind | null
+  /** To be read again because of trouble. */
+  recheck: boolean
+  /** Copies on other drives. */
+  copies: number
+}
+
+/** What the catalogue knows of one file of a phone's list. */
+export interface Evidence {
+  index: number
+  /** Null: the library has nothing that is certain to be this file. */
+  original: KnownOriginal | null
+  /** A row of that device and path could be this file, but nothing that was sent proves it. */
+  isUnproven: boolean
+  /** Asked for and not received; why it failed, if that is known. */
+  isPending: boolean
+  failure: string | null
+  isIgnored: boolean
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but where that
+ * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or its day
+ * and the size; two phones of one model have different photos under one path, and of all those some have one size. Of several
+ * originals that a file may be, the one in the worst state is returned. One statement, whose cost grows with the list.
+ */
+export async function gatherEvidence(
+  db: Database,
+  deviceId: string,
+  files: readonly OfferedFile[],
+): Promise<Evidence[]> {
+  const { rows } = await sql<Omit<Evidence, 'original'> & Nulled<KnownOriginal>>`
+    with offered as materialized (
+      select iclood_asset_key(${deviceId}, path) as key, offered.*, decode(checksum_hex, 'hex') as checksum
+      from ${offeredRows(files)}
+    ), content as (
+      select distinct on (offered.index) offered.index, files.path
+      from offered join files on files.checksum = offered.checksum
+      order by offered.index, ${badness}, files.path
+    ), asset as (
+      select
+        candidate.index,
+        max(array[badness, id]) filter (where is_proven) as worst,
+        bool_or(path is not null and not is_proven) as is_unproven,
+        bool_or(status = 'Pending') as is_pending,
+        max(failure) filter (where status = 'Failed' and path is null) as failure
+      from (
+        select
+          offered.index, backups.id, backups.status, backups.failure, files.path, (${badness})::bigint as badness,
+          (
+            backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
+            or (files.size = offered.size and (${isCreatedThatDay}))
+          ) is true and files.path is not null as is_proven
+        from offered
+          join backups on backups.asset_key = offered.key
+          left join files on files.path = backups.file_path
+        where (offered.checksum is null or files.checksum is null)
+          and (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
+          and (backups.modified is null or offered.modified is null or backups.modified = offered.modified)
+          and (
+            offered.size = files.size or offered.size = backups.announced_size
+            or offered.size is null or coalesce(files.size, backups.announced_size) is null
+          )
+          and (
+            backups.asset_id = offered.id or offered.created is null
+            or (backups.created is null and files.captured_at is null)
+            or ${isCreatedThatDay}
+          )
+      ) as candidate
+      group by candidate.index
+    )
+    select
+      offered.index,
+      files.path, encode(files.checksum, 'hex') as checksum, files.size, files.stored_at as "storedAt",
+      files.verified_at as "verifiedAt", files.missing_at is not null as "isLost", files.recheck, finding.kind as finding,
+      exists (select from copies where copies.path = files.path)::int as copies,
+      content.path is null and coalesce(asset.is_unproven, false) as "isUnproven",
+      content.path is null and coalesce(asset.is_pending, false) as "isPending",
+      case when content.path is null then asset.failure end as failure,
+      exists (
+        select from ignored_files
+        where files.path is null and ignored_files.asset_key = offered.key
+          and (ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id)
+      ) as "isIgnored"
+    from offered
+      left join content on content.index = offered.index
+      left join asset on asset.index = offered.index
+      left join backups on backups.id = asset.worst[2]
+      left join files on files.path = coalesce(content.path, backups.file_path)
+      left join lateral (
+        select findings.kind from findings
+        where files.missing_at is not null and findings.copy = 'library' and findings.path = files.path
+          and findings.kind in ('missing', 'corrupt', 'unreadable') and findings.healed_at is null
+        limit 1
+      ) as finding on true
+    order by offered.index
+  `.execute(db)
+  return rows.map(({ index, isUnproven, isPending, failure, isIgnored, path, ...original }) => {
+    const known = path === null ? null : ({ ...original, path } as KnownOriginal)
+    return { index, isUnproven, isPending, failure, isIgnored, original: known }
+  })
+}
+
+/** What a left join gives. */
+type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
+
+// Parts of the statement above.
+
+const isCreatedThatDay = sql`
+  abs(offered.created - backups.created) <= ${sql.lit(DAY_MS)}
+  or abs(offered.created - extract(epoch from files.captured_at) * 1000) <= ${sql.lit(DAY_MS)}`
+
+const badness = sql`
+  case
+    when files.missing_at is not null then 3
+    when files.checksum is null then 2
+    when files.verified_at is null or files.recheck then 1
+    else 0
+  end`

@@ -1,0 +1,226 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Checksum } from '../media/checksum.ts'
+import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import type { FileState } from './tables.ts'
+
+/** An original as far as reading it back needs it. */
+export interface Provable {
+  path: string
+  /** Null if it has not been read yet. */
+  checksum: Checksum | null
+  /** Bytes, if known. */
+  size: number | null
+  /** Whether it is known that the drive does not have it, intact. */
+  isLost: boolean
+}
+
+/** Which originals; without anything, all. */
+export interface Selection {
+  /** Only those stored at that time or later. */
+  since?: Date | undefined
+  /** Only the `number`th of `of` parts (from 1) that stay the same whatever comes and goes beside them. */
+  part?: { number: number; of: number } | undefined
+  /** Only this original, or what lies in this folder or below it. */
+  under?: string | undefined
+}
+
+const provable = sql`path, encode(checksum, 'hex') as checksum, size, missing_at is not null as "isLost"`
+
+/** Returns the original at `path`, or `undefined`. */
+export async function findOriginal(db: Database, path: string): Promise<Provable | undefined> {
+  const { rows } = await sql<Provable>`select ${provable} from files where path = ${path}`.execute(db)
+  return rows[0]
+}
+
+/** Returns up to `limit` of the selected originals after the path `after`, in the order of their paths. */
+export async function listSelected(
+  db: Database,
+  selection: Selection,
+  after: string,
+  limit: number,
+): Promise<Provable[]> {
+  const { rows } = await sql<Provable>`
+    select ${provable} from files where path > ${after} and ${condition(selection)} order by path limit ${limit}
+  `.execute(db)
+  return rows
+}
+
+/** How many originals are selected, and their bytes, as far as they are known; without those that are lost. */
+export async function countSelected(db: Database, selection: Selection): Promise<{ files: number; bytes: number }> {
+  const { rows } = await sql<{ files: number; bytes: number }>`
+    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    from files where missing_at is null and ${condition(selection)}
+  `.execute(db)
+  return rows[0] ?? { files: 0, bytes: 0 }
+}
+
+/** The selection as a condition on `files`. */
+export function condition({ since, part, under }: Selection): RawBuilder<unknown> {
+  const conditions = [sql`true`]
+  if (since !== undefined) conditions.push(sql`stored_at >= ${since.toISOString()}::timestamptz`)
+  if (under !== undefined) {
+    // From "2024/07/" to "2024/070": "0" is the character after "/".
+    conditions.push(sql`(path = ${under} or (path > ${`${under}/`} and path < ${`${under}0`}))`)
+  }
+  // The first 28 bits of the path's MD5; see `partOf`.
+  if (part !== undefined) {
+    conditions.push(sql`('x' || left(md5(path), 7))::bit(28)::int % ${part.of}::int = ${part.number - 1}::int`)
+  }
+  return sql.join(conditions, sql` and `)
+}
+
+/** An original that was read back and found intact. */
+export interface Proven {
+  path: string
+  checksum: Checksum
+  at: Date
+}
+
+/** Records what was found intact, unless it is another original, or lost, by now. */
+export async function recordVerified(db: Database, proven: readonly Proven[]): Promise<void> {
+  if (proven.length === 0) return
+  await retryingDeadlocks(() =>
+    sql`
+      update files set verified_at = offered.at, recheck = false
+      from unnest(
+        ${proven.map((one) => one.path)}::text[],
+        ${proven.map((one) => one.checksum)}::text[],
+        ${proven.map((one) => one.at.toISOString())}::timestamptz[]
+      ) as offered (path, checksum, at)
+      where files.path = offered.path and files.checksum = decode(offered.checksum, 'hex') and files.missing_at is null
+    `.execute(db),
+  )
+}
+
+/** Gives an original that has not been read yet the checksum that it should have. */
+export async function recordExpected(db: Database, path: string, checksum: Checksum): Promise<void> {
+  await sql`
+    update files set checksum = decode(${checksum}, 'hex') where path = ${path} and checksum is null
+  `.execute(db)
+}
+
+/** Returns the sizes of the lost originals, with their paths. */
+export async function listLost(db: Database, selection: Selection): Promise<{ path: string; size: number | null }[]> {
+  const { rows } = await sql<{ path: string; size: number | null }>`
+    select path, size from files where missing_at is not null and ${condition(selection)} order by path
+  `.execute(db)
+  return rows
+}
+
+/** What was last proven of an original, as a column: when it was read back, else when it was stored. */
+const proof = sql`coalesce(verified_at, stored_at, '-infinity'::timestamptz)`
+
+/** What is lost can't be read back, and what was never read is read elsewhere (`takeOver`). */
+const readable = sql`missing_at is null and checksum is not null`
+
+/** Returns up to `limit` originals to be read because of trouble, then those last proven before `before`, oldest first. */
+export async function listDue(db: Database, before: Date, limit: number): Promise<Provable[]> {
+  const { rows: troubled } = await sql<Provable>`
+    select ${provable} from files where recheck and ${readable} order by path limit ${limit}
+  `.execute(db)
+  if (troubled.length > 0) return troubled
+  const { rows } = await sql<Provable>`
+    select ${provable} from files
+    where ${proof} < ${before.toISOString()}::timestamptz and ${readable}
+    order by ${proof}, path limit ${limit}
+  `.execute(db)
+  return rows
+}
+
+/** Returns the paths of the originals that are lost, or that nobody has read yet. */
+export async function listUncertain(db: Database): Promise<string[]> {
+  const { rows } = await sql<{ path: string }>`
+    select path from files where missing_at is not null
+    union all
+    select path from files where checksum is null and missing_at is null
+    order by path
+  `.execute(db)
+  return rows.map((row) => row.path)
+}
+
+/** Whether originals are to be read because of trouble. */
+export async function isTroubled(db: Database): Promise<boolean> {
+  const { rows } = await sql`select from files where recheck and ${readable} limit 1`.execute(db)
+  return rows.length > 0
+}
+
+/** Has these originals read again soon. */
+export async function recheckPaths(db: Database, paths: readonly string[]): Promise<void> {
+  await sql`update files set recheck = true where path = any(${paths}::text[]) and missing_at is null`.execute(db)
+}
+
+/** Has everything read again soon that was stored at that time or later. Returns how many originals that are. */
+export async function recheckSince(db: Database, since: Date): Promise<number> {
+  const from = sql`${since.toISOString()}::timestamptz`
+  const { numAffectedRows } = await sql`
+    update files set recheck = true
+    where ${proof} >= ${from} and stored_at >= ${from} and missing_at is null and not recheck
+  `.execute(db)
+  return Number(numAffectedRows ?? 0)
+}
+
+/** When something was last backed up; `undefined` if nothing was. */
+export async function findLastBackup(db: Database): Promise<Date | undefined> {
+  const { rows } = await sql<{ timestamp: Date }>`
+    select timestamp from backups where status <> 'Pending' and timestamp is not null
+    order by timestamp desc nulls last, id desc limit 1
+  `.execute(db)
+  return rows[0]?.timestamp
+}
+
+/** When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity: nobody knows. */
+export async function findOldestProof(db: Database): Promise<number | undefined> {
+  const { rows } = await sql<{ at: number }>`
+    select (extract(epoch from ${proof}) * 1000)::float8 as at from files
+    where ${readable} order by ${proof}, path limit 1
+  `.execute(db)
+  return rows[0]?.at
+}
+
+/** The state of the library, as far as reading it back has shown. Each original counts once. */
+export interface Proof {
+  /** Read back and intact. */
+  intact: Count
+  /** Stored, and not read back since. */
+  unverified: Count
+  /** An older server's, or found on the drive, and not read yet. */
+  unread: Count
+  /** Not on the drive any more, or not intact. */
+  lost: Count
+  /** When that intact original was read back which was read back longest ago; null without any. */
+  oldest: Date | null
+}
+
+export interface Count {
+  files: number
+  /** As far as they are known. */
+  bytes: number
+}
+
+/** Counts the originals by state, at the same cost for any number of them. */
+export async function countByState(db: Database): Promise<Proof> {
+  const totals = await db.selectFrom('file_totals').selectAll().execute()
+  const of = (state: FileState) => {
+    const total = totals.find((row) => row.state === state)
+    return { files: total?.files ?? 0, bytes: total?.bytes ?? 0 }
+  }
+  const { rows } = await sql<{ at: Date }>`
+    select verified_at as at from files
+    where missing_at is null and verified_at is not null
+    order by verified_at limit 1
+  `.execute(db)
+  const oldest = rows[0]?.at ?? null
+  return { intact: of('intact'), unverified: of('unverified'), unread: of('unread'), lost: of('lost'), oldest }
+}
+
+/**
+ * When the next original has to have been read back, with each being read at least every `every` ms: in the past if that is overdue, now
+ * where trouble asks for it. Null for a library without originals.
+ */
+export async function nextDue(db: Database, every: number, now: Date): Promise<Date | null> {
+  const oldest = await findOldestProof(db)
+  if (oldest === undefined) return null
+  if (oldest === Number.NEGATIVE_INFINITY || (await isTroubled(db))) return now
+  return new Date(oldest + every)
+}

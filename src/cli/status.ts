@@ -1,0 +1,53 @@
+import { Command } from 'commander'
+import { findLibraryId } from '../catalogue/library.ts'
+import { AppError } from '../errors.ts'
+import { healthReport } from '../http/health-json.ts'
+import { assess } from '../ingest/health/assess.ts'
+import { createLibrary, type Library } from '../ingest/library.ts'
+import { mirrorStatus } from '../ingest/mirror/status.ts'
+import { Drive } from '../storage/drive.ts'
+import { type CommandContext, runCommand } from './context.ts'
+import type { Session } from './session.ts'
+import { renderStatus } from './status-page.ts'
+
+/** The exit code where something is wrong with the backup. */
+const PROBLEMS = 1
+
+/** `iclood status`: how the household's backup is, for people and (`--json`) for programs. */
+export function statusCommand(context: CommandContext): Command {
+  return new Command('status')
+    .description('say how the backup is, and what is wrong with it')
+    .option('--json', 'for programs: what /library/health answers')
+    .addHelpText('after', '\nExits with 0 if all is well, 1 if something is wrong, 2 if it could not be found out.')
+    .action((options: { json?: true }) => runCommand(context, (session) => showStatus(session, options.json ?? false)))
+}
+
+async function showStatus(session: Session, asJson: boolean): Promise<number> {
+  const { config, db } = session
+  const opened = await openAnyway(session)
+  const health = await assess({
+    db,
+    library: () => {
+      if (opened instanceof AppError) throw opened
+      return opened
+    },
+    mirror: (library) => mirrorStatus(library, config.mirrorFolder, config.minFreeSpace),
+    rules: config,
+    now: () => new Date(),
+  })
+  process.stdout.write(asJson ? `${JSON.stringify(healthReport(health), null, 2)}\n` : renderStatus(health, config))
+  return health.problems.length === 0 ? 0 : PROBLEMS
+}
+
+/** The library that the catalogue belongs to, whether its drive is there or not. */
+async function openAnyway({ config, db }: Session): Promise<Library | AppError> {
+  const id = await findLibraryId(db)
+  if (id === undefined) {
+    return new AppError(
+      'rebuild_needed',
+      'The database does not know a library yet. Start the server once; if the drive holds one already, run `npm run iclood -- rebuild`.',
+    )
+  }
+  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
+  return createLibrary(db, drive, { ...config, now: () => new Date(), changed: () => {} })
+}

@@ -1,0 +1,86 @@
+import type { Finding } from '../catalogue/findings.ts'
+import { humanSize } from '../http/human-size.ts'
+import type { PassReport } from '../ingest/verify/pass.ts'
+
+/** The result of `iclood verify` for programs. */
+export function resultOf({ files, bytes, seconds, findings }: PassReport) {
+  return {
+    status: findings.length === 0 ? 'clean' : 'findings',
+    checked: { files, bytes, seconds: round(seconds), bytes_per_second: seconds > 0 ? Math.round(bytes / seconds) : 0 },
+    findings: findings.map(({ copy, kind, path, expected, found, quarantined, found_at, healed_at, healed_by }) => ({
+      copy,
+      kind,
+      path,
+      expected,
+      found,
+      quarantined,
+      found_at: found_at.toISOString(),
+      healed_at: healed_at?.toISOString() ?? null,
+      healed_by,
+    })),
+  }
+}
+
+function round(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000
+}
+
+/** The same for people: a summary, and a line for each finding with what has been done and what is left to do. */
+export function describeReport({ files, bytes, seconds, findings }: PassReport): string {
+  const speed = seconds > 0 ? `, ${humanSize(Math.round(bytes / seconds))}/s` : ''
+  const read = `Read ${files} ${files === 1 ? 'file' : 'files'} back (${humanSize(bytes)}${speed}).`
+  if (findings.length === 0) return `${read} All is as it was stored.`
+  const open = findings.filter((finding) => finding.healed_at === null).length
+  const count = `${findings.length} ${findings.length === 1 ? 'finding' : 'findings'}`
+  const left = open === 0 ? 'all healed' : open === findings.length ? 'none healed yet' : `${open} not healed yet`
+  return [`${read} ${count}, ${left}:`, ...findings.map(describe)].join('\n')
+}
+
+function describe(finding: Finding): string {
+  const { copy, kind, path, healed_by: healedBy } = finding
+  const where = copy === 'mirror' ? 'second copy: ' : ''
+  const outcome = healedBy === null ? adviceOn(finding) : `Healed by ${healedBy}.`
+  return printable(`${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcome}`)
+}
+
+function whatIs({ kind, expected, found, quarantined }: Finding): string {
+  switch (kind) {
+    case 'missing':
+      return 'it is not on the drive any more.'
+    case 'corrupt':
+      return `it was damaged: SHA-256 ${found}, expected ${expected}. ${placeOf(quarantined)}`
+    case 'unreadable':
+      return 'the drive can’t read it.'
+    case 'unknown':
+      return 'it lies among the photos, but was not put there by a backup.'
+    case 'sums':
+      if (expected === null) return `it has a line that is not about any photo${found === null ? '' : ` (${found})`}.`
+      return found === null ? `it lacks the line "${expected}".` : `it says "${found}", expected "${expected}".`
+  }
+}
+
+function placeOf(quarantined: string | null): string {
+  return quarantined === null ? 'The drive does not let it be moved away.' : `The damaged file is now ${quarantined}.`
+}
+
+function adviceOn({ copy, kind }: Finding): string {
+  if (copy === 'mirror' && kind !== 'unknown') return 'The server copies it again.'
+  switch (kind) {
+    case 'missing':
+    case 'corrupt':
+      return 'The phones are asked for it again; open the app on them. Or put the file back from another backup.'
+    case 'unreadable':
+      return 'The phones are asked for it again; open the app on them. Check the drive’s cable and health.'
+    case 'unknown':
+      return 'If it is a photo, send it from a phone; or move it elsewhere.'
+    case 'sums':
+      return 'The server writes it anew when it next compares the folders.'
+  }
+}
+
+/** Anybody may give a file a name that a terminal takes for an order. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
+    return `\\u${character.codePointAt(0)?.toString(16).padStart(4, '0')}`
+  })
+}

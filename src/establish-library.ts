@@ -1,0 +1,75 @@
+import type { Database } from './catalogue/connection.ts'
+import { findLibraryId } from './catalogue/library.ts'
+import { hasRows } from './catalogue/rebuild/restore.ts'
+import { AppError } from './errors.ts'
+import { establishIdentity } from './ingest/open.ts'
+import { withRebuildLock } from './ingest/rebuild/rebuild.ts'
+import { restoreJournal } from './ingest/rebuild/restore-journal.ts'
+import { patiently, type Start } from './start.ts'
+import type { LibraryFile } from './storage/identity.ts'
+
+const PROGRESS_MS = 10_000
+
+/**
+ * Finds out which library it is that the catalogue and the drive have in common, waiting for what is missing, and lets the routes ask the
+ * catalogue. An empty catalogue beside a library that is not is rebuilt from the journal first, if the settings say so; else
+ * waited with, and nobody may ask it: what phones would tell it now were in the way of what comes back. `openPatient` opens the
+ * catalogue without a limit of time.
+ */
+export async function establishLibrary(
+  start: Start,
+  db: Database,
+  openPatient: () => Database,
+): Promise<{ id: string; isRebuilt: boolean }> {
+  const { config, state } = start
+  let isRebuilt = false
+  const rebuild = async (library: LibraryFile) => {
+    const patient = openPatient()
+    try {
+      await rebuildFromJournal(start, patient, library)
+      isRebuilt = true
+    } finally {
+      await patient.destroy()
+    }
+  }
+  const id = await patiently(start, async () => {
+    try {
+      return await establishIdentity(db, config.libraryFolder, new Date(), config.autoRebuild ? rebuild : undefined)
+    } catch (error) {
+      // While the drive is away, what the catalogue knows is answered.
+      if (await knowsSomething(db)) state.setDatabase(db)
+      throw error
+    }
+  })
+  state.setDatabase(db)
+  return { id, isRebuilt }
+}
+
+async function knowsSomething(db: Database): Promise<boolean> {
+  return (await findLibraryId(db)) !== undefined || (await hasRows(db))
+}
+
+async function rebuildFromJournal({ config, state, log, signal }: Start, db: Database, library: LibraryFile) {
+  state.setReason(
+    new AppError(
+      'rebuild_needed',
+      'The database was empty and is being rebuilt from the drive. Nothing is lost; try again in some minutes.',
+    ),
+  )
+  log.warn(
+    { library: config.libraryFolder },
+    'the database is empty, but the drive holds a library with photos: everything is brought back from it',
+  )
+  let reported = performance.now()
+  const restored = await withRebuildLock(library.id, () =>
+    restoreJournal(db, config.libraryFolder, library, {
+      report: (lines) => {
+        if (performance.now() - reported < PROGRESS_MS) return
+        reported = performance.now()
+        log.info({ lines }, 'reading the journal')
+      },
+      signal,
+    }),
+  )
+  log.info(restored, 'the database knows again what the journal on the drive knew')
+}

@@ -1,0 +1,96 @@
+import { listRaised, type Problem } from '../../catalogue/alerts.ts'
+import { sumBackups } from '../../catalogue/backups.ts'
+import type { Database } from '../../catalogue/connection.ts'
+import { listDevices } from '../../catalogue/devices.ts'
+import { countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
+import { findLibrarySince } from '../../catalogue/library.ts'
+import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
+import { AppError } from '../../errors.ts'
+import { driveUsage, type Library } from '../library.ts'
+import type { MirrorStatus } from '../mirror/status.ts'
+import type { DriveState, Facts, Health, HealthRules } from './model.ts'
+import { problemsOf } from './problems.ts'
+
+/** What an assessment looks at. */
+export interface Subject {
+  readonly db: Database
+  /** Throws the reason why while it can't be had. */
+  readonly library: () => Library
+  /** `undefined` if it is not known yet. */
+  readonly mirror: (library: Library) => Promise<MirrorStatus | undefined>
+  readonly rules: HealthRules
+  readonly now: () => Date
+}
+
+/** Names of devices are whatever anybody sends: of more than these, those that backed up last are looked at. */
+const MAX_DEVICES = 200
+const MAX_FINDINGS = 100
+
+/**
+ * Finds out how the household's backup is. Asks the drive only what the system answers from memory: whether it is there and how full it
+ * is; one that sleeps is not woken. Costs the same for a small library and a large one. Throws `database_unavailable`.
+ */
+export async function assess(subject: Subject): Promise<Health> {
+  const { db, rules } = subject
+  const at = subject.now()
+  const [{ drive, mirror }, proof, due, devices, findings, backups] = await Promise.all([
+    lookAtDrives(subject),
+    countByState(db),
+    nextDue(db, rules.verifyEvery, at),
+    listDevices(db, MAX_DEVICES),
+    countOpenFindings(db),
+    sumBackups(db),
+  ])
+  const overdueSince = await findOverdue(db, proof, rules.verifyEvery, at)
+  const facts: Facts = { at, backups, proof, nextDue: due, overdueSince, drive, mirror, devices, findings }
+  const openFindings = findings.length === 0 ? [] : await listOpenFindings(db, MAX_FINDINGS)
+  return { ...facts, openFindings, problems: await withTheirTime(db, problemsOf(facts, rules)) }
+}
+
+async function lookAtDrives({
+  library,
+  mirror,
+}: Subject): Promise<{ drive: DriveState; mirror: MirrorStatus | undefined }> {
+  let opened: Library
+  try {
+    opened = library()
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
+    return { drive: { isPresent: false, reason: error }, mirror: undefined }
+  }
+  const [drive, status] = await Promise.all([lookAtDrive(opened), mirror(opened)])
+  return { drive, mirror: status }
+}
+
+async function lookAtDrive(library: Library): Promise<DriveState> {
+  try {
+    return { isPresent: true, usage: await driveUsage(library) }
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return { isPresent: false, reason: error }
+  }
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/**
+ * Since when originals have been overdue to be read back; null if none is. A tenth of the interval, at most a day, is no delay: reading waits
+ * for the night. What nobody has ever read back is due one interval after this catalogue began: a library that has just been taken over is not late.
+ */
+async function findOverdue(db: Database, proof: Proof, every: number, at: Date): Promise<Date | null> {
+  const oldest = proof.oldest === null ? Number.POSITIVE_INFINITY : proof.oldest.getTime()
+  const waiting = proof.unverified.files + proof.unread.files > 0 ? await findOldestProof(db) : undefined
+  const began = (await findLibrarySince(db))?.getTime() ?? Number.NEGATIVE_INFINITY
+  const due = Math.min(oldest, Math.max(waiting ?? Number.POSITIVE_INFINITY, began)) + every
+  return at.getTime() - due > Math.min(DAY_MS, every / 10) ? new Date(due) : null
+}
+
+/** Problems that don't tell by themselves since when they have been there are as old as the alert about them. */
+async function withTheirTime(db: Database, problems: readonly Problem[]): Promise<Problem[]> {
+  if (problems.length === 0) return []
+  const raised = new Map((await listRaised(db)).map((alert) => [alert.key, alert.since]))
+  return problems.map((problem) => {
+    const since = raised.get(problem.key)
+    return since !== undefined && since < problem.since ? { ...problem, since } : problem
+  })
+}

@@ -1,0 +1,48 @@
+import type { Problem } from '../../catalogue/alerts.ts'
+import type { Device } from '../../catalogue/devices.ts'
+import type { Finding, FindingCount } from '../../catalogue/findings.ts'
+import type { Proof } from '../../catalogue/verification.ts'
+import type { AppError } from '../../errors.ts'
+import type { DiskUsage } from '../../storage/space.ts'
+import type { MirrorStatus } from '../mirror/status.ts'
+
+/** The library's drive, if it is there. */
+export type DriveState = { isPresent: true; usage: DiskUsage } | { isPresent: false; reason: AppError }
+
+/** What is known of the household's backup at one moment. */
+export interface Facts {
+  /** The present. */
+  at: Date
+  /** What has been backed up, by phones' counts: two phones may have the same photo. */
+  backups: { photos: number; videos: number; last: Date | null }
+  /** The originals. */
+  proof: Proof
+  /** When the next original is due to be read back; null without originals. */
+  nextDue: Date | null
+  /** Since when originals are overdue to be read back; null if none is. */
+  overdueSince: Date | null
+  drive: DriveState
+  /** `undefined` if it is not known, since the library has not been there yet. */
+  mirror: MirrorStatus | undefined
+  /** Those that backed up last first. */
+  devices: readonly Device[]
+  findings: readonly FindingCount[]
+}
+
+/** What counts as wrong. */
+export interface HealthRules {
+  quietDays: number
+  /** ms */
+  verifyEvery: number
+  /** Bytes. */
+  minFreeSpace: number
+  timeZone: string
+}
+
+/** The facts, and what is wrong with them: what people, programs and monitors are told. */
+export interface Health extends Facts {
+  /** The worst first. */
+  problems: readonly Problem[]
+  /** The first of the open findings, oldest first. */
+  openFindings: readonly Finding[]
+}

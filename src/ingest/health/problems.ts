@@ -1,0 +1,162 @@
+import type { Problem } from '../../catalogue/alerts.ts'
+import type { Device } from '../../catalogue/devices.ts'
+import type { FindingCount } from '../../catalogue/findings.ts'
+import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
+import type { MirrorStatus } from '../mirror/status.ts'
+import type { Facts, HealthRules } from './model.ts'
+
+const HOUR_MS = 60 * 60 * 1000
+const DAY_MS = 24 * HOUR_MS
+/** Above this share of its space a drive is nearly full. */
+const FULL = 0.9
+/** A second copy that is behind is nothing to worry about before a photo has waited this long. */
+const LAG_MS = HOUR_MS
+
+/** Says what is wrong, the worst first. Pure: the same facts give the same answer. */
+export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
+  const problems = [
+    ...driveProblems(facts, rules),
+    ...facts.findings.map(findingProblem),
+    ...mirrorProblems(facts),
+    ...verificationProblems(facts),
+    ...facts.devices.flatMap((device) => quietProblem(device, facts.at, rules)),
+  ]
+  const rank: Record<Severity, number> = { error: 0, warning: 1 }
+  return problems.toSorted((a, b) => rank[a.severity] - rank[b.severity])
+}
+
+/** Which problems can't be judged by these facts: an alert of theirs stays as it is. */
+export function isUndecided({ drive, mirror }: Facts): (key: string) => boolean {
+  const undecided = new Set<string>()
+  if (!drive.isPresent) undecided.add('drive_full')
+  const isMirrorAway = mirror === undefined || mirror.state === 'missing'
+  if (isMirrorAway) for (const key of ['mirror_full', 'mirror_error', 'mirror_behind']) undecided.add(key)
+  if (mirror === undefined) undecided.add('mirror_missing')
+  return (key) => undecided.has(key)
+}
+
+function driveProblems({ drive, at }: Facts, { minFreeSpace }: HealthRules): Problem[] {
+  if (!drive.isPresent) {
+    const title = drive.reason.code === 'drive_missing' ? 'The drive is missing' : 'The library can’t be used'
+    return [{ key: 'drive_missing', severity: 'error', title, message: drive.reason.message, since: at }]
+  }
+  const { used, free } = drive.usage
+  if (free <= minFreeSpace) {
+    const message = `${inGigabytes(free)} are free, and MIN_FREE_SPACE keeps ${inGigabytes(minFreeSpace)} free: no more photos fit. Make room on the drive, or move the library to a larger one.`
+    return [{ key: 'drive_full', severity: 'error', title: 'The drive is full', message, since: at }]
+  }
+  const share = fullness(drive.usage)
+  if (share <= FULL) return []
+  const title = `The drive is ${Math.floor(share * 100)} % full`
+  const message = `${inGigabytes(free)} are free of ${inGigabytes(used + free)}. Make room on it, or get a larger one in time.`
+  return [{ key: 'drive_full', severity: 'warning', title, message, since: at }]
+}
+
+/** The share of a drive's space that is taken, 0 to 1, as `df` counts: what only root may still use is nobody's. */
+export function fullness({ used, free }: { used: number; free: number }): number {
+  return used + free === 0 ? 0 : used / (used + free)
+}
+
+const FINDINGS: Record<FindingKind, { severity: Severity; what: [string, string]; advice: string }> = {
+  missing: {
+    severity: 'error',
+    what: ['photo is missing from', 'photos are missing from'],
+    advice: 'Open the app on the phones: it is asked to send them again.',
+  },
+  corrupt: {
+    severity: 'error',
+    what: ['photo was damaged on', 'photos were damaged on'],
+    advice:
+      'What is left of them was moved to .iclood/quarantine. Open the app on the phones: it is asked to send them again. Check the health of the drive.',
+  },
+  unreadable: {
+    severity: 'error',
+    what: ['photo can’t be read from', 'photos can’t be read from'],
+    advice: 'Check the cable and the health of the drive; it may be about to fail.',
+  },
+  unknown: {
+    severity: 'warning',
+    what: ['file is not known to the library and lies on', 'files are not known to the library and lie on'],
+    advice: 'To have them taken up, run: npm run iclood -- rebuild',
+  },
+  sums: {
+    severity: 'warning',
+    what: ['SHA256SUMS disagrees with the library on', 'SHA256SUMS disagree with the library on'],
+    advice: 'They are written anew by the server; nothing is wrong with the photos.',
+  },
+}
+
+const PLACES: Record<CopyPlace, string> = { library: 'the drive', mirror: 'the drive with the second copy' }
+
+function findingProblem({ copy, kind, count, since }: FindingCount): Problem {
+  const { severity, what, advice } = FINDINGS[kind]
+  const title = `${count} ${what[count === 1 ? 0 : 1]} ${PLACES[copy]}`
+  const key = copy === 'library' ? `findings:${kind}` : `findings:mirror:${kind}`
+  const message = copy === 'library' ? advice : 'It is copied again by itself. Check the health of that drive.'
+  return { key, severity: copy === 'library' ? severity : 'warning', title, message: `${title}. ${message}`, since }
+}
+
+const MIRROR_TITLES = {
+  missing: 'The second copy is missing',
+  full: 'The drive with the second copy is full',
+  error: 'The second copy can’t be kept up to date',
+} as const
+
+function mirrorProblems({ mirror, at }: Facts): Problem[] {
+  if (mirror === undefined || mirror.state === 'none' || mirror.state === 'ok') return []
+  const severity = 'warning'
+  if (mirror.state !== 'behind') {
+    const title = MIRROR_TITLES[mirror.state]
+    return [{ key: `mirror_${mirror.state}`, severity, title, message: mirror.reason ?? title, since: at }]
+  }
+  return mirrorLag(mirror, at)
+}
+
+function mirrorLag({ backlog: { files, oldest } }: MirrorStatus, at: Date): Problem[] {
+  if (oldest === null || at.getTime() - oldest.getTime() <= LAG_MS) return []
+  const title = `The second copy lacks ${files} ${files === 1 ? 'photo' : 'photos'}`
+  const message = `It catches up by itself; if this does not get less, the server’s log says why.`
+  return [{ key: 'mirror_behind', severity: 'warning', title, message, since: oldest }]
+}
+
+function verificationProblems({ overdueSince }: Facts): Problem[] {
+  if (overdueSince === null) return []
+  const title = 'The photos on the drive have not been checked in time'
+  const message = 'Let the server run, also at night; or check them at once: npm run iclood -- verify'
+  return [{ key: 'verification_overdue', severity: 'warning', title, message, since: overdueSince }]
+}
+
+function quietProblem(device: Device, at: Date, { quietDays, timeZone }: HealthRules): Problem[] {
+  const { deviceId, lastBackup, firstSeen, failed, pending } = device
+  const since = lastBackup ?? firstSeen
+  const days = (at.getTime() - since.getTime()) / DAY_MS
+  if (days <= quietDays) return []
+  const name = deviceName(deviceId)
+  const key = `quiet:${deviceId}`
+  const day = since.toLocaleDateString('sv-SE', { timeZone })
+  const advice = 'Open the iClood app on it at home and let it finish.'
+  if (lastBackup !== null) {
+    const title = `${name} has not backed up for ${inDays(days)}`
+    return [
+      { key, severity: 'warning', title, message: `Its last photo arrived on ${day}. ${advice}`, since: lastBackup },
+    ]
+  }
+  const title = `${name} has never backed up anything`
+  const message = `It has asked to since ${day}, and none of its ${failed + pending} photos has arrived. ${advice}`
+  return [{ key, severity: 'warning', title, message, since }]
+}
+
+/** How people call a device. Names are whatever somebody sent: a terminal must not take them for commands. */
+export function deviceName(deviceId: string): string {
+  const name = deviceId.replace(/\p{C}+/gu, ' ').trim()
+  return name === '' || name === 'unknown' ? 'A phone without a name' : name
+}
+
+function inDays(days: number): string {
+  const whole = Math.floor(days)
+  return whole === 1 ? '1 day' : `${whole < 1 ? 'less than 1' : whole} ${whole < 1 ? 'day' : 'days'}`
+}
+
+function inGigabytes(bytes: number): string {
+  return bytes >= 1024 ** 3 ? `${(bytes / 1024 ** 3).toFixed(1)} GB` : `${Math.round(bytes / 1024 ** 2)} MB`
+}

@@ -1,0 +1,106 @@
+import { type Backlog, findMirrorId, sumUncopied } from '../../catalogue/copies.ts'
+import { AppError, hasErrno } from '../../errors.ts'
+import { Drive, MIRROR_DRIVE } from '../../storage/drive.ts'
+import { areOnOneDevice } from '../../storage/one-device.ts'
+import { diskUsage } from '../../storage/space.ts'
+import type { Library } from '../library.ts'
+
+/**
+ * How the second copy is: `none` is wanted; `ok` has everything; `behind` is on its way; `missing` is not there; `full` has no room for
+ * some photos; `error` could not take some, and is tried again.
+ */
+export type MirrorState = 'none' | 'ok' | 'behind' | 'missing' | 'full' | 'error'
+
+export interface MirrorStatus {
+  state: MirrorState
+  /** What is wrong and what to do, as a sentence; null if nothing is. */
+  reason: string | null
+  /** What the mirror does not have yet. */
+  backlog: Backlog
+  /** Whether library and mirror lie on one physical device, and would be lost together. */
+  isOnOneDevice: boolean
+}
+
+/** What keeps the mirror from being up to date. */
+export interface MirrorTrouble {
+  state: 'missing' | 'full' | 'error'
+  reason: string
+}
+
+export const NO_MIRROR: MirrorStatus = {
+  state: 'none',
+  reason: null,
+  backlog: { files: 0, bytes: 0, oldest: null },
+  isOnOneDevice: false,
+}
+
+/** What an error says about the mirror. */
+export function troubleOf({ code, message }: AppError): MirrorTrouble {
+  if (code === 'mirror_missing') return { state: 'missing', reason: message }
+  return { state: code === 'disk_full' ? 'full' : 'error', reason: `The second copy: ${message}` }
+}
+
+/** Puts together what is known of the mirror in the folder `root`. */
+export async function describe(
+  library: Library,
+  root: string,
+  trouble: MirrorTrouble | undefined,
+  backlog: Backlog,
+): Promise<MirrorStatus> {
+  const isOnOneDevice = trouble?.state !== 'missing' && (await isOneDevice(library, root))
+  if (trouble !== undefined) return { ...trouble, backlog, isOnOneDevice }
+  return { state: backlog.files > 0 ? 'behind' : 'ok', reason: null, backlog, isOnOneDevice }
+}
+
+/**
+ * Looks how the mirror is from outside the server that keeps it: what only that one knows (such as what a drive refused) is not
+ * told. `root` undefined: there is none. Throws `database_unavailable`.
+ */
+export async function mirrorStatus(
+  library: Library,
+  root: string | undefined,
+  minFreeSpace: number,
+): Promise<MirrorStatus> {
+  if (root === undefined) return NO_MIRROR
+  const backlog = await sumUncopied(library.db)
+  return describe(library, root, await troubleIn(library, root, minFreeSpace, backlog), backlog)
+}
+
+async function troubleIn(
+  library: Library,
+  root: string,
+  minFreeSpace: number,
+  backlog: Backlog,
+): Promise<MirrorTrouble | undefined> {
+  try {
+    const drive = await openMirrorDrive(library, root)
+    if (backlog.files === 0 || (await diskUsage(drive)).free > minFreeSpace) return undefined
+    return { state: 'full', reason: 'The drive with the second copy is full. Make room on it or use a larger one.' }
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
+    return troubleOf(error)
+  }
+}
+
+/** The drive with the mirror that the catalogue knows, there in the folder `root`. Throws `mirror_missing`, `drive_error`. */
+export async function openMirrorDrive(library: Library, root: string): Promise<Drive> {
+  const id = await findMirrorId(library.db)
+  if (id === undefined) {
+    throw new AppError(
+      'mirror_missing',
+      'There is no second copy yet. Start the server with MIRROR_FOLDER to have one.',
+    )
+  }
+  const drive = new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }, MIRROR_DRIVE)
+  await drive.check()
+  return drive
+}
+
+async function isOneDevice(library: Library, root: string): Promise<boolean> {
+  try {
+    return await areOnOneDevice(library.drive.root, root)
+  } catch (error) {
+    if (hasErrno(error)) return false
+    throw error
+  }
+}

@@ -1,0 +1,52 @@
+import type { Database } from '../../catalogue/connection.ts'
+import type { Restored } from '../../catalogue/rebuild/merge.ts'
+import { restoreCatalogue } from '../../catalogue/rebuild/restore.ts'
+import type { JournalRecord } from '../../journal-record.ts'
+import type { LibraryFile } from '../../storage/identity.ts'
+import { type JournalReading, openJournal } from '../../storage/journal/reader.ts'
+import { isAcceptable } from './acceptable.ts'
+
+/** What the journal has given back. */
+export interface RestoredJournal extends Restored {
+  hasJournal: boolean
+  /** Lines that could not be read, and lines that say what can't be. */
+  damaged: number
+}
+
+/**
+ * Brings back what the journal on the drive says and the catalogue does not have, and makes the catalogue that of the library: all of
+ * it or nothing. `library` is the one in the folder `root` (absolute). `report` hears how many lines have been read. Throws
+ * `drive_error`, `database_unavailable`, and the reason of `signal`.
+ */
+export async function restoreJournal(
+  db: Database,
+  root: string,
+  library: LibraryFile,
+  options: { report: (lines: number) => void; signal: AbortSignal },
+): Promise<RestoredJournal> {
+  const journal = await openJournalOf(root, library)
+  let lines = 0
+  let refused = 0
+  async function* records(): AsyncGenerator<JournalRecord> {
+    for await (const record of journal?.records ?? []) {
+      options.signal.throwIfAborted()
+      options.report(++lines)
+      if (isAcceptable(record)) yield library.mirrorOf === null ? record : unverified(record)
+      else refused++
+    }
+  }
+  const restored = await restoreCatalogue(db, library.id, records())
+  return { ...restored, hasJournal: journal !== undefined, damaged: (journal?.damaged() ?? 0) + refused }
+}
+
+/** The journal of the library, or of the one that it mirrors; `undefined` if there is none. */
+export async function openJournalOf(root: string, { id, mirrorOf }: LibraryFile): Promise<JournalReading | undefined> {
+  return openJournal(root, mirrorOf === null ? [id] : [id, mirrorOf])
+}
+
+/** What was read back was the other drive's. */
+function unverified(record: JournalRecord): JournalRecord {
+  if (record.type === 'original') return { ...record, verified_at: null }
+  if (record.type !== 'backup' || record.original === null) return record
+  return { ...record, original: { ...record.original, verified_at: null } }
+}

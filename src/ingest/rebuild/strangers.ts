@@ -1,0 +1,95 @@
+import { setTimeout } from 'node:timers/promises'
+import { addUnread, listFolder, type Stranger } from '../../catalogue/folders.ts'
+import type { AppError } from '../../errors.ts'
+import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../../storage/layout.ts'
+import { type FileFacts, factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import type { Library } from '../library.ts'
+import { strangeNames } from './strange-names.ts'
+import { unlessFailing } from './unless-failing.ts'
+
+export interface AdoptOptions {
+  /** Whether this or another process may be storing uploads meanwhile. */
+  uploadsMayCome: boolean
+  /** Hears of a folder or file that could not be looked at, and is left alone. */
+  reportTrouble: (path: string, error: AppError) => void
+  signal: AbortSignal
+}
+
+/** What was adopted. */
+export interface Adopted {
+  files: number
+  bytes: number
+}
+
+/** The upload that brought a file has recorded it by then, if it is going to. */
+const SETTLED_MS = 2_000
+/** Files looked at at once, and recorded in one statement. */
+const PORTION = 500
+
+/**
+ * Adopts the files in the library's month folders that the catalogue does not have, as originals that are still to be read: whoever
+ * put them there, a phone that sends one again is told that it is there. Asks the drive for the names of all files, and for more about
+ * strangers alone. Throws `drive_missing`, `database_unavailable`.
+ */
+export async function adoptStrangers(library: Library, options: AdoptOptions): Promise<Adopted> {
+  const adopted: Adopted = { files: 0, bytes: 0 }
+  const unsettled: LibraryPath[] = []
+  for (const folder of await listMonthFolders(library.drive)) {
+    options.signal.throwIfAborted()
+    const paths = await unlessFailing(folder, options, () => findStrangers(library, folder))
+    unsettled.push(...(await adopt(library, paths ?? [], options, adopted)))
+  }
+  if (unsettled.length > 0) {
+    await setTimeout(SETTLED_MS, undefined, { signal: options.signal })
+    await adopt(library, unsettled, { ...options, uploadsMayCome: false }, adopted)
+  }
+  return adopted
+}
+
+async function findStrangers(library: Library, folder: MonthFolder): Promise<LibraryPath[]> {
+  // The names first: what is recorded in between must not look like a stranger.
+  const names = await listNames(library.drive, folder)
+  const known = await listFolder(library.db, folder)
+  return strangeNames(
+    names,
+    known.map((one) => splitPath(one.path).name),
+  ).map((name) => pathIn(folder, name))
+}
+
+/** Adopts those of `paths` that are files; returns those that an upload may be about to record. */
+async function adopt(
+  library: Library,
+  paths: readonly LibraryPath[],
+  options: AdoptOptions,
+  adopted: Adopted,
+): Promise<LibraryPath[]> {
+  const unsettled: LibraryPath[] = []
+  for (let start = 0; start < paths.length; start += PORTION) {
+    options.signal.throwIfAborted()
+    const portion = paths.slice(start, start + PORTION)
+    const facts = await Promise.all(
+      portion.map((path) => unlessFailing(path, options, () => factsOf(library.drive, path))),
+    )
+    const strangers = new Map<string, Stranger>()
+    for (const [index, path] of portion.entries()) {
+      const file = facts[index]
+      if (file === undefined) continue
+      if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
+      else strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
+    }
+    const added = await addUnread(library.db, [...strangers.values()])
+    adopted.files += added.length
+    for (const path of added) adopted.bytes += strangers.get(path)?.size ?? 0
+    library.changed({ originals: added as LibraryPath[] })
+  }
+  return unsettled
+}
+
+function isSettled(file: FileFacts, now: Date): boolean {
+  return now.getTime() - file.touchedAt.getTime() > SETTLED_MS
+}
+
+/** Anybody can write anything into the times of a file. */
+function plausible(time: Date, now: Date): Date {
+  return time.getTime() > 0 && time.getTime() < now.getTime() ? time : now
+}

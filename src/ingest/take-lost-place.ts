@@ -1,0 +1,26 @@
+import type { LibraryPath } from '../storage/layout.ts'
+import type { Staged } from '../storage/staging.ts'
+import { ifReadable } from './if-readable.ts'
+import type { Library } from './library.ts'
+import { putBack } from './place.ts'
+import { clearPlace, readBack } from './verify/verify-original.ts'
+
+const BY_A_PHONE = 'new bytes from a phone'
+
+/**
+ * Gives the bytes of an upload the place of an original with the same content that is lost, or seems to be: `restored`. What
+ * lies there is read first: it may be intact after all (`found`); if it is not, it goes to quarantine. Returns `taken` if the
+ * drive does not let go of the place, `changed` if somebody else has changed what is there meanwhile.
+ */
+export async function takeLostPlace(
+  library: Library,
+  staged: Staged,
+  path: LibraryPath,
+): Promise<'found' | 'restored' | 'taken' | 'changed'> {
+  const outcome = await readBack(library, path)
+  if (outcome === undefined) return 'changed'
+  if (outcome.state === 'intact') return outcome.checksum === staged.checksum ? 'found' : 'changed'
+  const isFree = outcome.isCleared || (await ifReadable(clearPlace(library, path, outcome.isStillSo))) === true
+  if (!isFree) return 'taken'
+  return (await putBack(library, staged, path, BY_A_PHONE)) ? 'restored' : 'changed'
+}

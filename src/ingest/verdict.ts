@@ -1,0 +1,181 @@
+import type { OfferedFile } from '../catalogue/announce.ts'
+import type { Database } from '../catalogue/connection.ts'
+import { type Evidence, gatherEvidence } from '../catalogue/verdict.ts'
+import { recheckPaths } from '../catalogue/verification.ts'
+import { AppError } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
+import type { Drive } from '../storage/drive.ts'
+import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
+import { type FileState, stateOf } from '../storage/originals.ts'
+import type { KeyedLock } from './keyed-lock.ts'
+import type { Library } from './library.ts'
+import { isThere, portionsOf } from './offer.ts'
+import { verifyOriginal } from './verify/verify-original.ts'
+
+/** Why a file is not known to be safe. */
+export type Doubt =
+  | 'not_backed_up'
+  | 'ignored'
+  | 'pending'
+  | 'failed'
+  | 'not_identified'
+  | 'missing'
+  | 'corrupt'
+  | 'unreadable'
+  | 'not_verified'
+  | 'drive_missing'
+
+/** Whether the phone may delete its own copy of a file. */
+export type Verdict =
+  | { safe: true; sha256: Checksum; storedAt: Date | null; verifiedAt: Date; copies: number }
+  | { safe: false; reason: Doubt; message: string }
+
+/** What judging needs. */
+export interface Court {
+  db: Database
+  /** `undefined` while it has not been there yet. */
+  library: Library | undefined
+  /** Lets one original be read back at a time, whoever asks. */
+  reading: KeyedLock
+}
+
+/** What a request may have read back from the drive; the rest is read soon. */
+export interface Allowance {
+  bytes: number
+  /** No file is begun after it, on the clock of `performance.now`. */
+  until: number
+}
+
+const MESSAGES: Record<Doubt, string> = {
+  not_backed_up: 'The library does not have this file.',
+  ignored: 'This file is not backed up because it is ignored.',
+  pending: 'This file has been asked for and has not arrived yet.',
+  failed: 'The last upload of this file failed.',
+  not_identified:
+    'There is a photo of this path, but nothing proves that it is this one: send its sha256, its id, or its size and created, too.',
+  missing: 'The drive does not have the intact file any more: back it up again.',
+  corrupt: 'The file on the drive is damaged: back it up again.',
+  unreadable: 'The drive can’t read the file.',
+  not_verified: 'The file has not been read back from the drive since it was stored; it will be soon. Ask again later.',
+  drive_missing: 'The drive with the photo library is not there.',
+}
+
+function doubt(reason: Doubt, detail?: string): Verdict {
+  return { safe: false, reason, message: detail === undefined ? MESSAGES[reason] : `${MESSAGES[reason]} ${detail}` }
+}
+
+/**
+ * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back intact since it was
+ * stored? What nobody has read back yet is read now, as far as `allowance` goes.
+ */
+export async function judge(
+  court: Court,
+  deviceId: string,
+  files: readonly OfferedFile[],
+  allowance: Allowance,
+): Promise<Verdict[]> {
+  const { db, library, reading } = court
+  const present = library !== undefined && (await isThere(library.drive)) ? library : undefined
+  const verdicts: Verdict[] = []
+  let bytes = allowance.bytes
+  for (const portion of portionsOf(files)) {
+    const cases = await gatherEvidence(db, deviceId, portion)
+    const states = present === undefined ? new Map<string, FileState>() : await statesOf(present.drive, cases)
+    const impressions = cases.map((evidence) => assess(evidence, states.get(evidence.original?.path ?? '')))
+    const read = new Map<string, Date | Doubt>()
+    for (const [path, size] of toBeRead(cases, impressions)) {
+      if (present === undefined || bytes < size || performance.now() > allowance.until) continue
+      bytes -= size
+      read.set(path, await reading.run('', () => readBack(present, parseLibraryPath(path))))
+    }
+    const later = cases.flatMap(({ original }, index) => {
+      const isLeft = impressions[index] === 'not_verified' || impressions[index] === 'unread'
+      return isLeft && original !== null && !read.has(original.path) ? original.path : []
+    })
+    if (later.length > 0) {
+      await recheckPaths(db, later)
+      library?.readSoon()
+    }
+    for (const [index, evidence] of cases.entries()) {
+      verdicts.push(conclude(evidence, impressions[index] ?? 'not_backed_up', read))
+    }
+  }
+  return verdicts
+}
+
+/** What the catalogue and a look at the drive say: certainly safe, in doubt, or to be read back first. */
+export type Impression = 'safe' | 'unread' | Doubt
+
+/** `state` is what lies in the original's place at this moment; `undefined` if the drive is not there. */
+export function assess(evidence: Evidence, state: FileState | undefined): Impression {
+  const { original } = evidence
+  if (evidence.isPending) return 'pending'
+  if (evidence.failure !== null) return 'failed'
+  if (original === null) {
+    if (evidence.isUnproven) return 'not_identified'
+    return evidence.isIgnored ? 'ignored' : 'not_backed_up'
+  }
+  if (original.isLost)
+    return original.finding === 'corrupt' || original.finding === 'unreadable' ? original.finding : 'missing'
+  if (state === undefined) return 'drive_missing'
+  if (original.checksum === null) return 'not_verified'
+  const { verifiedAt, storedAt } = original
+  const isProven =
+    verifiedAt !== null &&
+    !original.recheck &&
+    (storedAt === null || verifiedAt >= storedAt) &&
+    typeof state === 'object' &&
+    state.size === original.size &&
+    // Somebody has touched the file since: then it is not what was read back.
+    state.changedAt < verifiedAt.getTime()
+  return isProven ? 'safe' : 'unread'
+}
+
+/** The originals that decide over files and have to be read back first, each once. */
+function toBeRead(cases: readonly Evidence[], impressions: readonly Impression[]): Map<string, number> {
+  const sizes = new Map<string, number>()
+  for (const [index, { original }] of cases.entries()) {
+    if (impressions[index] === 'unread' && original !== null) sizes.set(original.path, original.size ?? 0)
+  }
+  return sizes
+}
+
+function conclude(evidence: Evidence, impression: Impression, read: ReadonlyMap<string, Date | Doubt>): Verdict {
+  const { original } = evidence
+  if (impression !== 'safe' && impression !== 'unread') {
+    return doubt(impression, impression === 'failed' ? (evidence.failure ?? undefined) : undefined)
+  }
+  const outcome = impression === 'safe' ? original?.verifiedAt : read.get(original?.path ?? '')
+  if (typeof outcome === 'string') return doubt(outcome)
+  if (!original?.checksum || !outcome) return doubt('not_verified')
+  const { checksum: sha256, storedAt, copies } = original
+  return { safe: true, sha256, storedAt, verifiedAt: outcome, copies: 1 + copies }
+}
+
+/** Files looked at on the drive at a time. */
+const LOOKS = 16
+
+/** What lies in the places of the originals, by path. */
+async function statesOf(drive: Drive, cases: readonly Evidence[]): Promise<Map<string, FileState>> {
+  const states = new Map<string, FileState>()
+  const paths = [...new Set(cases.flatMap(({ original }) => original?.path ?? []))].values()
+  const look = async () => {
+    for (const path of paths) states.set(path, await stateOf(drive, parseLibraryPath(path)))
+  }
+  await Promise.all(Array.from({ length: LOOKS }, look))
+  return states
+}
+
+/** Reads an original back from the drive; returns when it was found intact, else what is wrong with it. */
+async function readBack(library: Library, path: LibraryPath): Promise<Date | Doubt> {
+  try {
+    const outcome = await verifyOriginal(library, path)
+    if (outcome === undefined) return 'not_verified'
+    return outcome.state === 'intact' ? outcome.at : outcome.state
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    if (error.code === 'drive_missing') return 'drive_missing'
+    if (error.code === 'drive_error') return 'unreadable'
+    throw error
+  }
+}

@@ -1,0 +1,171 @@
+import { setTimeout } from 'node:timers/promises'
+import { findCatalogued } from '../../catalogue/files.ts'
+import { healFindings, listOpenPaths, recordFinding, recordFindings } from '../../catalogue/findings.ts'
+import { listOriginals } from '../../catalogue/folder-sums.ts'
+import { hasHardLinks } from '../../storage/hard-links.ts'
+import {
+  isMonthFolder,
+  type LibraryPath,
+  type MonthFolder,
+  parseLibraryPath,
+  pathIn,
+  SUMS_FILE,
+  splitPath,
+} from '../../storage/layout.ts'
+import { factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import { readSums } from '../../storage/read-sums.ts'
+import { ifReadable } from '../if-readable.ts'
+import type { Library } from '../library.ts'
+import { strangeNames } from '../rebuild/strange-names.ts'
+import { compareSums, type Disagreement } from './compare-sums.ts'
+
+/** A file in a month folder that the catalogue does not have. */
+export interface Unknown {
+  path: LibraryPath
+  /** Bytes. */
+  size: number
+}
+
+export interface WalkOptions {
+  /** Which originals and files count. */
+  isSelected: (path: string) => boolean
+  /** Which folders are looked at; all that have something selected are among them. */
+  isWithin: (folder: MonthFolder) => boolean
+  /** Awaited before each folder. */
+  pause: () => Promise<void>
+  signal: AbortSignal
+}
+
+/** What comparing the folders with the catalogue has shown. */
+export interface Walk {
+  unknown: Unknown[]
+  /** The ids of the findings, new or open before, that tell of it. */
+  findings: number[]
+}
+
+/** An upload that has given a file its name records it within this time, or not at all. */
+const SETTLED_MS = 10_000
+/** The server brings SHA256SUMS up to date within this time after a change. */
+const LISTED_MS = 6_000
+/** Findings recorded in one statement. */
+const PORTION = 1_000
+
+const OVER = 'somebody, since it was found'
+const REWRITTEN = 'the file, which is right by now'
+
+/**
+ * Compares the drive's month folders and their SHA256SUMS with the catalogue: records a finding for each file that the catalogue does
+ * not have and each SHA256SUMS that disagrees, and closes those that no longer hold. What an upload may be about to record, and what the server is
+ * about to write down, is looked at once more after a while. Throws `drive_missing`, `database_unavailable`, and what `pause` throws.
+ */
+export async function walkFolders(library: Library, options: WalkOptions): Promise<Walk> {
+  const startedAt = library.now()
+  const isLinked = await hasHardLinks(library.drive)
+  const unknown: Unknown[] = []
+  const unlisted: LibraryPath[] = []
+  const unsettled: LibraryPath[] = []
+  const doubtful: MonthFolder[] = []
+  for (const folder of (await listMonthFolders(library.drive)).filter(options.isWithin)) {
+    await options.pause()
+    const looked = await ifReadable(lookInto(library, folder, options))
+    if (looked === undefined) unlisted.push(parseLibraryPath(folder))
+    for (const { path, size, links, touchedAt } of looked?.strangers ?? []) {
+      const isSettled = (isLinked && links === 1) || startedAt.getTime() - touchedAt.getTime() > SETTLED_MS
+      if (isSettled) unknown.push({ path, size })
+      else unsettled.push(path)
+    }
+    if (looked === undefined || looked.disagreements.length === 0) continue
+    doubtful.push(folder)
+    // Where a server keeps the file, it mends it now.
+    library.changed({ originals: looked.disagreements.map(({ name }) => pathIn(folder, name)) })
+  }
+  if (unsettled.length > 0) await setTimeout(SETTLED_MS, undefined, { signal: options.signal })
+  else if (doubtful.length > 0) await setTimeout(LISTED_MS, undefined, { signal: options.signal })
+  unknown.push(...(await stillUnknown(library, unsettled)))
+  const unknownPaths = unknown.map(({ path }) => path)
+  const findings = [
+    ...(await record(library, 'unknown', unknownPaths, (path) => isLookedAt(path, options))),
+    ...(await record(library, 'unreadable', unlisted, (path) => isMonthFolder(path) && options.isWithin(path))),
+    ...(await recordSums(library, doubtful, options)),
+  ]
+  return { unknown, findings }
+}
+
+/** What a folder has that the catalogue does not, and where its SHA256SUMS disagrees. */
+async function lookInto(library: Library, folder: MonthFolder, { isSelected }: WalkOptions) {
+  const names = await listNames(library.drive, folder)
+  const sums = await ifReadable(readSums(library.drive, folder).then((parsed) => ({ parsed })))
+  // After the names: what is recorded in between must not look like a stranger.
+  const originals = await listOriginals(library.db, folder)
+  const known = originals.map(({ name }) => name)
+  const strange = strangeNames(names, known)
+    .map((name) => pathIn(folder, name))
+    .filter(isSelected)
+  const facts = await Promise.all(strange.map(async (path) => ({ path, file: await factsOf(library.drive, path) })))
+  // And those once more that had only one name when they were looked at: the upload has recorded them by then.
+  const catalogued = await findCatalogued(library.db, strange)
+  const strangers = facts.flatMap(({ path, file }) =>
+    file === undefined || catalogued.has(path) ? [] : { path, ...file },
+  )
+  const unreadable: Disagreement[] = [{ name: SUMS_FILE, expected: null, found: null }]
+  const disagreements = sums === undefined ? unreadable : compareSums(sums.parsed, originals, names, library.now())
+  return { strangers, disagreements: disagreements.filter(({ name }) => isSelected(`${folder}/${name}`)) }
+}
+
+async function stillUnknown(library: Library, paths: readonly LibraryPath[]): Promise<Unknown[]> {
+  if (paths.length === 0) return []
+  const catalogued = await findCatalogued(library.db, paths)
+  const unknown: Unknown[] = []
+  for (const path of paths.filter((path) => !catalogued.has(path))) {
+    const file = await ifReadable(factsOf(library.drive, path))
+    if (file !== undefined) unknown.push({ path, size: file.size })
+  }
+  return unknown
+}
+
+/** Records a finding of that kind for each of `paths`, and closes those for other paths that were looked at. */
+async function record(
+  library: Library,
+  kind: 'unknown' | 'unreadable',
+  paths: readonly LibraryPath[],
+  isLookedAt: (path: string) => boolean,
+): Promise<number[]> {
+  const findings: number[] = []
+  for (let start = 0; start < paths.length; start += PORTION) {
+    const portion = paths.slice(start, start + PORTION)
+    const news = portion.map((path) => ({ copy: 'library', kind, path, expected: null, found: null }) as const)
+    findings.push(...(await recordFindings(library.db, news, library.now())))
+  }
+  const present = new Set<string>(paths)
+  const open = await listOpenPaths(library.db, 'library', kind, '')
+  const gone = open.filter((path) => isLookedAt(path) && !present.has(path))
+  await healFindings(library.db, 'library', [kind], gone, OVER, library.now())
+  return findings
+}
+
+async function recordSums(library: Library, doubtful: readonly MonthFolder[], options: WalkOptions): Promise<number[]> {
+  const findings: number[] = []
+  const wrong = new Set<string>()
+  for (const folder of doubtful) {
+    const path = pathIn(folder, SUMS_FILE)
+    const [first] = (await ifReadable(lookInto(library, folder, options)))?.disagreements ?? []
+    if (first === undefined) continue
+    wrong.add(path)
+    const { name, expected, found } = first
+    const line = (sum: string | null) => (sum === null ? null : `${sum}  ${name}`)
+    const finding = { copy: 'library', kind: 'sums', path, expected: line(expected), found: line(found) } as const
+    findings.push(await recordFinding(library.db, finding, library.now()))
+  }
+  const open = await listOpenPaths(library.db, 'library', 'sums', '')
+  const right = open.filter((path) => isInside(path, options) && !wrong.has(path))
+  await healFindings(library.db, 'library', ['sums'], right, REWRITTEN, library.now())
+  return findings
+}
+
+function isLookedAt(path: string, options: WalkOptions): boolean {
+  return isInside(path, options) && options.isSelected(path)
+}
+
+function isInside(path: string, { isWithin }: WalkOptions): boolean {
+  return isWithin(splitPath(path).folder as MonthFolder)
+}

@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto'
+import type { Alert } from '../catalogue/alerts.ts'
+
+/** Somebody who wants to hear when something goes wrong, and when it is well again. */
+export interface Receiver {
+  /** Stands for its address in the catalogue; tells nothing of it. */
+  readonly id: string
+  /** What the log may say of its address, which can hold a password, or a topic that is one. */
+  readonly host: string
+  /** What is sent to it. */
+  letter(alert: Alert): Letter
+}
+
+/** An HTTP POST. */
+export interface Letter {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** What everybody is told, in the words of the generic webhook. Times are ISO 8601. */
+export interface Notice {
+  app: 'iclood'
+  event: 'raised' | 'cleared'
+  key: string
+  severity: string
+  title: string
+  message: string
+  /** Since when it is, or was, so. */
+  since: string
+  /** When it was noticed that it is so, or is not any more. */
+  at: string
+}
+
+/** `url` is one of NOTIFY_URL: `ntfy(s)://[user:password@]host/topic`, or `http(s)://…` that takes JSON. */
+export function receiverAt(url: string): Receiver {
+  const isNtfy = /^ntfys?:/i.test(url)
+  const address = new URL(url.replace(/^ntfy(s?):/i, 'http$1:'))
+  const { username, password } = address
+  const credentials = `${decoded(username)}:${decoded(password)}`
+  const authorization: Record<string, string> =
+    credentials === ':' ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` }
+  address.username = ''
+  address.password = ''
+  const write = isNtfy ? ntfyLetter : jsonLetter
+  return {
+    id: createHash('sha256').update(url).digest('hex'),
+    host: address.host,
+    letter: (alert) => {
+      const { headers, body } = write(noticeOf(alert))
+      return { url: address.href, headers: { ...headers, ...authorization, 'user-agent': 'iClood' }, body }
+    },
+  }
+}
+
+function noticeOf(alert: Alert): Notice {
+  const common = { app: 'iclood', key: alert.key, severity: alert.severity, since: alert.since.toISOString() } as const
+  if (alert.clearedAt === null) {
+    const { title, message } = alert
+    return { ...common, event: 'raised', title, message, at: alert.raisedAt.toISOString() }
+  }
+  const title = `Solved: ${alert.title}`
+  const message = `This is well again. It was: ${alert.message}`
+  return { ...common, event: 'cleared', title, message, at: alert.clearedAt.toISOString() }
+}
+
+function jsonLetter(notice: Notice): Omit<Letter, 'url'> {
+  return { headers: { 'content-type': 'application/json' }, body: JSON.stringify(notice) }
+}
+
+/** ntfy makes an attachment of a longer message. */
+const NTFY_MESSAGE_LENGTH = 1000
+const TITLE_LENGTH = 200
+
+/** See https://docs.ntfy.sh/publish: the message is the body, all else is in headers. */
+function ntfyLetter({ event, severity, title, message }: Notice): Omit<Letter, 'url'> {
+  const raised = { priority: severity === 'error' ? 'high' : 'default', tags: 'warning' }
+  const { priority, tags } = event === 'raised' ? raised : { priority: 'default', tags: 'white_check_mark' }
+  return {
+    headers: {
+      'content-type': 'text/plain; charset=utf-8',
+      title: encodeHeader(`iClood: ${title}`.slice(0, TITLE_LENGTH).toWellFormed()),
+      priority,
+      tags,
+    },
+    body: message.slice(0, NTFY_MESSAGE_LENGTH).toWellFormed(),
+  }
+}
+
+/** Bytes of text in an encoded word, which may have 75 characters (RFC 2047 section 2). */
+const WORD_BYTES = 45
+
+/** A header's value in ASCII: as it is, or in encoded words (RFC 2047). What would end the header becomes a space. */
+export function encodeHeader(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim()
+  if (/^[ -~]*$/.test(line) && !line.includes('=?')) return line
+  const words: string[] = ['']
+  for (const character of line) {
+    const longer = words.at(-1) + character
+    if (Buffer.byteLength(longer) <= WORD_BYTES) words[words.length - 1] = longer
+    else words.push(character)
+  }
+  return words.map((word) => `=?UTF-8?B?${Buffer.from(word).toString('base64')}?=`).join(' ')
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    // A per cent sign that encodes nothing stands for itself.
+    if (error instanceof URIError) return text
+    throw error
+  }
+}

@@ -1,0 +1,144 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { type Alert, keepReceivers, listUntold, recordTold } from '../catalogue/alerts.ts'
+import type { Database } from '../catalogue/connection.ts'
+import { AppError } from '../errors.ts'
+import { withResolvers } from '../resolvers.ts'
+import type { Receiver } from './receiver.ts'
+import { NotDelivered, send } from './send.ts'
+
+const FIRST_RETRY_MS = 2_000
+const LAST_RETRY_MS = 15 * 60_000
+const DATABASE_RETRY_MS = 10_000
+
+/**
+ * Tells each receiver of each change of an alert once. What was told is kept in the catalogue, so that a restart repeats nothing and
+ * forgets nothing. Each receiver is told on its own: one that is away is tried again, at growing intervals, and keeps nobody waiting. An alert
+ * that clears before a receiver was told of it is not mentioned there.
+ */
+export class Teller {
+  readonly #db: Database
+  readonly #receivers: readonly Receiver[]
+  readonly #log: Logger
+  readonly #now: () => Date
+  #news = withResolvers<void>()
+  #outage: Alert | undefined
+
+  constructor(db: Database, receivers: readonly Receiver[], log: Logger, now: () => Date) {
+    this.#db = db
+    this.#receivers = receivers
+    this.#log = log
+    this.#now = now
+  }
+
+  /** Has a look at the alerts soon. */
+  poke(): void {
+    const news = this.#news
+    this.#news = withResolvers()
+    news.resolve()
+  }
+
+  /** The database is away, which it can't remember itself; `undefined`: it is not, or not any more. Kept until the process ends. */
+  setOutage(outage: Alert | undefined): void {
+    if (this.#outage?.key === outage?.key) return
+    this.#outage = outage
+    this.poke()
+  }
+
+  /** Goes on until `signal`, then resolves. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.poke()
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      await Promise.all([
+        this.#forgetOthers(signal),
+        ...this.#receivers.map((receiver) => this.#serve(receiver, signal)),
+      ])
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  async #forgetOthers(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await keepReceivers(
+          this.#db,
+          this.#receivers.map(({ id }) => id),
+        )
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error
+      }
+      await setTimeout(DATABASE_RETRY_MS, undefined, { signal, ref: false })
+    }
+  }
+
+  async #serve(receiver: Receiver, signal: AbortSignal): Promise<void> {
+    const told: Told = { outage: undefined, unrecorded: [] }
+    let failures = 0
+    for (;;) {
+      signal.throwIfAborted()
+      const news = this.#news.promise
+      let waitMs: number
+      try {
+        await this.#tellAll(receiver, told, signal)
+        if (failures > 0) this.#log.info({ receiver: receiver.host }, 'a receiver of notifications is back')
+        failures = 0
+        await news
+        continue
+      } catch (error) {
+        signal.throwIfAborted()
+        if (error instanceof NotDelivered) {
+          waitMs = Math.min(FIRST_RETRY_MS * 2 ** failures, LAST_RETRY_MS)
+          failures++
+          const details = { receiver: receiver.host, reason: error.message, retryInSeconds: waitMs / 1000 }
+          if (failures === 1) this.#log.warn(details, 'a notification could not be delivered and is tried again')
+          else this.#log.debug(details, 'a notification could not be delivered')
+        } else {
+          waitMs = DATABASE_RETRY_MS
+          // Who can't be told must not keep photos from being taken.
+          if (!(error instanceof AppError)) this.#log.error({ err: error }, 'telling of a problem failed unexpectedly')
+        }
+      }
+      // News of the database does not wait for the database; a receiver that is away is left in peace.
+      const pause = setTimeout(waitMs, undefined, { signal, ref: false })
+      await (failures > 0 ? pause : Promise.race([pause, news]))
+    }
+  }
+
+  async #tellAll(receiver: Receiver, told: Told, signal: AbortSignal): Promise<void> {
+    const tell = (alert: Alert) => send(receiver.letter(alert), signal)
+    const outage = this.#outage
+    if (outage !== undefined && told.outage === undefined) {
+      await tell(outage)
+      told.outage = outage
+    }
+    if (outage === undefined && told.outage !== undefined) {
+      await tell({ ...told.outage, clearedAt: this.#now() })
+      told.outage = undefined
+    }
+    if (outage !== undefined) return
+    await this.#record(receiver, told)
+    for (const alert of await listUntold(this.#db, receiver.id)) {
+      await tell(alert)
+      told.unrecorded.push(alert)
+      await this.#record(receiver, told)
+    }
+  }
+
+  /** What was told and could not be recorded then is not told again. */
+  async #record(receiver: Receiver, { unrecorded }: Told): Promise<void> {
+    for (let alert = unrecorded[0]; alert !== undefined; alert = unrecorded[0]) {
+      await recordTold(this.#db, receiver.id, alert, this.#now())
+      unrecorded.shift()
+    }
+  }
+}
+
+/** What a receiver was told and the catalogue does not know. */
+interface Told {
+  outage: Alert | undefined
+  unrecorded: Alert[]
+}

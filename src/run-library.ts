@@ -1,0 +1,133 @@
+import { setTimeout } from 'node:timers/promises'
+import { Adoption } from './adoption.ts'
+import { announceLibrary, announceTrouble } from './announcement.ts'
+import type { Database } from './catalogue/connection.ts'
+import { AppError } from './errors.ts'
+import { establishLibrary } from './establish-library.ts'
+import { lockLibrary } from './folder-locks.ts'
+import type { JournalKeeper } from './ingest/journal/keeper.ts'
+import { createLibrary, forgetFolders, type Library } from './ingest/library.ts'
+import { MirrorKeeper } from './ingest/mirror/keeper.ts'
+import { NO_MIRROR } from './ingest/mirror/status.ts'
+import { ContinuousVerification } from './ingest/verify/continuous.ts'
+import { verifyOriginal } from './ingest/verify/verify-original.ts'
+import { mustHave, patiently, RETRY_MS, type Start } from './start.ts'
+import { Drive } from './storage/drive.ts'
+import { clearStaging } from './storage/staging.ts'
+
+/** Photos are read back when nobody has uploaded anything for this long. */
+const QUIET_MS = 2_000
+/** How often a drive that is there is looked at. */
+const GLANCE_MS = 15_000
+
+/** Opens the library once its drive is there and does all that goes on in the background, until the signal; then rejects. */
+export async function runLibrary(
+  start: Start,
+  db: Database,
+  openPatient: () => Database,
+  journal: JournalKeeper,
+): Promise<void> {
+  const { config, state, log } = start
+  const { id, isRebuilt } = await establishLibrary(start, db, openPatient)
+  const libraryLocks = await mustHave(
+    lockLibrary(config.libraryFolder, id),
+    `the library in ${config.libraryFolder}`,
+    'UPLOAD_FOLDER',
+  )
+  let mirror: MirrorKeeper | undefined
+  let missedAt = new Date()
+  try {
+    const drive = new Drive(config.libraryFolder, id, {
+      onMissing: (reason) => {
+        missedAt = new Date()
+        announceTrouble(reason, config, log)
+        state.trouble()
+      },
+      onReturned: () => {
+        log.info('the drive is back, uploads go on')
+        state.trouble()
+        forgetFolders(library)
+        journal.forget()
+        adoption.wake()
+        verification.readSoon(missedAt)
+        clearStaging(drive).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
+      },
+    })
+    const library: Library = createLibrary(db, drive, {
+      ...config,
+      now: () => new Date(),
+      changed: state.changed,
+      readSoon: (around) => verification.readSoon(around),
+    })
+    const verification = new ContinuousVerification(library, {
+      every: config.verifyEvery,
+      isBusy: () => state.uploads.isBusy(QUIET_MS),
+      log,
+      onFinding: state.trouble,
+    })
+    const adoption = new Adoption(library, start)
+    const left = await patiently(start, () => clearStaging(drive))
+    if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
+    await patiently(start, () => adoption.begin({ wasClean: journal.wasComplete, isRebuilt }))
+    await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
+    state.setLibrary(library)
+    journal.open(library, () => state.uploads.size > 0)
+    mirror = openMirror(library, start)
+    start.settled.resolve()
+    const port = await start.port.promise
+    if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
+    state.setMirrorStatus(async () => mirror?.status() ?? NO_MIRROR)
+    await runAll(start.signal, (signal) => [
+      watchDrive(drive, signal),
+      adoption.run(signal),
+      verification.run(signal),
+      ...(mirror === undefined ? [] : [mirror.run(signal)]),
+    ])
+  } finally {
+    await journal.close()
+    await mirror?.close()
+    await libraryLocks.release()
+  }
+}
+
+/** Hears of every change from now on; `undefined` if no second copy is wanted. */
+function openMirror(library: Library, { config, state, log }: Start): MirrorKeeper | undefined {
+  const { mirrorFolder, minFreeSpace } = config
+  if (mirrorFolder === undefined) return undefined
+  const mirror = new MirrorKeeper(library, {
+    folder: mirrorFolder,
+    minFreeSpace,
+    isBusy: () => state.uploads.size > 0,
+    suspect: async (path) => {
+      await verifyOriginal(library, path)
+    },
+    log,
+  })
+  state.listen(mirror.note)
+  return mirror
+}
+
+/** Runs tasks until the signal. If one fails the others are ended; it returns or throws once all have come to their ends. */
+async function runAll(signal: AbortSignal, begin: (signal: AbortSignal) => Promise<void>[]): Promise<void> {
+  const ending = new AbortController()
+  const tasks = begin(AbortSignal.any([signal, ending.signal]))
+  try {
+    await Promise.all(tasks)
+  } finally {
+    ending.abort()
+    await Promise.allSettled(tasks)
+  }
+}
+
+/**
+ * Looks for the drive while it is away, and now and then whether it is still there, so that the log and the alerts say so. The system
+ * answers the one `stat` from memory: a drive that sleeps is not woken.
+ */
+async function watchDrive(drive: Drive, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await setTimeout(drive.isPresent ? GLANCE_MS : RETRY_MS, undefined, { signal, ref: false })
+    await drive.check().catch((error: unknown) => {
+      if (!(error instanceof AppError)) throw error
+    })
+  }
+}

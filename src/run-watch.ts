@@ -1,0 +1,42 @@
+import type { Database } from './catalogue/connection.ts'
+import { assess } from './ingest/health/assess.ts'
+import type { Health } from './ingest/health/model.ts'
+import { Monitor } from './ingest/health/monitor.ts'
+import { receiverAt } from './notify/receiver.ts'
+import { Teller } from './notify/teller.ts'
+import type { Start } from './start.ts'
+
+/** Looks after the household's backup, also while the drive is away. */
+export interface Watch {
+  assess(): Promise<Health>
+  /** Keeps the alerts up to date and tells whoever wants to know, until `signal`. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+export function createWatch({ config, state, log, settled }: Start, db: Database): Watch {
+  const now = () => new Date()
+  const subject = { db, library: () => state.library(), mirror: () => state.mirrorStatus(), rules: config, now }
+  const teller = new Teller(db, config.notifyUrls.map(receiverAt), log, now)
+  const monitor = new Monitor({
+    db,
+    assess: () => assess(subject),
+    onChange: () => teller.poke(),
+    onOutage: (outage) => teller.setOutage(outage),
+    log,
+    now,
+  })
+  state.onTrouble(monitor.soon)
+  return {
+    assess: async () => {
+      const health = await assess(subject)
+      monitor.compare(health)
+      return health
+    },
+    run: async (signal) => {
+      const isOver = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      // Before that nothing is known, and what is not known would look like trouble.
+      await Promise.race([settled.promise, isOver])
+      await Promise.all([monitor.run(signal), teller.run(signal)])
+    },
+  }
+}

@@ -1,0 +1,57 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { announceTrouble } from './announcement.ts'
+import type { Config } from './config.ts'
+import { AppError } from './errors.ts'
+import type { ProcessLock } from './process-lock.ts'
+import type { Resolvers } from './resolvers.ts'
+import type { ServerState } from './state.ts'
+
+/** A reason not to run at all, for the person at the terminal. */
+export class StartError extends Error {}
+
+/** What the parts of a start share. */
+export interface Start {
+  config: Config
+  state: ServerState
+  log: Logger
+  /** Ends everything. */
+  signal: AbortSignal
+  /** Resolves when the library is open, or it is known what it waits for. */
+  settled: Resolvers<void>
+  /** Resolves to the port that it listens on; to undefined if it comes to nothing. */
+  port: Resolvers<number | undefined>
+}
+
+export const RETRY_MS = 1_000
+
+/** Tries until it works, saying once what is missing. Only what may come back is waited for; other errors are thrown. */
+export async function patiently<Result>(start: Start, attempt: () => Promise<Result>): Promise<Result> {
+  let announced: string | undefined
+  for (;;) {
+    start.signal.throwIfAborted()
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      start.state.setReason(error)
+      start.settled.resolve()
+      if (announced !== error.code) announceTrouble(error, start.config, start.log)
+      announced = error.code
+    }
+    await setTimeout(RETRY_MS, undefined, { signal: start.signal })
+  }
+}
+
+/** Throws `StartError` if another process has the lock. */
+export async function mustHave(
+  wanted: Promise<ProcessLock | undefined>,
+  what: string,
+  setting: string,
+): Promise<ProcessLock> {
+  const held = await wanted
+  if (held !== undefined) return held
+  throw new StartError(
+    `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,
+  )
+}

@@ -1,0 +1,239 @@
+import { createHash, type Hash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { hasErrno } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
+import type { Drive } from './drive.ts'
+import { io } from './io.ts'
+
+/** What the system's cache asks of reads that go past it: multiples of this, in the file and in memory, at most. */
+const BLOCK_BYTES = 4096
+const CHUNK_BYTES = 1024 * 1024
+/** A file's reads under way at a time. More hide the time of one, and they lie in a row: a disk need not move its head. */
+const READS_PER_FILE = 3
+const BUFFERS = 6
+const KEEP_MS = 10_000
+
+/**
+ * Neither follows a link nor waits for somebody to write into a pipe: what is read is the file itself, or nothing.
+ * Windows has none of these.
+ */
+const BUFFERED = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
+
+/** Memory for one read at a time, and where in it a read past the cache may begin. */
+interface ReadBuffer {
+  memory: Buffer
+  offset: number
+  /** Whether a read past the cache has succeeded there. */
+  isProven: boolean
+}
+
+/**
+ * Reads files from the drive itself: past the system's cache where system and file system can (O_DIRECT on Linux), so that what is
+ * proven is the drive and not what was written to it a moment ago, and so that reading a whole library leaves the cache to those who
+ * need it. Elsewhere, as on tmpfs, FUSE and networks, through the cache. Takes at most 6 MiB, and gives them back when nobody has read
+ * for a while.
+ */
+export class DirectReader {
+  readonly #drive: Drive
+  /** Whether reads go past the cache; found out by trying. */
+  #isDirect = constants.O_DIRECT !== undefined
+  readonly #buffers: ReadBuffer[] = []
+  #free = BUFFERS
+  readonly #waiting: { wanted: number; begin: () => void }[] = []
+  #emptying: NodeJS.Timeout | undefined
+
+  constructor(drive: Drive) {
+    this.#drive = drive
+  }
+
+  /** Whether reads go past the system's cache, as far as it is known by now. */
+  get isDirect(): boolean {
+    return this.#isDirect
+  }
+
+  /** Forgets what was learnt about the drive; call it when the drive has come back. */
+  forget(): void {
+    this.#isDirect = constants.O_DIRECT !== undefined
+    this.#buffers.length = 0
+  }
+
+  /**
+   * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size that it should
+   * have, if that is known: small files are read several at a time. `pause` is awaited after each chunk of at most 1 MiB and told
+   * its bytes: it lets a background reader give way, or stop by throwing. System errors pass.
+   */
+  async hash(
+    path: string,
+    expected: number | null,
+    pause?: (bytes: number) => Promise<void>,
+  ): Promise<{ checksum: Checksum; size: number }> {
+    const buffers = await this.#take(buffersFor(expected))
+    try {
+      const reading = new FileReading(this.#drive, path, buffers, expected, pause)
+      if (this.#isDirect) {
+        const direct = await reading.run(BUFFERED | constants.O_DIRECT)
+        if (direct !== undefined) return direct
+      }
+      const buffered = await reading.run(BUFFERED)
+      if (buffered === undefined) throw new Error(`${path} can't be read`)
+      // It is the way of reading that is refused here, not the file.
+      if (buffered.size > 0 && !buffers.some((buffer) => buffer.isProven)) this.#isDirect = false
+      return buffered
+    } finally {
+      this.#give(buffers)
+    }
+  }
+
+  async #take(wanted: number): Promise<ReadBuffer[]> {
+    if (this.#waiting.length > 0 || this.#free < wanted) {
+      await new Promise<void>((begin) => this.#waiting.push({ wanted, begin }))
+    } else {
+      this.#free -= wanted
+    }
+    clearTimeout(this.#emptying)
+    return Array.from({ length: wanted }, () => this.#buffers.pop() ?? newBuffer())
+  }
+
+  #give(buffers: readonly ReadBuffer[]): void {
+    this.#buffers.push(...buffers)
+    this.#free += buffers.length
+    // In the order of the calls: a large file must not wait for ever.
+    for (let next = this.#waiting[0]; next !== undefined && this.#free >= next.wanted; next = this.#waiting[0]) {
+      this.#waiting.shift()
+      this.#free -= next.wanted
+      next.begin()
+    }
+    if (this.#free < BUFFERS) return
+    clearTimeout(this.#emptying)
+    this.#emptying = setTimeout(() => {
+      this.#buffers.length = 0
+    }, KEEP_MS).unref()
+  }
+}
+
+function buffersFor(size: number | null): number {
+  return size === null ? 1 : Math.min(Math.ceil((size + 1) / CHUNK_BYTES), READS_PER_FILE)
+}
+
+function newBuffer(): ReadBuffer {
+  // Large pieces of memory begin a little after a page: this is where the next one begins, mostly.
+  return { memory: Buffer.allocUnsafeSlow(CHUNK_BYTES + BLOCK_BYTES), offset: BLOCK_BYTES - 16, isProven: false }
+}
+
+/** What one read gave. */
+interface Chunk {
+  buffer: ReadBuffer
+  wanted: number
+  bytes: number
+}
+
+/** One reading of one file. */
+class FileReading {
+  readonly #drive: Drive
+  readonly #path: string
+  readonly #buffers: readonly ReadBuffer[]
+  readonly #expected: number | null
+  readonly #pause: ((bytes: number) => Promise<void>) | undefined
+
+  constructor(
+    drive: Drive,
+    path: string,
+    buffers: readonly ReadBuffer[],
+    expected: number | null,
+    pause: ((bytes: number) => Promise<void>) | undefined,
+  ) {
+    this.#drive = drive
+    this.#path = path
+    this.#buffers = buffers
+    this.#expected = expected
+    this.#pause = pause
+  }
+
+  /** Reads it with these flags of open(2). Returns `undefined` if system or file system can't do it this way. */
+  async run(flags: number): Promise<{ checksum: Checksum; size: number } | undefined> {
+    const isDirect = flags !== BUFFERED
+    let file: number
+    try {
+      file = await io.open(this.#drive.resolve(this.#path), flags)
+    } catch (error) {
+      if (isDirect && hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP')) return undefined
+      throw error
+    }
+    try {
+      const hash = createHash('sha256')
+      const size = await this.#hashAll(file, isDirect, hash)
+      return { checksum: hash.digest('hex') as Checksum, size }
+    } catch (error) {
+      if (isDirect && hasErrno(error, 'EINVAL')) return undefined
+      throw error
+    } finally {
+      await this.#drive.touched.close(file)
+    }
+  }
+
+  /** Hashes the file's bytes in order while the next ones are being read; returns how many they are. */
+  async #hashAll(file: number, isDirect: boolean, hash: Hash): Promise<number> {
+    const underWay: Promise<Chunk>[] = []
+    let position = 0
+    const readNext = (buffer: ReadBuffer): void => {
+      const length = this.#lengthAt(position)
+      const reading = this.#read(file, isDirect, buffer, length, position)
+      // Whoever comes to it hears of its failure; nobody does after an earlier one.
+      reading.catch(() => {})
+      underWay.push(reading)
+      position += length
+    }
+    // Behind the end that it should have, one at a time will do.
+    const mayReadOn = () => this.#expected === null || position <= this.#expected || underWay.length === 0
+    try {
+      for (const buffer of this.#buffers) if (mayReadOn()) readNext(buffer)
+      let size = 0
+      for (;;) {
+        const chunk = await underWay.shift()
+        if (chunk === undefined) return size
+        const { buffer, bytes, wanted } = chunk
+        hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
+        size += bytes
+        await this.#pause?.(bytes)
+        if (bytes < wanted) {
+          // More than there should be was asked for, so it ends here. Elsewhere the next read tells, where it may begin.
+          if (bytes === 0 || size === this.#expected || (isDirect && size % 512 !== 0)) return size
+          await Promise.allSettled(underWay.splice(0))
+          position = size
+        }
+        if (mayReadOn()) readNext(buffer)
+      }
+    } finally {
+      // Nothing may be read into memory that somebody else has next, or from a descriptor that is another file's.
+      await Promise.allSettled(underWay)
+    }
+  }
+
+  /** How much to read at `position`: as much as there should be and a little more, which shows that it ends there. */
+  #lengthAt(position: number): number {
+    if (this.#expected === null || position > this.#expected) return CHUNK_BYTES
+    const left = this.#expected + 1 - position
+    return Math.min(Math.ceil(left / BLOCK_BYTES) * BLOCK_BYTES, CHUNK_BYTES)
+  }
+
+  async #read(file: number, isDirect: boolean, buffer: ReadBuffer, wanted: number, position: number): Promise<Chunk> {
+    for (;;) {
+      try {
+        const { bytesRead } = await io.read(file, buffer.memory, buffer.offset, wanted, position)
+        // Of an empty file nothing is read, wherever to.
+        if (isDirect && bytesRead > 0) buffer.isProven = true
+        return { buffer, wanted, bytes: bytesRead }
+      } catch (error) {
+        if (!isDirect || buffer.isProven || !hasErrno(error, 'EINVAL') || !moveOn(buffer)) throw error
+      }
+    }
+  }
+}
+
+/** Tries the next place in the buffer; returns whether there is one. */
+function moveOn(buffer: ReadBuffer): boolean {
+  const next = (buffer.offset + 16) % BLOCK_BYTES
+  if (next === BLOCK_BYTES - 16) return false
+  buffer.offset = next
+  return true
+}

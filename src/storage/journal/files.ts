@@ -1,0 +1,27 @@
+import { JOURNAL_FOLDER } from '../layout.ts'
+
+/** A file of the journal, as its name tells. */
+export interface JournalFile {
+  /** Relative to the library. */
+  path: string
+  name: string
+  number: number
+  kind: 'snapshot' | 'log'
+}
+
+const NAME = /^(\d{8})-(snapshot|log)\.jsonl$/
+
+export function journalFile(number: number, kind: JournalFile['kind']): JournalFile {
+  const name = `${String(number).padStart(8, '0')}-${kind}.jsonl`
+  return { path: `${JOURNAL_FOLDER}/${name}`, name, number, kind }
+}
+
+/** Those of `names` that are files of the journal, in the order in which they are read. */
+export function journalFiles(names: readonly string[]): JournalFile[] {
+  return names
+    .flatMap((name) => {
+      const [, number, kind] = NAME.exec(name) ?? []
+      return number === undefined ? [] : [journalFile(Number(number), kind as JournalFile['kind'])]
+    })
+    .sort((a, b) => a.number - b.number || Number(a.kind === 'log') - Number(b.kind === 'log'))
+}

@@ -1,0 +1,153 @@
+import { join } from 'node:path'
+import { AppError, hasErrno } from '../../errors.ts'
+import type { HeaderLine, JournalLine, JournalRecord } from '../../journal-record.ts'
+import { driveError, isMediumError } from '../drive-error.ts'
+import { io } from '../io.ts'
+import { JOURNAL_FOLDER } from '../layout.ts'
+import { type JournalFile, journalFiles } from './files.ts'
+import { parseLine } from './line.ts'
+import { readLines, readTail } from './lines.ts'
+
+/** The only format there is. */
+const FORMAT = 1
+/** An `end` line has some fifty bytes. */
+const TAIL_BYTES = 1024
+
+/** A journal that is there. */
+export interface JournalReading {
+  /**
+   * What the journal says, in order: later records replace earlier ones about the same thing. Can be iterated once, reading
+   * file after file with bounded memory. What can't be read is left out and counted; throws `drive_error` if a file has gone since.
+   */
+  readonly records: AsyncIterable<JournalRecord>
+  /** How many lines were left out so far as damaged, and files as unreadable. A log's torn last line is no damage. */
+  damaged(): number
+}
+
+/**
+ * Finds the journal of one of the libraries `libraryIds` (a library's own id, and for a mirror the one it is a mirror of) in the
+ * library at `root` (absolute), following "To read it" in docs/drive-format.md. Returns `undefined` if there is none. Throws
+ * `drive_error` if the drive can't be read, or if a later iClood has written the journal.
+ */
+export async function openJournal(root: string, libraryIds: readonly string[]): Promise<JournalReading | undefined> {
+  const damage = new Damage()
+  const found = await filesOf(root, journalFiles(await listNames(root)), libraryIds, damage)
+  if (found.length === 0) return undefined
+  const start = await findSnapshot(root, found, damage)
+  const files = start === undefined ? found : found.filter((file) => file === start || isLogFrom(start, file))
+  return { records: readFiles(root, files, damage), damaged: () => damage.total }
+}
+
+/** The names in the journal's folder; none where there is no folder. Throws `drive_error`. */
+export async function listNames(root: string): Promise<string[]> {
+  try {
+    return await io.readdir(join(root, JOURNAL_FOLDER))
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
+    throw driveError(error, 'its journal was being looked for')
+  }
+}
+
+function isLogFrom(start: JournalFile, file: JournalFile): boolean {
+  return file.kind === 'log' && file.number >= start.number
+}
+
+/** What could not be read: lines, and the files that failed, each of them once. */
+class Damage {
+  lines = 0
+  readonly files = new Set<string>()
+
+  get total(): number {
+    return this.lines + this.files.size
+  }
+}
+
+/**
+ * Those of `files` that belong to one of the libraries; one whose header is damaged is taken to. Throws `drive_error` if a later iClood
+ * has written one of them, or if the drive can't be read.
+ */
+export async function filesOf(
+  root: string,
+  files: readonly JournalFile[],
+  libraryIds: readonly string[],
+  damage = new Damage(),
+): Promise<JournalFile[]> {
+  const ours: JournalFile[] = []
+  for (const file of files) {
+    const header = await unlessDamaged(file, damage, () => readHeader(join(root, file.path)))
+    if (header !== undefined && !libraryIds.includes(header.library.toLowerCase())) continue
+    if (header !== undefined && header.format !== FORMAT) {
+      throw new AppError(
+        'drive_error',
+        `The journal on the drive is of format ${header.format}, and this iClood knows only ${FORMAT}. Use the version that wrote it, or a newer one.`,
+      )
+    }
+    ours.push(file)
+  }
+  return ours
+}
+
+async function readHeader(path: string): Promise<HeaderLine | undefined> {
+  for await (const { bytes } of readLines(path)) {
+    const line = bytes === undefined ? undefined : parseLine(bytes)
+    return isLine(line) && line.type === 'header' ? line : undefined
+  }
+  return undefined
+}
+
+/** The complete snapshot with the highest number. */
+async function findSnapshot(
+  root: string,
+  files: readonly JournalFile[],
+  damage: Damage,
+): Promise<JournalFile | undefined> {
+  for (const file of files.toReversed()) {
+    if (file.kind !== 'snapshot') continue
+    const tail = await unlessDamaged(file, damage, () => readTail(join(root, file.path), TAIL_BYTES))
+    const [last, ended] = tail?.toString('latin1').split('\n').slice(-2) ?? []
+    const line = last === undefined || ended !== '' ? undefined : parseLine(Buffer.from(last, 'latin1'))
+    if (isLine(line) && line.type === 'end') return file
+  }
+  return undefined
+}
+
+async function* readFiles(root: string, files: readonly JournalFile[], damage: Damage): AsyncGenerator<JournalRecord> {
+  for (const file of files) {
+    const lines = readLines(join(root, file.path))
+    let between = -1
+    try {
+      for (;;) {
+        const next = await unlessDamaged(file, damage, () => lines.next())
+        if (next === undefined || next.done) break
+        const { bytes, isEnded } = next.value
+        const line = bytes === undefined ? undefined : parseLine(bytes)
+        if (line === undefined && (isEnded || file.kind === 'snapshot')) damage.lines++
+        // Lines that have run together count once, and are missing here.
+        if (isLine(line) && line.type === 'end') damage.lines += Math.max(0, line.lines - between)
+        else if (isLine(line) && line.type !== 'header') yield line
+        between++
+      }
+    } finally {
+      await lines.return(undefined)
+    }
+  }
+}
+
+function isLine(line: JournalLine | 'unknown' | undefined): line is JournalLine {
+  return line !== undefined && line !== 'unknown'
+}
+
+/** What `work` returns; `undefined`, with the file counted, if the drive can't read it: it may well read the next one. */
+async function unlessDamaged<Result>(
+  file: JournalFile,
+  damage: Damage,
+  work: () => Promise<Result>,
+): Promise<Result | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isMediumError(error)) throw driveError(error, `its journal (${file.name}) was being read`)
+    damage.files.add(file.name)
+    return undefined
+  }
+}

@@ -1,0 +1,242 @@
+import { hasErrno } from '../../errors.ts'
+import type { HeaderLine, JournalRecord } from '../../journal-record.ts'
+import { discard } from '../discard.ts'
+import type { Drive } from '../drive.ts'
+import { driveError } from '../drive-error.ts'
+import { io } from '../io.ts'
+import { JOURNAL_FOLDER, PRIVATE_FOLDER } from '../layout.ts'
+import { writeAll } from '../write-all.ts'
+import { type JournalFile, journalFile, journalFiles } from './files.ts'
+import { formatLine } from './line.ts'
+import { filesOf, listNames } from './reader.ts'
+
+/** A log is not continued beyond this. */
+const MAX_LOG_BYTES = 4 * 1024 * 1024
+/** Logs of this size are no burden, however small the snapshot is. */
+const LOGS_BYTES = 8 * 1024 * 1024
+/** Each run of the server begins a log. */
+const MAX_LOGS = 64
+const BATCH_BYTES = 1024 * 1024
+/** A snapshot is flushed as it grows, so that its last flush holds up nobody. */
+const FLUSH_BYTES = 16 * 1024 * 1024
+const UNFINISHED = '.part'
+
+/** A log that may be continued: all that was ever written to it is durable. */
+interface OpenLog {
+  readonly file: JournalFile
+  size: number
+}
+
+/** Writes the journal of the library on `drive`; see docs/drive-format.md. One writer per library. Holds nothing open between calls. */
+export class JournalWriter {
+  readonly #drive: Drive
+  readonly #now: () => Date
+  /** The files there are, with their bytes; undefined until they have been looked for. */
+  #files: Map<JournalFile, number> | undefined
+  #next = 1
+  #log: OpenLog | undefined
+  /** What was written last, to be found again when the drive has been away. */
+  #last: OpenLog | undefined
+
+  constructor(drive: Drive, now: () => Date) {
+    this.#drive = drive
+    this.#now = now
+  }
+
+  /** Call it when the drive has come back: what is on it is looked for again. */
+  forget(): void {
+    this.#files = undefined
+    this.#log = undefined
+  }
+
+  /**
+   * Whether a snapshot is due: there is no journal, its logs have outgrown it, or it is not as this writer left it (another copy of the
+   * drive has come back). Throws `drive_missing`, `drive_error`.
+   */
+  async needsSnapshot(): Promise<boolean> {
+    const files = await this.#open()
+    const last = this.#last
+    if (
+      last !== undefined &&
+      !sizesOf(files, ({ path }) => path === last.file.path).some((size) => size >= last.size)
+    ) {
+      return true
+    }
+    const snapshot = [...files.keys()].findLast(({ kind }) => kind === 'snapshot')
+    const logs = sizesOf(files, (file) => file.kind === 'log' && file.number >= (snapshot?.number ?? 0))
+    const snapshotBytes = snapshot === undefined ? 0 : (files.get(snapshot) ?? 0)
+    return files.size === 0 || logs.length > MAX_LOGS || sum(logs) > Math.max(LOGS_BYTES, snapshotBytes)
+  }
+
+  /**
+   * Appends records to the newest log, durably, with one write and one flush. If it throws (`drive_missing`, `drive_error`, `disk_full`)
+   * none of them counts as written: they have to be appended again, and will go to a new log.
+   */
+  async append(records: readonly JournalRecord[]): Promise<void> {
+    const files = await this.#open()
+    const text = records.map(formatLine).join('')
+    if (this.#log !== undefined && this.#log.size + text.length > MAX_LOG_BYTES) this.#log = undefined
+    const log = this.#log
+    try {
+      const written = log !== undefined && (await this.#continue(log, text)) ? log : await this.#begin(text)
+      files.set(written.file, written.size)
+      this.#last = { ...written }
+    } catch (error) {
+      // What has become of its last lines is not known, and a second flush would only seem to succeed.
+      if (this.#log === log) this.#log = undefined
+      throw driveError(error, 'the journal was being written')
+    }
+  }
+
+  /** Returns `false`, with nothing done, if the log is not what it was. */
+  async #continue(log: OpenLog, text: string): Promise<boolean> {
+    const path = this.#drive.resolve(log.file.path)
+    let file: number
+    try {
+      if (Number((await io.stat(path)).size) !== log.size) return false
+      file = await io.open(path, 'r+')
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return false
+      throw error
+    }
+    const bytes = Buffer.from(text)
+    try {
+      await writeAll(file, [bytes], log.size)
+      await io.datasync(file)
+    } finally {
+      await io.close(file)
+    }
+    log.size += bytes.byteLength
+    return true
+  }
+
+  async #begin(text: string): Promise<OpenLog> {
+    const bytes = Buffer.from(formatLine(this.#header('log')) + text)
+    const log: OpenLog = { file: journalFile(this.#next++, 'log'), size: bytes.byteLength }
+    // Now: when this is done, a snapshot may have begun and ended it.
+    this.#log = log
+    const path = this.#drive.resolve(log.file.path)
+    try {
+      const file = await this.#create(path)
+      try {
+        await writeAll(file, [bytes], 0)
+        await io.datasync(file)
+      } finally {
+        await io.close(file)
+      }
+      await this.#drive.touched.syncFolder(this.#drive.resolve(JOURNAL_FOLDER))
+    } catch (error) {
+      if (this.#log === log) this.#log = undefined
+      await discard(path)
+      throw error
+    }
+    return log
+  }
+
+  /**
+   * Writes a snapshot of the records that `pages` yields and removes the files that it replaces. What is appended from this call on
+   * counts as later than the snapshot, so `pages` must begin to read after it. Throws what `append` and `pages` throw, with nothing replaced.
+   */
+  async writeSnapshot(pages: AsyncIterable<readonly JournalRecord[]>): Promise<void> {
+    const files = await this.#open()
+    const snapshot = journalFile(this.#next++, 'snapshot')
+    this.#log = undefined
+    const path = this.#drive.resolve(snapshot.path)
+    const draft = path + UNFINISHED
+    try {
+      const file = await this.#create(draft)
+      let size: number
+      try {
+        size = await this.#fill(file, pages)
+      } finally {
+        await io.close(file)
+      }
+      await this.#drive.checkTouched()
+      await io.rename(draft, path)
+      await this.#drive.touched.syncFolder(this.#drive.resolve(JOURNAL_FOLDER))
+      files.set(snapshot, size)
+      this.#last = { file: snapshot, size }
+    } catch (error) {
+      await discard(draft)
+      throw driveError(error, 'a snapshot of the journal was being written')
+    }
+    for (const file of [...files.keys()].filter(({ number }) => number < snapshot.number)) {
+      await discard(this.#drive.resolve(file.path))
+      files.delete(file)
+    }
+  }
+
+  /** Returns its size. */
+  async #fill(file: number, pages: AsyncIterable<readonly JournalRecord[]>): Promise<number> {
+    let batch = [Buffer.from(formatLine(this.#header('snapshot')))]
+    let gathered = 0
+    let lines = 0
+    let size = 0
+    let flushed = 0
+    const write = async () => {
+      await writeAll(file, batch, size)
+      size += batch.reduce((bytes, piece) => bytes + piece.byteLength, 0)
+      batch = []
+      gathered = 0
+      if (size - flushed < FLUSH_BYTES) return
+      await io.datasync(file)
+      flushed = size
+    }
+    for await (const page of pages) {
+      const bytes = Buffer.from(page.map(formatLine).join(''))
+      lines += page.length
+      batch.push(bytes)
+      gathered += bytes.byteLength
+      if (gathered >= BATCH_BYTES) await write()
+    }
+    batch.push(Buffer.from(formatLine({ type: 'end', lines })))
+    await write()
+    await io.datasync(file)
+    return size
+  }
+
+  #header(kind: JournalFile['kind']): HeaderLine {
+    return { type: 'header', format: 1, library: this.#drive.id, kind, created: this.#now().toISOString() }
+  }
+
+  async #create(path: string): Promise<number> {
+    try {
+      return await io.open(path, 'wx')
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error
+    }
+    await io.mkdirs(this.#drive.resolve(JOURNAL_FOLDER))
+    await this.#drive.touched.syncFolder(this.#drive.resolve(PRIVATE_FOLDER))
+    return io.open(path, 'wx')
+  }
+
+  /** Looks for the journal once: numbers go on after the highest there, and logs of earlier runs are left as they are. */
+  async #open(): Promise<Map<JournalFile, number>> {
+    await this.#drive.checkTouched()
+    if (this.#files !== undefined) return this.#files
+    const folder = this.#drive.resolve(JOURNAL_FOLDER)
+    const names = await listNames(this.#drive.root)
+    for (const name of names) if (name.endsWith(UNFINISHED)) await discard(`${folder}/${name}`)
+    const all = journalFiles(names)
+    const files = new Map<JournalFile, number>()
+    try {
+      // Of another library's files only the numbers count.
+      for (const file of await filesOf(this.#drive.root, all, [this.#drive.id])) {
+        files.set(file, Number((await io.stat(this.#drive.resolve(file.path))).size))
+      }
+    } catch (error) {
+      throw driveError(error, 'its journal was being looked at')
+    }
+    this.#next = Math.max(this.#next, (all.at(-1)?.number ?? 0) + 1)
+    this.#files = files
+    return files
+  }
+}
+
+function sizesOf(files: ReadonlyMap<JournalFile, number>, isWanted: (file: JournalFile) => boolean): number[] {
+  return [...files].flatMap(([file, size]) => (isWanted(file) ? [size] : []))
+}
+
+function sum(sizes: readonly number[]): number {
+  return sizes.reduce((total, size) => total + size, 0)
+}

@@ -1,0 +1,42 @@
+import { hasErrno } from '../errors.ts'
+import type { Committer } from './commit.ts'
+import type { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
+import { parseUuid } from './identity.ts'
+import { io } from './io.ts'
+import { type LibraryPath, MIRROR_NOTE } from './layout.ts'
+import { Space } from './space.ts'
+import { StagedFile } from './staging.ts'
+
+/**
+ * Reads from the library's drive which mirror it has, so that a mirror which is away is not taken for a new one when the catalogue
+ * was lost. Returns `undefined` if there is no note, or none that can be read.
+ */
+export async function readMirrorNote(drive: Drive): Promise<string | undefined> {
+  try {
+    const document: unknown = JSON.parse(await io.readFile(drive.resolve(MIRROR_NOTE)))
+    if (typeof document !== 'object' || document === null || !('mirror' in document)) return undefined
+    return parseUuid(document.mirror)
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR') || error instanceof SyntaxError) return undefined
+    throw driveError(error, `${MIRROR_NOTE} was being read`)
+  }
+}
+
+/** Notes on the library's drive that `id` is its mirror; durable, and atomic. Writes nothing if it says so already. */
+export async function writeMirrorNote(drive: Drive, committer: Committer, id: string): Promise<void> {
+  if ((await readMirrorNote(drive)) === id) return
+  await drive.check()
+  const file = new StagedFile(drive, await new Space(drive, 0).reserve(0))
+  try {
+    file.write(Buffer.from(`${JSON.stringify({ mirror: id })}\n`))
+    const staged = file.finish()
+    await staged.durable
+    await drive.checkTouched()
+    await committer.replace(staged.path, MIRROR_NOTE as LibraryPath)
+  } catch (error) {
+    throw driveError(error, `${MIRROR_NOTE} was being written`)
+  } finally {
+    await file.discard()
+  }
+}

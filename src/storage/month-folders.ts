@@ -1,0 +1,80 @@
+import type { BigIntStats } from 'node:fs'
+import { hasErrno } from '../errors.ts'
+import type { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
+import { io } from './io.ts'
+import { isMonthFolder, type LibraryPath, type MonthFolder } from './layout.ts'
+import { isSumsName } from './names.ts'
+
+/** What computers leave in folders that they have shown. */
+const LEFT_BY_COMPUTERS = ['thumbs.db', 'desktop.ini']
+
+/** Tells whether a file of that name in a month folder is taken to be an original. */
+export function isOriginalName(name: string): boolean {
+  return !isSumsName(name) && !name.startsWith('.') && !LEFT_BY_COMPUTERS.includes(name.toLowerCase())
+}
+
+/** The month folders that the drive has, in order. Links to folders are not followed. Throws `drive_missing`, `drive_error`. */
+export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
+  await drive.check()
+  const folders: MonthFolder[] = []
+  for (const year of (await namesIn(drive, '')).filter((name) => /^\d{4}$/.test(name)).sort()) {
+    if (!(await isFolder(drive, year))) continue
+    for (const month of (await namesIn(drive, year)).sort()) {
+      const path = `${year}/${month}`
+      if (isMonthFolder(path) && (await isFolder(drive, path))) folders.push(path)
+    }
+  }
+  return folders
+}
+
+/** The names of what may be originals in a month folder (see `isOriginalName`), in no order. Throws `drive_error`. */
+export async function listNames(drive: Drive, folder: MonthFolder): Promise<string[]> {
+  return (await namesIn(drive, folder)).filter(isOriginalName)
+}
+
+/** A file as it lies on the drive. */
+export interface FileFacts {
+  /** Bytes. */
+  size: number
+  /** When its bytes were last written. */
+  writtenAt: Date
+  /** When it was last written, named or renamed. */
+  touchedAt: Date
+  /** Names that it has. While an upload is being recorded, its original has two on most file systems. */
+  links: number
+}
+
+/** What lies at `path`; `undefined` if that is no regular file, or nothing. Throws `drive_error`. */
+export async function factsOf(drive: Drive, path: LibraryPath): Promise<FileFacts | undefined> {
+  const file = await statOf(drive, path)
+  if (file === undefined || !file.isFile()) return undefined
+  return {
+    size: Number(file.size),
+    writtenAt: file.mtime,
+    touchedAt: file.ctime > file.mtime ? file.ctime : file.mtime,
+    links: Number(file.nlink),
+  }
+}
+
+async function isFolder(drive: Drive, path: string): Promise<boolean> {
+  return (await statOf(drive, path))?.isDirectory() ?? false
+}
+
+async function namesIn(drive: Drive, folder: string): Promise<string[]> {
+  try {
+    return await io.readdir(drive.resolve(folder))
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
+    throw driveError(error, `the folder ${folder} was being listed`)
+  }
+}
+
+async function statOf(drive: Drive, path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await io.lstat(drive.resolve(path))
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
+    throw driveError(error, `${path} was being looked at`)
+  }
+}

@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto'
+import { hasErrno } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
+import type { Committer } from './commit.ts'
+import { discard } from './discard.ts'
+import type { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
+import { io } from './io.ts'
+import { type MonthFolder, pathIn, STAGING_FOLDER, SUMS_FILE } from './layout.ts'
+import { isSumsName } from './names.ts'
+import { formatSum, type ParsedSums, parseSums } from './sums-format.ts'
+import { writeAll } from './write-all.ts'
+
+/** The originals of a folder: name to checksum, null if it has not been read yet. */
+export type Originals = ReadonlyMap<string, Checksum | null>
+
+/** Names kept in mind, of all folders together: phones send one month after the other. */
+const KEPT_NAMES = 50_000
+
+interface Kept extends ParsedSums {
+  /** What the file looked like when it was last known to be right. */
+  version: string
+}
+
+/**
+ * Keeps a SHA256SUMS in each month folder. Calls for one folder must not overlap. All throw `drive_missing`, `drive_error` and
+ * `disk_full`.
+ */
+export class SumsFiles {
+  readonly #drive: Drive
+  readonly #committer: Committer
+  /** Files that are right, and what they say; those used last come last. */
+  readonly #kept = new Map<MonthFolder, Kept>()
+
+  constructor(drive: Drive, committer: Committer) {
+    this.#drive = drive
+    this.#committer = committer
+  }
+
+  /** Forgets what was read; call it when the drive has come back. */
+  forget(): void {
+    this.#kept.clear()
+  }
+
+  /**
+   * Sees to it that the folder's file has a line for each of `sums`, by appending, durably. Returns `false`, with nothing done, where
+   * that won't do: the file is not known to be right (`repair` sees to that first), or it says something else.
+   */
+  async add(folder: MonthFolder, sums: ReadonlyMap<string, Checksum>): Promise<boolean> {
+    await this.#drive.checkTouched()
+    const kept = this.#kept.get(folder)
+    // What becomes of it is not known until all is done.
+    this.#kept.delete(folder)
+    try {
+      if (kept === undefined || (await this.#version(folder)) !== kept.version) return false
+      if ([...sums].some(([name, sum]) => (kept.sums.get(name) ?? sum) !== sum)) return false
+      const added = [...sums].filter(([name]) => !kept.sums.has(name))
+      if (added.length > 0) await this.#append(folder, added)
+      for (const [name, sum] of added) kept.sums.set(name, sum)
+      await this.#keep(folder, kept.sums)
+      return true
+    } catch (error) {
+      throw driveError(error, `${pathIn(folder, SUMS_FILE)} was being written`)
+    }
+  }
+
+  async #append(folder: MonthFolder, added: readonly (readonly [string, Checksum])[]): Promise<void> {
+    const path = this.#pathOf(folder)
+    const file = await io.open(path, 'r+')
+    try {
+      const lines = added.map(([name, sum]) => formatSum(name, sum)).join('')
+      await writeAll(file, [Buffer.from(lines)], Number((await io.stat(path)).size))
+      await io.datasync(file)
+    } finally {
+      await io.close(file)
+    }
+  }
+
+  /**
+   * Compares the folder's file with `originals`, which are all that the catalogue has there, and replaces it as a whole, atomically,
+   * if it lacks one, contradicts or has a line that can't be read. Lines of other files are kept while those are there; without any
+   * line there is no file. Does nothing where there is no such folder, or where an original has that file's name.
+   */
+  async repair(folder: MonthFolder, originals: Originals): Promise<void> {
+    if ([...originals.keys()].some(isSumsName)) return
+    await this.#drive.checkTouched()
+    this.#kept.delete(folder)
+    try {
+      const found = await this.#read(folder)
+      const wanted = await this.#wanted(folder, found?.sums ?? new Map(), originals)
+      if (wanted === undefined) return
+      const isRight = found === undefined ? wanted.size === 0 : found.isClean && isSame(found.sums, wanted)
+      if (!isRight) await this.#replace(folder, wanted)
+      if (wanted.size > 0) await this.#keep(folder, wanted)
+    } catch (error) {
+      throw driveError(error, `${pathIn(folder, SUMS_FILE)} was being written`)
+    }
+  }
+
+  /** What the file should say; `undefined` if there is no such folder. */
+  async #wanted(
+    folder: MonthFolder,
+    found: ReadonlyMap<string, Checksum>,
+    originals: Originals,
+  ): Promise<Map<string, Checksum> | undefined> {
+    const others = [...found].filter(([name]) => (originals.get(name) ?? null) === null)
+    const names = await this.#namesIn(folder)
+    if (names === undefined) return undefined
+    const known = [...originals].flatMap(([name, sum]) => (sum === null ? [] : [[name, sum] as const]))
+    return new Map([...others.filter(([name]) => names.has(name)), ...known])
+  }
+
+  async #namesIn(folder: MonthFolder): Promise<Set<string> | undefined> {
+    try {
+      return new Set(await io.readdir(this.#drive.resolve(folder)))
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+      throw error
+    }
+  }
+
+  async #replace(folder: MonthFolder, sums: ReadonlyMap<string, Checksum>): Promise<void> {
+    if (sums.size === 0) return io.unlink(this.#pathOf(folder))
+    const draft = await this.#draft([...sums].sort(([a], [b]) => (a < b ? -1 : 1)))
+    try {
+      await this.#committer.replace(draft, pathIn(folder, SUMS_FILE))
+    } catch (error) {
+      await discard(draft)
+      throw error
+    }
+  }
+
+  /** Writes a whole file, durably, where nobody takes it for an original; returns its absolute path. */
+  async #draft(sums: readonly (readonly [string, Checksum])[]): Promise<string> {
+    const path = this.#drive.resolve(`${STAGING_FOLDER}/${randomUUID()}.sums`)
+    const file = await io.open(path, 'wx').catch(async (error: unknown) => {
+      if (!hasErrno(error, 'ENOENT')) throw error
+      await io.mkdirs(this.#drive.resolve(STAGING_FOLDER))
+      return io.open(path, 'wx')
+    })
+    try {
+      try {
+        await writeAll(file, [Buffer.from(sums.map(([name, sum]) => formatSum(name, sum)).join(''))], 0)
+        await io.datasync(file)
+      } finally {
+        await io.close(file)
+      }
+      return path
+    } catch (error) {
+      await discard(path)
+      throw error
+    }
+  }
+
+  async #read(folder: MonthFolder): Promise<ParsedSums | undefined> {
+    try {
+      return parseSums(await io.readFile(this.#pathOf(folder)))
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+      throw error
+    }
+  }
+
+  async #keep(folder: MonthFolder, sums: Map<string, Checksum>): Promise<void> {
+    const version = await this.#version(folder)
+    if (version === undefined) return
+    this.#kept.set(folder, { sums, isClean: true, version })
+    let names = [...this.#kept.values()].reduce((count, kept) => count + kept.sums.size, 0)
+    for (const [oldest, kept] of this.#kept) {
+      if (names <= KEPT_NAMES || oldest === folder) break
+      this.#kept.delete(oldest)
+      names -= kept.sums.size
+    }
+  }
+
+  /** Changes whenever somebody writes to the file; `undefined` if there is none. */
+  async #version(folder: MonthFolder): Promise<string | undefined> {
+    try {
+      const { size, mtimeNs } = await io.stat(this.#pathOf(folder))
+      return `${size}:${mtimeNs}`
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+      throw error
+    }
+  }
+
+  #pathOf(folder: MonthFolder): string {
+    return this.#drive.resolve(pathIn(folder, SUMS_FILE))
+  }
+}
+
+function isSame(a: ReadonlyMap<string, Checksum>, b: ReadonlyMap<string, Checksum>): boolean {
+  return a.size === b.size && [...a].every(([name, sum]) => b.get(name) === sum)
+}

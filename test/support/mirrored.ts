@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { sql } from 'kysely'
+import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
+import { rememberLibrary } from '../../src/catalogue/library.ts'
+import { migrate } from '../../src/catalogue/migrate.ts'
+import { createLibrary, type Library } from '../../src/ingest/library.ts'
+import { MirrorKeeper, type MirrorOptions } from '../../src/ingest/mirror/keeper.ts'
+import type { MirrorStatus } from '../../src/ingest/mirror/status.ts'
+import type { Checksum } from '../../src/media/checksum.ts'
+import type { LibraryPath } from '../../src/storage/layout.ts'
+import { openLibrary } from './library.ts'
+import { startTestDatabase } from './postgres.ts'
+import { until } from './wire.ts'
+
+/** A library with originals, on a real drive and in a real catalogue, for whatever keeps its second copy. */
+export interface Mirrored {
+  readonly root: string
+  readonly db: Database
+  readonly library: Library
+  /** Stores an original, as an upload leaves it. */
+  put(path: string, bytes: Buffer): Promise<LibraryPath>
+  /** The paths that the catalogue has copies of, in order. */
+  copies(): Promise<string[]>
+  close(): Promise<void>
+}
+
+/** Makes the folder `root` such a library. */
+export async function makeMirrored(root: string): Promise<Mirrored> {
+  const database = await startTestDatabase()
+  const db = openDatabase({ connectionString: database.url }, () => {})
+  await migrate(db)
+  const { drive } = await openLibrary(root)
+  await rememberLibrary(db, drive.id)
+  const library = createLibrary(db, drive, {
+    minFreeSpace: 0,
+    timeZone: 'UTC',
+    now: () => new Date(),
+    changed: () => {},
+  })
+  return {
+    root,
+    db,
+    library,
+    put: async (path, bytes) => {
+      await mkdir(dirname(join(root, path)), { recursive: true })
+      await writeFile(join(root, path), bytes)
+      await sql`
+        insert into files (path, checksum, size, media_type, stored_at)
+        values (${path}, decode(${sha256(bytes)}, 'hex'), ${bytes.length}, 'image/jpeg', now())
+      `.execute(db)
+      return path as LibraryPath
+    },
+    copies: async () =>
+      (await db.selectFrom('copies').select('path').orderBy('path').execute()).map(({ path }) => path),
+    close: async () => {
+      await db.destroy()
+      await database.drop()
+    },
+  }
+}
+
+export function sha256(bytes: Buffer): Checksum {
+  return createHash('sha256').update(bytes).digest('hex') as Checksum
+}
+
+/** A keeper at work, until it is stopped. */
+export interface RunningKeeper {
+  readonly keeper: MirrorKeeper
+  /** What it has logged. */
+  readonly log: string[]
+  /** Resolves with the status once it is in that state. */
+  until(state: MirrorStatus['state']): Promise<MirrorStatus>
+  /** Idempotent. */
+  stop(): Promise<void>
+}
+
+/** Starts to keep the second copy of `library` in the folder `folder`. */
+export function startKeeper(library: Library, folder: string, options: Partial<MirrorOptions> = {}): RunningKeeper {
+  const log: string[] = []
+  const note = (facts: unknown, message?: string) => log.push(message ?? String(facts))
+  const keeper = new MirrorKeeper(library, {
+    folder,
+    minFreeSpace: 0,
+    isBusy: () => false,
+    suspect: async () => {},
+    log: { info: note, warn: note },
+    ...options,
+  })
+  const ending = new AbortController()
+  const running = keeper.run(ending.signal)
+  return {
+    keeper,
+    log,
+    until: (state) =>
+      until(`the mirror is ${state}`, async () => {
+        const status = await keeper.status()
+        return status.state === state && status
+      }),
+    stop: async () => {
+      ending.abort()
+      await running
+      await keeper.close()
+    },
+  }
+}
+
+/** Whether the files `path` in both folders hold the same bytes. */
+export async function isSame(path: string, one: string, other: string): Promise<boolean> {
+  return (await readFile(join(one, path))).equals(await readFile(join(other, path)))
+}
