@@ -19,7 +19,6 @@ export class Adoption {
   readonly #library: Library
   readonly #start: Pick<Start, 'log' | 'state' | 'signal'>
   #wantsWalk = false
-  #wantsLosses = false
   #awake: Resolvers<void> = withResolvers()
 
   constructor(library: Library, start: Pick<Start, 'log' | 'state' | 'signal'>) {
@@ -28,14 +27,19 @@ export class Adoption {
   }
 
   /**
-   * Adopts what an unclean end of the server before has left, if it was one. Call it before uploads are let in: what it takes for a
-   * stranger must not be an upload that is about to be recorded. After a rebuild, `isRebuilt`, also looks for what the drive does not have.
+   * Adopts what the server left that was not ended cleanly before (`wasClean`), and comes to the end of a rebuild that was not: looks for
+   * what the drive does not have, too. Call it before phones are let in: what looks like a stranger must not be an upload that is about to be
+   * recorded.
    */
-  async begin({ wasClean, isRebuilt }: { wasClean: boolean; isRebuilt: boolean }): Promise<void> {
-    const { walkedAt } = await findWalk(this.#library.db)
-    this.#wantsLosses = walkedAt === null
-    if (!wasClean || walkedAt === null) await this.#adopt(this.#start.signal, false)
-    if (isRebuilt) await this.#findLosses(this.#start.signal)
+  async begin(wasClean: boolean): Promise<void> {
+    const { db, now } = this.#library
+    const { signal } = this.#start
+    const isWalked = (await findWalk(db)) !== undefined
+    if (wasClean && isWalked) return
+    await this.#adopt(signal, false)
+    if (isWalked) return
+    await this.#findLosses(signal)
+    await recordWalk(db, now())
   }
 
   /** The drive is back: others may have written to it. */
@@ -50,7 +54,6 @@ export class Adoption {
       signal.throwIfAborted()
       this.#awake = withResolvers()
       try {
-        if (this.#wantsLosses) await this.#findLosses(signal)
         if (this.#wantsWalk) await this.#adopt(signal, true)
         await this.#read(signal)
         if (!this.#wantsWalk) await untilAborted(this.#awake.promise, signal)
@@ -70,7 +73,6 @@ export class Adoption {
         signal,
       })
       if (adopted.files > 0) this.#start.log.info(adopted, 'found files without a record on the drive and took them in')
-      if (!this.#wantsLosses) await recordWalk(this.#library.db, this.#library.now())
     } catch (error) {
       this.#wantsWalk = true
       throw error
@@ -78,20 +80,17 @@ export class Adoption {
   }
 
   async #findLosses(signal: AbortSignal): Promise<void> {
-    const losses = await findLosses(this.#library, { reportTrouble: this.#reportTrouble, signal })
-    if (losses.lost > 0) this.#start.log.warn(losses, 'photos are not on the drive any more; phones are asked for them')
-    this.#wantsLosses = false
-    await recordWalk(this.#library.db, this.#library.now())
+    const { log } = this.#start
+    const report = seldom((files: number) => log.info({ files }, 'looking for the photos on the drive'))
+    const losses = await findLosses(this.#library, { report, reportTrouble: this.#reportTrouble, signal })
+    if (losses.lost > 0) log.warn(losses, 'photos are not on the drive any more; phones are asked for them')
   }
 
   async #read(signal: AbortSignal): Promise<void> {
     const { log, state } = this.#start
-    let reported = performance.now()
-    const report = (progress: TakeOverProgress) => {
-      if (performance.now() - reported < PROGRESS_MS) return
-      reported = performance.now()
-      log.info(progress, 'reading photos that have not been read yet')
-    }
+    const report = seldom((progress: TakeOverProgress) =>
+      log.info(progress, 'reading photos that have not been read yet'),
+    )
     const isBusy = () => state.uploads.size > 0
     const progress = await takeOver(this.#library, { isBusy, report, reportTrouble: this.#reportTrouble, signal })
     if (progress.done > 0 && !signal.aborted) log.info(progress, 'read all photos that had not been read yet')
@@ -99,6 +98,16 @@ export class Adoption {
 
   readonly #reportTrouble = (path: string, error: AppError): void => {
     this.#start.log.warn({ path, err: error }, 'something in the library could not be read')
+  }
+}
+
+/** Calls `report` every ten seconds at most. */
+function seldom<Progress>(report: (progress: Progress) => void): (progress: Progress) => void {
+  let reported = performance.now()
+  return (progress) => {
+    if (performance.now() - reported < PROGRESS_MS) return
+    reported = performance.now()
+    report(progress)
   }
 }
 

@@ -16,18 +16,12 @@ const PROGRESS_MS = 10_000
  * waited with, and nobody may ask it: what phones would tell it now were in the way of what comes back. `openPatient` opens the
  * catalogue without a limit of time.
  */
-export async function establishLibrary(
-  start: Start,
-  db: Database,
-  openPatient: () => Database,
-): Promise<{ id: string; isRebuilt: boolean }> {
+export async function establishLibrary(start: Start, db: Database, openPatient: () => Database): Promise<string> {
   const { config, state } = start
-  let isRebuilt = false
   const rebuild = async (library: LibraryFile) => {
     const patient = openPatient()
     try {
       await rebuildFromJournal(start, patient, library)
-      isRebuilt = true
     } finally {
       await patient.destroy()
     }
@@ -42,7 +36,7 @@ export async function establishLibrary(
     }
   })
   state.setDatabase(db)
-  return { id, isRebuilt }
+  return id
 }
 
 async function knowsSomething(db: Database): Promise<boolean> {

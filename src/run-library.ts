@@ -28,7 +28,7 @@ export async function runLibrary(
   journal: JournalKeeper,
 ): Promise<void> {
   const { config, state, log } = start
-  const { id, isRebuilt } = await establishLibrary(start, db, openPatient)
+  const id = await establishLibrary(start, db, openPatient)
   const libraryLocks = await mustHave(
     lockLibrary(config.libraryFolder, id),
     `the library in ${config.libraryFolder}`,
@@ -68,11 +68,11 @@ export async function runLibrary(
     const adoption = new Adoption(library, start)
     const left = await patiently(start, () => clearStaging(drive))
     if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
-    await patiently(start, () => adoption.begin({ wasClean: journal.wasComplete, isRebuilt }))
+    await patiently(start, () => adoption.begin(journal.wasComplete))
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
     state.setLibrary(library)
     journal.open(library, () => state.uploads.size > 0)
-    mirror = openMirror(library, start)
+    mirror = openMirror(library, start, journal.wasComplete)
     start.settled.resolve()
     const port = await start.port.promise
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
@@ -91,17 +91,20 @@ export async function runLibrary(
 }
 
 /** Hears of every change from now on; `undefined` if no second copy is wanted. */
-function openMirror(library: Library, { config, state, log }: Start): MirrorKeeper | undefined {
-  const { mirrorFolder, minFreeSpace } = config
+function openMirror(library: Library, { config, state, log }: Start, wasClean: boolean): MirrorKeeper | undefined {
+  const { mirrorFolder, minFreeSpace, verifyEvery } = config
   if (mirrorFolder === undefined) return undefined
   const mirror = new MirrorKeeper(library, {
     folder: mirrorFolder,
     minFreeSpace,
+    verifyEvery,
+    wasClean,
     isBusy: () => state.uploads.size > 0,
     suspect: async (path) => {
       await verifyOriginal(library, path)
     },
     log,
+    onTrouble: state.trouble,
   })
   state.listen(mirror.note)
   return mirror

@@ -170,6 +170,35 @@ export async function listDueCopies(db: Database, before: Date, limit: number): 
   return rows
 }
 
+/** When that copy was last found intact which was so longest ago (ms since 1970; minus infinity: to be read at once); `undefined` if there is none. */
+export async function findOldestCopyProof(db: Database): Promise<number | undefined> {
+  const { rows } = await sql<{ at: number }>`
+    select (extract(epoch from coalesce(verified_at, copied_at)) * 1000)::float8 as at from copies
+    order by coalesce(verified_at, copied_at), path limit 1
+  `.execute(db)
+  return rows[0]?.at
+}
+
+/** When a copy was last made or read back; `undefined` if none was. */
+export async function findLastCopy(db: Database): Promise<Date | undefined> {
+  // Minus infinity is no Date.
+  const { rows } = await sql<{ at: Date | number }>`
+    select coalesce(verified_at, copied_at) as at from copies
+    order by coalesce(verified_at, copied_at) desc, path desc limit 1
+  `.execute(db)
+  const at = rows[0]?.at
+  return at instanceof Date ? at : undefined
+}
+
+/** Has the copies read back at once that were made at that time or later: there was trouble around it. */
+export async function recheckCopies(db: Database, since: Date): Promise<void> {
+  const from = sql`${since.toISOString()}::timestamptz`
+  await sql`
+    update copies set verified_at = '-infinity'
+    where coalesce(verified_at, copied_at) >= ${from} and copied_at >= ${from}
+  `.execute(db)
+}
+
 /** Records that the mirror does not have an intact copy. Returns whether that is news. */
 export async function forgetCopy(db: Database, path: string): Promise<boolean> {
   const { numDeletedRows } = await db.deleteFrom('copies').where('path', '=', path).executeTakeFirst()

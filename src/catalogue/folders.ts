@@ -64,12 +64,12 @@ export async function addUnread(db: Database, files: readonly Stranger[]): Promi
   return rows.map((row) => row.path)
 }
 
-/** When the library's folders were last compared with the catalogue; null if that has never been done to the end. */
-export async function findWalk(db: Database): Promise<{ walkedAt: Date | null; isJournalComplete: boolean }> {
-  const row = await db.selectFrom('library').select(['walked_at', 'journal_complete']).executeTakeFirst()
-  return { walkedAt: row?.walked_at ?? null, isJournalComplete: row?.journal_complete ?? false }
+/** When the library's folders were last compared with the catalogue from end to end; `undefined` until that is done after a rebuild. */
+export async function findWalk(db: Database): Promise<Date | undefined> {
+  return (await db.selectFrom('library').select('walked_at').executeTakeFirst())?.walked_at ?? undefined
 }
 
+/** Says that they have just been compared. */
 export async function recordWalk(db: Database, now: Date): Promise<void> {
   await db.updateTable('library').set({ walked_at: now }).execute()
 }

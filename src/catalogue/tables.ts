@@ -52,7 +52,7 @@ export interface FilesTable {
 export interface CopiesTable {
   path: string
   copied_at: Date
-  /** When it was last read back and found intact; null until then. */
+  /** When it was last read back and found intact; minus infinity if there was trouble since, and it is to be read again at once. */
   verified_at: Date | null
 }
 
@@ -118,7 +118,7 @@ export interface LibraryTable {
   mirror_id: string | null
   /** Whether the journal on the drive has everything that is here: false while a server runs, and after it was killed. */
   journal_complete: Generated<boolean>
-  /** When the library's folders were last compared with the catalogue from end to end. */
+  /** When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first start, has done so. */
   walked_at: Date | null
 }
 

@@ -21,6 +21,7 @@ export function rebuildCommand(context: CommandContext): Command {
 Works beside a running server and without one. It may be interrupted at any time: called again, it goes on.
 Exit code: 0 done; 1 done, but photos are missing or damaged; 2 could not be done.`,
     )
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? DONE : COULD_NOT_RUN))
     .action(({ json }: { json?: boolean }) => runCommand(context, (session) => run(session, json ?? false)))
 }
 
@@ -65,7 +66,7 @@ function describer(): (progress: RebuildProgress) => string {
       case 'journal':
         return `Reading the journal: ${progress.lines} lines`
       case 'comparing':
-        return 'Comparing the drive with the database'
+        return `Comparing the drive with the database: ${progress.files} files`
       case 'reading': {
         begun ??= performance.now()
         const { done: files, total: totalFiles, bytes, totalBytes } = progress

@@ -4,7 +4,7 @@ import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
-import { createIdentity, type LibraryFile, readLibraryFile } from '../storage/identity.ts'
+import { createIdentity, type LibraryFile, readLibraryFile, settleIdentity } from '../storage/identity.ts'
 import { io } from '../storage/io.ts'
 import { listMonthFolders, listNames } from '../storage/month-folders.ts'
 import { openJournalOf } from './rebuild/restore-journal.ts'
@@ -32,6 +32,7 @@ export async function establishIdentity(
   }
   const found = await onDrive(readLibraryFile(root))
   if (found !== undefined) {
+    await onDrive(settleIdentity(root))
     if ((await hasRows(db)) || !(await holdsAnything(root, found))) return rememberLibrary(db, found.id)
     if (rebuild === undefined) throw rebuildNeeded()
     await rebuild(found)

@@ -1,5 +1,5 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { Answer, KnownAsset } from '../catalogue/look-up.ts'
+import type { Answer } from '../catalogue/look-up.ts'
 import type { Completion, Recorded } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
@@ -114,7 +114,7 @@ async function tryToStore(
   const capture = captureOf(facts, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
-  const kept = await keep(library, upload.staged, answer, announced, isLast, () =>
+  const kept = await keep(library, upload.staged, answer, isLast, () =>
     wishFor(name, kind, half, capture, answer.otherHalves, timeZone),
   )
   if (kept === undefined) return undefined
@@ -198,14 +198,12 @@ interface Kept {
 }
 
 /**
- * Keeps the content once: finds the copy that the drive has, puts it back where it was lost, or commits it where `wish` says. `asset` is
- * the row that asked for it. Returns `undefined` if that has to be decided again, but not the `isLast` time.
+ * Keeps the content once: finds the copy that the drive has, puts it back where it was lost, or commits it where `wish` says. Returns `undefined` if that has to be decided again, but not the `isLast` time.
  */
 async function keep(
   library: Library,
   staged: Staged,
   answer: Answer,
-  asset: KnownAsset | undefined,
   isLast: boolean,
   wish: () => Wish,
 ): Promise<Kept | undefined> {
@@ -229,7 +227,7 @@ async function keep(
     const capturedAt = copy.capturedAt === null ? null : new Date(copy.capturedAt)
     return { path, origin: 'found', replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
   }
-  if (lost.length === 0 && isLostUnread(asset, staged)) lost.push(parseLibraryPath(asset.filePath))
+  if (lost.length === 0) lost.push(...lostUnread(answer, staged))
   for (const path of lost) {
     const place = await takeLostPlace(library, staged, path)
     if (place === 'found' || place === 'restored') return { path, origin: place, replaces: null }
@@ -239,7 +237,11 @@ async function keep(
   return { path: await commitOriginal(library, staged, wish()), origin: 'committed', replaces }
 }
 
-/** An original of an older server that was lost before anybody had read it: all that is known of it is whose it was, and its size. */
-function isLostUnread(asset: KnownAsset | undefined, { size }: Staged): asset is KnownAsset & { filePath: string } {
-  return asset?.filePath != null && asset.isLost === true && asset.checksum === null && asset.size === size
+/**
+ * Originals of an older server that were lost before anybody had read them. All that is known of them is whose they were, and their
+ * size.
+ */
+function lostUnread({ samePath }: Answer, { size }: Staged): LibraryPath[] {
+  const rows = samePath.filter((row) => row.isLost === true && row.checksum === null && row.size === size)
+  return [...new Set(rows.flatMap((row) => row.filePath ?? []))].map(parseLibraryPath)
 }

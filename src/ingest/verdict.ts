@@ -169,7 +169,11 @@ async function statesOf(drive: Drive, cases: readonly Evidence[]): Promise<Map<s
 /** Reads an original back from the drive; returns when it was found intact, else what is wrong with it. */
 async function readBack(library: Library, path: LibraryPath): Promise<Date | Doubt> {
   try {
-    const outcome = await verifyOriginal(library, path)
+    let outcome = await verifyOriginal(library, path)
+    // Put back from where it was still intact: that is to be read back as well.
+    if (outcome !== undefined && outcome.state !== 'intact' && outcome.isHealed) {
+      outcome = await verifyOriginal(library, path)
+    }
     if (outcome === undefined) return 'not_verified'
     return outcome.state === 'intact' ? outcome.at : outcome.state
   } catch (error) {

@@ -92,8 +92,7 @@ const WORD_BYTES = 45
 
 /** A header's value in ASCII: as it is, or in encoded words (RFC 2047). What would end the header becomes a space. */
 export function encodeHeader(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  const line = text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim()
+  const line = text.replace(/\p{Cc}+/gu, ' ').trim()
   if (/^[ -~]*$/.test(line) && !line.includes('=?')) return line
   const words: string[] = ['']
   for (const character of line) {

@@ -56,6 +56,12 @@ export class Committer {
     }
   }
 
+  /** The same, when somebody has removed the folder since it was made. */
+  async makeFolderAgain(folder: string): Promise<void> {
+    this.#durable.delete(folder)
+    await this.makeFolder(folder)
+  }
+
   /**
    * Gives the staged file (absolute path) the permanent name `path`. Never overwrites: throws `name_taken` if the name is in
    * use. The staged name may remain beside it. Not durable before `settle`.
@@ -64,10 +70,7 @@ export class Committer {
     try {
       await this.#takeName(staged, path).catch(async (error: unknown) => {
         if (!hasErrno(error, 'ENOENT')) throw error
-        // Somebody has removed the folder since it was made.
-        const { folder } = splitPath(path)
-        this.#durable.delete(folder)
-        await this.makeFolder(folder)
+        await this.makeFolderAgain(splitPath(path).folder)
         await this.#takeName(staged, path)
       })
     } catch (error) {
@@ -101,17 +104,22 @@ export class Committer {
     try {
       const { folder } = splitPath(path)
       await this.#folders.sync(this.#drive.resolve(folder), taken ?? 0)
-      const settled: string[] = []
-      for (let below = folder; !this.#durable.has(below) && below !== ''; below = splitPath(below).folder) {
-        await this.#settleFolders(splitPath(below).folder)
-        settled.push(below)
-      }
-      // Not one by one: a month is as durable as the year that it lies in.
-      for (const below of settled) this.#durable.add(below)
+      await this.settleFolder(folder)
     } catch (error) {
       if (taken !== undefined) await this.#giveBack(path)
       throw error
     }
+  }
+
+  /** Returns once the name of a folder would survive a power cut, and those of the folders it lies in. Throws as `settle`. */
+  async settleFolder(folder: string): Promise<void> {
+    const settled: string[] = []
+    for (let below = folder; !this.#durable.has(below) && below !== ''; below = splitPath(below).folder) {
+      await this.#flushFoldersIn(splitPath(below).folder)
+      settled.push(below)
+    }
+    // Not one by one: a month is as durable as the year that it lies in.
+    for (const below of settled) this.#durable.add(below)
   }
 
   /**
@@ -126,7 +134,7 @@ export class Committer {
   }
 
   /** Flushes the names of folders in `folder`. They are few, and lie together: a change to one of them writes all again. */
-  async #settleFolders(folder: string): Promise<void> {
+  async #flushFoldersIn(folder: string): Promise<void> {
     const path = this.#drive.resolve(folder)
     const failures = this.#folders.failures(path)
     if (failures > 0) {

@@ -37,7 +37,7 @@ const LIBRARY_DRIVE: DriveRole = {
 export const MIRROR_DRIVE: DriveRole = {
   missing: 'mirror_missing',
   message:
-    'The drive with the second copy is not there. Connect and mount it; copying goes on by itself when it is back.',
+    'The drive with the second copy is not there. Connect and mount it; copying goes on by itself when it is back. If another drive shall take its place for good, run `npm run iclood -- mirror --replace`.',
   setting: 'MIRROR_FOLDER',
 }
 

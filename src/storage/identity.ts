@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
+import { discard } from './discard.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE } from './touched.ts'
+import { writeAll } from './write-all.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -68,27 +70,46 @@ export async function createIdentity(root: string, now: Date, mirrorOf?: string)
   const target = join(root, IDENTITY_FILE)
   const draft = `${target}.${randomUUID()}`
   const document = { format: 1, id: randomUUID(), created: now.toISOString(), mirror_of: mirrorOf }
-
-  const file = await io.open(draft, 'wx')
+  let isOurs = false
   try {
-    await io.writev(file, [Buffer.from(`${JSON.stringify(document)}\n`)], 0)
-    await io.datasync(file)
-  } finally {
-    await io.close(file)
-  }
-  try {
+    await writeDraft(draft, `${JSON.stringify(document)}\n`)
     if (await exists(target)) await io.unlink(draft)
-    else await io.rename(draft, target)
-  } finally {
-    await ELSEWHERE.syncFolder(dirname(target))
-  }
-  for (let folder = root; made !== undefined && folder.length >= dirname(made).length; folder = dirname(folder)) {
-    await ELSEWHERE.syncFolder(folder)
-    if (folder === dirname(folder)) break
+    else {
+      await io.rename(draft, target)
+      isOurs = true
+    }
+    await settleIdentity(root, made)
+  } catch (error) {
+    await discard(draft)
+    // Found the next time, it would be taken for durable.
+    if (isOurs) await discard(target)
+    throw error
   }
   const id = await readIdentity(root)
   if (id === undefined) throw new AppError('drive_missing', 'The drive went away while its library was being created.')
   return id
+}
+
+async function writeDraft(path: string, text: string): Promise<void> {
+  const file = await io.open(path, 'wx')
+  try {
+    await writeAll(file, [Buffer.from(text)], 0)
+    await io.datasync(file)
+  } finally {
+    await io.close(file)
+  }
+}
+
+/**
+ * Makes the name of the identity in the folder `root` durable, whoever has made it, and those of the folders from `made` on, which are
+ * new. System errors pass.
+ */
+export async function settleIdentity(root: string, made = root): Promise<void> {
+  await ELSEWHERE.syncFolder(join(root, PRIVATE_FOLDER))
+  for (let folder = root; folder.length >= dirname(made).length; folder = dirname(folder)) {
+    await ELSEWHERE.syncFolder(folder)
+    if (folder === dirname(folder)) break
+  }
 }
 
 /** Whether anything at all has the name `path`, also a link that leads nowhere. */

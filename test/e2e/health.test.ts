@@ -22,6 +22,8 @@ let server: TestServer
 beforeAll(async () => {
   database = await startTestDatabase()
   client = new pg.Client(database.connection)
+  // The last test takes its database away.
+  client.on('error', () => {})
   await client.connect()
   folder = await makeFolder()
   settings = { DATABASE_URL: database.url, MIRROR_FOLDER: join(folder, 'mirror') }
@@ -79,10 +81,10 @@ describe('photos', () => {
   const entry = { path: 'file:///DCIM/IMG_0001.JPG', id: 'A' }
   const send = () =>
     upload(server.url, photo, { fields: { device_id: PHONE, original_path: entry.path, asset_id: 'A' } })
-  let place: string
+  let path: string
 
   it('are counted by what is known of them', async () => {
-    place = join(server.library, (await send()).body.backup.file_path)
+    path = (await send()).body.backup.file_path
     const film = mov({ seed: 'film' })
     await upload(server.url, film, { name: 'film.MOV', fields: { device_id: 'iPad' } })
     const report = await health()
@@ -107,7 +109,7 @@ describe('photos', () => {
   })
 
   it('that have gone are a problem until they are back', async () => {
-    await rm(place)
+    await rm(join(server.library, path))
     await away(settings['MIRROR_FOLDER'] ?? '')
     await post(server.url, '/photos/verdict', { device_id: PHONE, files: [entry] })
     const report = await health()
@@ -117,7 +119,7 @@ describe('photos', () => {
     expect(report.findings.list[0]).toMatchObject({
       copy: 'library',
       kind: 'missing',
-      path: place.slice(-20).match(/2024.*/)?.[0],
+      path,
     })
     expect((await status()).stdout).toContain('1 photo is missing from the drive')
     expect((await send()).status).toBe(201)
@@ -208,7 +210,7 @@ describe('phones', () => {
     await makeOlder(name, 30)
     const { stdout } = await status()
     expect(stdout).toContain('evil [2J phone has not backed up for 30 days')
-    expect(stdout).not.toMatch(/[\u001b\u202e]/)
+    for (const command of ['\u001b', '\u202e']) expect(stdout).not.toContain(command)
     await client.query('update backups set timestamp = now() where device_id = $1', [name])
   })
 })
@@ -276,7 +278,7 @@ describe('a full drive', needs(drive('tmpfs')), () => {
     const report = async () => (await get(other.url, '/library/health')).body
     try {
       await fill(17)
-      expect(await report()).toMatchObject({ healthy: true })
+      await until('the server is ready', async () => (await report()).healthy)
       await fill(18.5)
       expect((await report()).problems).toMatchObject([{ key: 'drive_full', severity: 'warning' }])
       expect((await report()).problems[0].title).toMatch(/^The drive is 9\d % full$/)
@@ -295,15 +297,11 @@ describe('a full drive', needs(drive('tmpfs')), () => {
   })
 })
 
-// The last one: it takes the database away.
 describe('without its database', () => {
   it('the server can’t say how it is, and says so', async () => {
-    await client.end()
     await database.drop()
     const { status: code, body, headers } = await get(server.url, '/library/health')
     expect({ code, word: body.code }).toEqual({ code: 503, word: 'database_unavailable' })
     expect(headers.get('retry-after')).not.toBeNull()
-    client = new pg.Client((await startTestDatabase()).connection)
-    await client.connect()
   })
 })

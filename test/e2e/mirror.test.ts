@@ -7,7 +7,7 @@ import { runCommand } from '../support/command.ts'
 import { drive, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
 import { answersOf, backUpHousehold, sendAsset } from '../support/household.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
-import { isSame } from '../support/mirrored.ts'
+import { isSame, sha256 } from '../support/mirrored.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
@@ -21,6 +21,10 @@ const photo = (size = 50_000) => jpeg({ date: '2024:07:01 12:00:00', size, seed:
 /** What the server says of the second copy. */
 async function mirrorOf(server: TestServer) {
   return (await get(server.url, '/library/health')).body.mirror
+}
+
+function untilOpen(server: TestServer) {
+  return until('the library is open', async () => (await get(server.url, '/storage/status')).status === 200)
 }
 
 function untilMirror(server: TestServer, state: string) {
@@ -73,7 +77,7 @@ describe('a second drive', needs(drive('ext4')), () => {
   let server: TestServer
   const start = async () => {
     server = await startServer(folder, { UPLOAD_FOLDER: library.path, MIRROR_FOLDER: mirror.path })
-    await until('the library is open', async () => (await get(server.url, '/storage/status')).status === 200)
+    await untilOpen(server)
   }
   const verify = async (...args: string[]) => {
     const env = { UPLOAD_FOLDER: library.path, MIRROR_FOLDER: mirror.path }
@@ -94,8 +98,9 @@ describe('a second drive', needs(drive('ext4')), () => {
   })
 
   it('gets a copy of every photo, which counts when it has been read back', async () => {
-    await store(server, photo(), 'FIRST.JPG')
-    await store(server, photo(), 'with\nline feed.JPG')
+    const first = photo()
+    await store(server, first, 'FIRST.JPG')
+    await store(server, photo(), '照片 1.JPG')
     await store(server, mov({ creationDate: '2023-01-01T12:00:00+0000', size: 5 * MB, seed: 'film' }), 'FILM.MOV')
     expect(await untilMirror(server, 'ok')).toEqual({
       state: 'ok',
@@ -105,11 +110,8 @@ describe('a second drive', needs(drive('ext4')), () => {
       lag_since: null,
       on_same_drive: false,
     })
-    const { body } = await until('it is safe', async () => {
-      const files = [{ path: '/FIRST.JPG', size: 50_000 }]
-      const answer = await post(server.url, '/photos/verdict', { device_id: 'iPhone', files })
-      return answer.body.files[0].copies !== undefined && answer
-    })
+    const files = [{ path: '/FIRST.JPG', sha256: sha256(first) }]
+    const { body } = await post(server.url, '/photos/verdict', { device_id: 'iPhone', files })
     expect(body.files[0]).toMatchObject({ safe: true, copies: 2 })
     await expectMirrored(library.path, mirror.path)
   })
@@ -130,8 +132,9 @@ describe('a second drive', needs(drive('ext4')), () => {
     const path = await store(server, film, 'LONG.MOV')
     await until('it is being copied', async () => {
       const [part] = await stagedIn(mirror.path)
-      const size = part && (await stat(join(mirror.path, '.iclood/incoming', part)).catch(() => undefined))?.size
-      return size !== undefined && size > 4 * MB
+      if (part === undefined) return false
+      const file = await stat(join(mirror.path, '.iclood/incoming', part)).catch(() => undefined)
+      return file !== undefined && file.size > 4 * MB
     })
     await server.kill()
     expect(await photosIn(mirror.path)).not.toContain(path)
@@ -185,10 +188,10 @@ describe('a second drive', needs(drive('ext4')), () => {
     try {
       await run('mount', ['--bind', other.path, mirror.path])
       await store(server)
-      expect(await untilMirror(server, 'missing')).toMatchObject({ reason: expect.stringContaining('another library') })
+      await until('it is recognised', async () => (await mirrorOf(server)).reason?.includes('another library'))
       await server.stop()
       await start()
-      expect(await untilMirror(server, 'missing')).toMatchObject({ reason: expect.stringContaining('another library') })
+      await until('it is recognised', async () => (await mirrorOf(server)).reason?.includes('another library'))
       expect((await readdir(other.path, { recursive: true })).sort()).toEqual(before)
     } finally {
       await run('umount', [mirror.path])
@@ -270,7 +273,7 @@ describe('a second drive that is full', needs(drive('tmpfs')), () => {
     mirror = await makeDrive('tmpfs', 24 * MB)
     folder = await makeFolder()
     server = await startServer(folder, { MIRROR_FOLDER: mirror.path, MIN_FREE_SPACE: '4' })
-    await until('the library is open', async () => (await get(server.url, '/storage/status')).status === 200)
+    await untilOpen(server)
   })
   afterAll(async () => {
     await server.stop()
@@ -315,6 +318,7 @@ describe('moving to the second copy', () => {
     folder = await makeFolder()
     const mirror = join(folder, 'mirror')
     server = await startServer(folder, { MIRROR_FOLDER: mirror })
+    await untilOpen(server)
     const household = await backUpHousehold(server)
     const answers = await answersOf(server, household)
     await untilMirror(server, 'ok')
@@ -323,7 +327,7 @@ describe('moving to the second copy', () => {
 
     server = await startServer(folder, { UPLOAD_FOLDER: mirror })
     const moved = server
-    await until('the library is open', async () => (await get(moved.url, '/storage/status')).status === 200)
+    await untilOpen(moved)
     await until('all photos are known', async () => {
       const { body } = await get(moved.url, '/library/health')
       return body.files.unread.files === 0

@@ -37,6 +37,8 @@ const ENDPOINTS = [
   'GET /backup/history',
   'GET /backup/log',
   'GET /docs',
+  'GET /library/health',
+  'GET /metrics',
   'GET /openapi.json',
   'GET /photos/ignored',
   'GET /ping',
@@ -46,6 +48,7 @@ const ENDPOINTS = [
   'POST /photos/new',
   'POST /photos/unignore',
   'POST /photos/upload',
+  'POST /photos/verdict',
 ]
 
 describe('/openapi.json', () => {
@@ -125,6 +128,9 @@ describe('/openapi.json', () => {
       ['GET /storage/status', '200', await get(server.url, '/storage/status')],
       ['GET /storage/usage', '200', await get(server.url, '/storage/usage')],
       ['GET /ping', '200', await get(server.url, '/ping')],
+      ['GET /library/health', '200', await get(server.url, '/library/health')],
+      ['POST /photos/verdict', '200', await post(server.url, '/photos/verdict', list)],
+      ['POST /photos/verdict', '4XX', await post(server.url, '/photos/verdict', '{')],
     ]
     for (const [name, status, answer] of answers) {
       const what = `${name} ${status}: ${JSON.stringify(answer.body).slice(0, 300)}`

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
-import { appendFile, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { appendFile, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand, startCommand } from '../support/command.ts'
 import { originalsIn } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
+import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
+import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { makePhone, until } from '../support/wire.ts'
 
@@ -365,55 +369,83 @@ describe('which photos', () => {
 
 describe('without a server', () => {
   let alone: TestServer
+  let database: TestDatabase
+  let env: Record<string, string>
   beforeAll(async () => {
-    alone = await startServer(await makeFolder())
-    for (const name of ['A.JPG', 'B.JPG']) {
+    database = await startTestDatabase()
+    env = { DATABASE_URL: database.url }
+    alone = await startServer(await makeFolder(), env)
+    for (const name of ['A.JPG', 'B.JPG', 'Z.JPG']) {
       await upload(alone.url, photoOf('2024/07', name), { name, fields: { original_path: phonePath(name) } })
     }
     await alone.stop()
   })
   afterAll(() => removeFolder(alone.folder))
 
-  it('it works all the same, and the next server asks for what was found', async () => {
-    await rm(join(alone.library, '2024/07/B.JPG'))
-    const { code, stdout } = await runCommand(alone.folder, ['verify', '--json'])
-    expect(code).toBe(1)
-    expect(JSON.parse(stdout).findings).toMatchObject([{ kind: 'missing', path: '2024/07/B.JPG' }])
-    const next = await startServer(alone.folder)
-    const { body } = await post(next.url, '/photos/new', {
-      files: [{ path: phonePath('B.JPG') }, { path: phonePath('A.JPG') }],
-    })
-    expect(body.new_files).toEqual([{ path: phonePath('B.JPG') }])
-    await next.stop()
-  })
+  const verifiedPaths = async () => {
+    const client = new pg.Client(database.connection)
+    await client.connect()
+    const { rows } = await client.query('select path from files where verified_at is not null order by path')
+    await client.end()
+    return rows.map((row) => row.path)
+  }
 
   it('a drive that is not there makes nothing missing: exit code 2', async () => {
     await rename(alone.library, `${alone.library}.unplugged`)
     await mkdir(alone.library)
-    const { code, stdout, stderr } = await runCommand(alone.folder, ['verify', '--json'])
+    const { code, stdout, stderr } = await runCommand(alone.folder, ['verify', '--json'], env)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/drive .* is not there/)
     await rm(alone.library, { recursive: true })
     await rename(`${alone.library}.unplugged`, alone.library)
-    const again = await runCommand(alone.folder, ['verify', '--json'])
-    expect(JSON.parse(again.stdout).findings).toHaveLength(1)
+    expect(await verifiedPaths()).toEqual([])
   })
 
-  it('interrupted, it ends with exit code 2 and keeps what it has proven', async () => {
-    // Too large to be read before it is interrupted.
-    const large = join(alone.library, '2024/07/A.JPG')
+  it('interrupted, it ends with exit code 2 and keeps what it has proven', needs(proc()), async () => {
+    // Too large to be read to its end.
+    const large = join(alone.library, '2024/07/Z.JPG')
     const bytes = await readFile(large)
     await truncate(large, 50_000_000_000)
-    const command = startCommand(alone.folder, ['verify', '--json'])
-    await setTimeout(3000)
+    const command = startCommand(alone.folder, ['verify', '--json'], env)
+    await until('it reads the large file', async () => openOf(command.process.pid).includes(large))
     command.process.kill('SIGINT')
     const { code, stderr, stdout } = await command.result
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/Interrupted/)
+    expect(await verifiedPaths()).toEqual(['2024/07/A.JPG', '2024/07/B.JPG'])
     await writeFile(large, bytes)
-    expect((await stat(large)).size).toBe(bytes.length)
+  })
+
+  it('it works all the same, and the next server asks for what was found', async () => {
+    await rm(join(alone.library, '2024/07/B.JPG'))
+    const { code, stdout } = await runCommand(alone.folder, ['verify', '--json', '--path', '2024/07/B.JPG'], env)
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout).findings).toMatchObject([{ kind: 'missing', path: '2024/07/B.JPG' }])
+    const next = await startServer(alone.folder, env)
+    const files = [{ path: phonePath('B.JPG') }, { path: phonePath('A.JPG') }]
+    const { body } = await post(next.url, '/photos/new', { files })
+    expect(body.new_files).toEqual([{ path: phonePath('B.JPG') }])
+    await next.stop()
   })
 })
+
+/** Needs to see what a process has open. */
+function proc(): string | undefined {
+  return existsSync('/proc/self/fd') ? undefined : '/proc'
+}
+
+/** The files that a process has open. */
+function openOf(pid: number | undefined): string[] {
+  const folder = `/proc/${pid}/fd`
+  return readdirSync(folder).flatMap((file) => {
+    try {
+      return readlinkSync(join(folder, file))
+    } catch {
+      // Closed in the meantime.
+      return []
+    }
+  })
+}
 
 it('the library of all these tests has each photo once, and nothing is left in staging', async () => {
   const rows = await log('&status=Completed')

@@ -95,6 +95,7 @@ export class Durability {
     this.noteRemoved(path)
     const inode = inodeOf(join(this.#root, path))
     this.#contents.delete(inode)
+    this.#lost.delete(inode)
     this.#written.add(inode)
   }
 

@@ -6,7 +6,7 @@ import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { rememberLibrary } from '../../src/catalogue/library.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
 import { createLibrary, type Library } from '../../src/ingest/library.ts'
-import { MirrorKeeper, type MirrorOptions } from '../../src/ingest/mirror/keeper.ts'
+import { type KeeperOptions, MirrorKeeper } from '../../src/ingest/mirror/keeper.ts'
 import type { MirrorStatus } from '../../src/ingest/mirror/status.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import type { LibraryPath } from '../../src/storage/layout.ts'
@@ -77,15 +77,18 @@ export interface RunningKeeper {
 }
 
 /** Starts to keep the second copy of `library` in the folder `folder`. */
-export function startKeeper(library: Library, folder: string, options: Partial<MirrorOptions> = {}): RunningKeeper {
+export function startKeeper(library: Library, folder: string, options: Partial<KeeperOptions> = {}): RunningKeeper {
   const log: string[] = []
   const note = (facts: unknown, message?: string) => log.push(message ?? String(facts))
   const keeper = new MirrorKeeper(library, {
     folder,
     minFreeSpace: 0,
+    verifyEvery: 30 * 24 * 60 * 60 * 1000,
+    wasClean: true,
     isBusy: () => false,
     suspect: async () => {},
     log: { info: note, warn: note },
+    onTrouble: () => {},
     ...options,
   })
   const ending = new AbortController()

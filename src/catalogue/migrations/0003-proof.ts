@@ -17,6 +17,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       add column mirror_id uuid,
       add column journal_complete boolean not null default false,
       add column walked_at timestamptz`.execute(db)
+  // Only a rebuild that was interrupted leaves a library that nobody has walked.
+  await sql`update library set walked_at = now()`.execute(db)
   await sql`
     create table copies (
       path text collate "C" primary key references files (path) on update cascade on delete cascade,

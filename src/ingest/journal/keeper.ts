@@ -75,7 +75,7 @@ export class JournalKeeper {
 
   /** From now on the drive of `library` is written to. */
   open(library: Library, isBusy: () => boolean): void {
-    const journal = new JournalWriter(library.drive, library.now)
+    const journal = new JournalWriter(library.drive, library.committer, library.now)
     this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy }
     this.#catchUp(this.#opened)
     if (this.#pending.size > 0) this.#flushWithin(GATHER_MS)

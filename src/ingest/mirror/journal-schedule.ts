@@ -10,6 +10,8 @@ export class JournalSchedule {
   #dueAt = 0
   /** The first change since the copy was brought up to date. */
   #since: number | undefined
+  /** The last change of all. */
+  #last = Number.NEGATIVE_INFINITY
 
   /** When it is due; infinity while nothing has changed. */
   get dueAt(): number {
@@ -24,13 +26,15 @@ export class JournalSchedule {
   noteChange(): void {
     const now = performance.now()
     this.#since ??= now
+    this.#last = now
     this.#dueAt = Math.min(now + WRITTEN_MS, this.#since + BUSY_MS)
   }
 
-  /** The copy is being brought up to date, now. */
+  /** The copy is being brought up to date, now. What has changed a moment ago may not be in the library's journal yet. */
   begin(): void {
     this.#since = undefined
-    this.#dueAt = Number.POSITIVE_INFINITY
+    const written = this.#last + WRITTEN_MS
+    this.#dueAt = written > performance.now() ? written : Number.POSITIVE_INFINITY
   }
 
   /** It has been; `isChanged`: there was something to do. Where something happens, more may follow. */

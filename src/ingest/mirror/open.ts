@@ -1,7 +1,8 @@
 import { findMirrorId, rememberMirror, replaceMirror } from '../../catalogue/copies.ts'
 import { AppError } from '../../errors.ts'
+import { MIRROR_DRIVE } from '../../storage/drive.ts'
 import { driveError } from '../../storage/drive-error.ts'
-import { createIdentity, readLibraryFile } from '../../storage/identity.ts'
+import { createIdentity, readLibraryFile, settleIdentity } from '../../storage/identity.ts'
 import { readMirrorNote, writeMirrorNote } from '../../storage/mirror-note.ts'
 import type { Library } from '../library.ts'
 
@@ -15,11 +16,11 @@ import type { Library } from '../library.ts'
 export async function establishMirror(library: Library, root: string): Promise<string> {
   const known = await knownMirror(library)
   const found = await lookInto(library, root)
-  if (known === undefined) return adopt(library, found ?? (await makeMirror(library, root)))
+  if (known === undefined) return adopt(library, root, found ?? (await makeMirror(library, root)))
   if (found !== known) {
     throw refused(
       found === undefined
-        ? 'The drive with the second copy is not there. Connect and mount it; copying goes on by itself when it is back. If another drive shall take its place for good, run `npm run iclood -- mirror --replace`.'
+        ? MIRROR_DRIVE.message
         : 'The drive that is there is a second copy of this library, but not the one that is kept up to date. Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
       `The folder ${root} has ${found === undefined ? 'no library' : `the mirror ${found}`}, not the mirror ${known}; is the drive mounted there, and is MIRROR_FOLDER right?`,
     )
@@ -47,7 +48,8 @@ async function knownMirror(library: Library): Promise<string | undefined> {
   return readMirrorNote(library.drive)
 }
 
-async function adopt(library: Library, id: string): Promise<string> {
+async function adopt(library: Library, root: string, id: string): Promise<string> {
+  await onMirror(settleIdentity(root))
   await writeMirrorNote(library.drive, library.committer, id)
   return rememberMirror(library.db, id)
 }

@@ -28,6 +28,11 @@ export class WorkList {
     this.#db = db
   }
 
+  /** Whether something has changed that was not looked at yet. */
+  get hasNews(): boolean {
+    return this.#heard.size > 0
+  }
+
   /** Takes note of paths that may need a copy, or need none any more. */
   hear(paths: Iterable<string>): void {
     for (const path of paths) this.#heard.add(path)

@@ -7,6 +7,8 @@ import { verifyOriginal } from '../verify/verify-original.ts'
 import { unlessFailing } from './unless-failing.ts'
 
 export interface LossOptions {
+  /** Hears how many originals have been looked for, now and then. */
+  report: (files: number) => void
   /** Hears of a folder or file that could not be looked at, and is left alone. */
   reportTrouble: (path: string, error: AppError) => void
   signal: AbortSignal
@@ -28,11 +30,13 @@ const PORTION = 500
  */
 export async function findLosses(library: Library, options: LossOptions): Promise<Losses> {
   const losses: Losses = { lost: 0, restored: 0 }
+  let looked = 0
   await library.drive.check()
   for (const folder of await listFolders(library.db)) {
     const known = (await listFolder(library.db, folder)).filter((one) => one.checksum !== null)
     for (let start = 0; start < known.length; start += PORTION) {
-      for (const suspect of await findSuspects(library, known.slice(start, start + PORTION), options)) {
+      const portion = known.slice(start, start + PORTION)
+      for (const suspect of await findSuspects(library, portion, options)) {
         options.signal.throwIfAborted()
         const path = parseLibraryPath(suspect.path)
         const outcome = await unlessFailing(path, options, () => verifyOriginal(library, path))
@@ -40,6 +44,8 @@ export async function findLosses(library: Library, options: LossOptions): Promis
         if (outcome.state === 'intact' ? outcome.isRestored : outcome.isHealed) losses.restored++
         else if (outcome.state !== 'intact' && !suspect.isReported) losses.lost++
       }
+      looked += portion.length
+      options.report(looked)
     }
   }
   return losses

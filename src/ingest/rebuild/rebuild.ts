@@ -17,7 +17,7 @@ import { type Adopted, adoptStrangers } from './strangers.ts'
 /** What a rebuild is at. */
 export type RebuildProgress =
   | { step: 'journal'; lines: number }
-  | { step: 'comparing' }
+  | { step: 'comparing'; files: number }
   | ({ step: 'reading' } & TakeOverProgress)
 
 /** What a rebuild has come to. */
@@ -88,12 +88,11 @@ async function rebuildLibrary(
     signal,
   })
 
-  report({ step: 'comparing' })
+  report({ step: 'comparing', files: 0 })
   const library = options.open(file.id)
   const adopted = await adoptStrangers(library, { ...options, uploadsMayCome: true })
-  const losses = await findLosses(library, options)
-  const { walkedAt } = await findWalk(db)
-  if (walkedAt === null) await recordWalk(db, library.now())
+  const losses = await findLosses(library, { ...options, report: (files) => report({ step: 'comparing', files }) })
+  if ((await findWalk(db)) === undefined) await recordWalk(db, library.now())
 
   const read = await takeOver(library, {
     ...options,

@@ -3,6 +3,7 @@ import { addUnread, listFolder, type Stranger } from '../../catalogue/folders.ts
 import type { AppError } from '../../errors.ts'
 import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../../storage/layout.ts'
 import { type FileFacts, factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import { flushOriginal } from '../../storage/originals.ts'
 import type { Library } from '../library.ts'
 import { strangeNames } from './strange-names.ts'
 import { unlessFailing } from './unless-failing.ts'
@@ -23,6 +24,8 @@ export interface Adopted {
 
 /** The upload that brought a file has recorded it by then, if it is going to. */
 const SETTLED_MS = 2_000
+/** What was touched longer ago than this the system has written to the drive by itself. */
+const WRITTEN_MS = 10 * 60_000
 /** Files looked at at once, and recorded in one statement. */
 const PORTION = 500
 
@@ -75,7 +78,8 @@ async function adopt(
       const file = facts[index]
       if (file === undefined) continue
       if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
-      else strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
+      else if (await isDurable(library, path, file, options))
+        strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
     }
     const added = await addUnread(library.db, [...strangers.values()])
     adopted.files += added.length
@@ -83,6 +87,22 @@ async function adopt(
     library.changed({ originals: added as LibraryPath[] })
   }
   return unsettled
+}
+
+/** Phones will be told that it is there, so it must stay there; whoever has put it there may not have flushed it. */
+async function isDurable(
+  library: Library,
+  path: LibraryPath,
+  file: FileFacts,
+  options: AdoptOptions,
+): Promise<boolean> {
+  if (library.now().getTime() - file.touchedAt.getTime() > WRITTEN_MS) return true
+  const flushed = await unlessFailing(path, options, async () => {
+    await flushOriginal(library.drive, path)
+    await library.committer.settle(path)
+    return true
+  })
+  return flushed === true
 }
 
 function isSettled(file: FileFacts, now: Date): boolean {

@@ -203,7 +203,7 @@ export class ContinuousVerification {
   /** A library that was never walked through is as good as one that was when it was set up. */
   async #walkDueAt(): Promise<number> {
     const { db } = this.#library
-    const walked = (await findWalk(db)).walkedAt ?? (await findLibrarySince(db)) ?? this.#library.now()
+    const walked = (await findWalk(db)) ?? (await findLibrarySince(db)) ?? this.#library.now()
     const open = await countOpenFindings(db)
     return walkDueAt(
       walked.getTime(),

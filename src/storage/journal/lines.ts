@@ -24,7 +24,7 @@ export interface ReadLine {
  * belong to. System errors pass.
  */
 export async function* readLines(path: string): AsyncGenerator<ReadLine> {
-  const file = await io.open(path, 'r')
+  const file = await openTwice(path)
   try {
     let pieces: Buffer[] = []
     let length = 0
@@ -54,6 +54,16 @@ export async function* readLines(path: string): AsyncGenerator<ReadLine> {
   }
 }
 
+/** What only the journal knows must not be given up because a drive has failed once. */
+async function openTwice(path: string): Promise<number> {
+  try {
+    return await io.open(path, 'r')
+  } catch (error) {
+    if (!isMediumError(error)) throw error
+    return io.open(path, 'r')
+  }
+}
+
 async function* readChunks(file: number, start = 0): AsyncGenerator<Buffer> {
   let length = CHUNK_BYTES
   let badSectors = 0
@@ -79,7 +89,7 @@ async function* readChunks(file: number, start = 0): AsyncGenerator<Buffer> {
 
 /** The last `length` bytes of a file, or all of a shorter one. System errors pass. */
 export async function readTail(path: string, length: number): Promise<Buffer> {
-  const file = await io.open(path, 'r')
+  const file = await openTwice(path)
   try {
     const size = Number((await io.stat(path)).size)
     const chunks: Buffer[] = []

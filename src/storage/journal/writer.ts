@@ -1,10 +1,11 @@
 import { hasErrno } from '../../errors.ts'
 import type { HeaderLine, JournalRecord } from '../../journal-record.ts'
+import type { Committer } from '../commit.ts'
 import { discard } from '../discard.ts'
 import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
 import { io } from '../io.ts'
-import { JOURNAL_FOLDER, PRIVATE_FOLDER } from '../layout.ts'
+import { JOURNAL_FOLDER } from '../layout.ts'
 import { writeAll } from '../write-all.ts'
 import { type JournalFile, journalFile, journalFiles } from './files.ts'
 import { formatLine } from './line.ts'
@@ -30,6 +31,7 @@ interface OpenLog {
 /** Writes the journal of the library on `drive`; see docs/drive-format.md. One writer per library. Holds nothing open between calls. */
 export class JournalWriter {
   readonly #drive: Drive
+  readonly #committer: Committer
   readonly #now: () => Date
   /** The files there are, with their bytes; undefined until they have been looked for. */
   #files: Map<JournalFile, number> | undefined
@@ -38,8 +40,10 @@ export class JournalWriter {
   /** What was written last, to be found again when the drive has been away. */
   #last: OpenLog | undefined
 
-  constructor(drive: Drive, now: () => Date) {
+  /** `committer` is that of the drive. */
+  constructor(drive: Drive, committer: Committer, now: () => Date) {
     this.#drive = drive
+    this.#committer = committer
     this.#now = now
   }
 
@@ -200,13 +204,15 @@ export class JournalWriter {
   }
 
   async #create(path: string): Promise<number> {
+    await this.#committer.makeFolder(JOURNAL_FOLDER)
+    await this.#committer.settleFolder(JOURNAL_FOLDER)
     try {
       return await io.open(path, 'wx')
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error
     }
-    await io.mkdirs(this.#drive.resolve(JOURNAL_FOLDER))
-    await this.#drive.touched.syncFolder(this.#drive.resolve(PRIVATE_FOLDER))
+    await this.#committer.makeFolderAgain(JOURNAL_FOLDER)
+    await this.#committer.settleFolder(JOURNAL_FOLDER)
     return io.open(path, 'wx')
   }
 

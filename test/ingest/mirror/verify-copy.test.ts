@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -115,6 +115,54 @@ describe('a copy that is read back', () => {
     await rm(join(root, '2024'), { recursive: true })
     await expect(verifyCopy(mirror, copy)).rejects.toMatchObject({ code: 'mirror_missing' })
     expect(await home.copies()).toEqual([path])
+  })
+})
+
+describe('the keeper of a second copy', () => {
+  const rot = () => writeFile(join(root, path), noise(bytes.length, 'rot'))
+  const healed = () => until('it is healed', () => isSame(path, home.root, root).catch(() => false))
+  const verifiedAt = async () =>
+    (await home.db.selectFrom('copies').select('verified_at').executeTakeFirst())?.verified_at
+
+  it('reads back what is due, and heals it', async () => {
+    await sql`update copies set copied_at = now() - interval '28 days', verified_at = now() - interval '28 days'`.execute(
+      home.db,
+    )
+    await rot()
+    let findings = 0
+    const keeper = startKeeper(home.library, root, { onTrouble: () => findings++ })
+    await healed()
+    await until('somebody is told', async () => findings > 0)
+    await keeper.stop()
+  })
+
+  it('reads nothing back that is not due', async () => {
+    const before = await verifiedAt()
+    const keeper = startKeeper(home.library, root)
+    await keeper.until('ok')
+    const next = await home.put('2024/08/next.jpg', noise(100, 'next'))
+    keeper.keeper.note({ originals: [next] })
+    await until('it is copied', async () => (await home.copies()).includes(next))
+    expect(await verifiedAt()).toEqual(before)
+    await keeper.stop()
+  })
+
+  it('reads back first what was copied just before the server was killed', async () => {
+    await rot()
+    const keeper = startKeeper(home.library, root, { wasClean: false })
+    await healed()
+    await keeper.stop()
+  })
+
+  it('reads back what was copied just before the drive went away', async () => {
+    const keeper = startKeeper(home.library, root)
+    await keeper.until('ok')
+    await rename(root, `${root}.away`)
+    await keeper.until('missing')
+    await writeFile(join(`${root}.away`, path), noise(bytes.length, 'rot'))
+    await rename(`${root}.away`, root)
+    await healed()
+    await keeper.stop()
   })
 })
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { JournalRecord } from '../../../src/journal-record.ts'
+import { Committer } from '../../../src/storage/commit.ts'
 import type { Drive } from '../../../src/storage/drive.ts'
 import { io } from '../../../src/storage/io.ts'
 import { formatLine } from '../../../src/storage/journal/line.ts'
@@ -22,7 +23,7 @@ afterEach(async () => {
   await rm(root, { recursive: true })
 })
 
-const newWriter = () => new JournalWriter(drive, () => new Date(0))
+const newWriter = () => new JournalWriter(drive, new Committer(drive), () => new Date(0))
 const record = (id: number) => backupRecord(id)
 
 async function* pages(...ids: readonly number[][]): AsyncGenerator<JournalRecord[]> {

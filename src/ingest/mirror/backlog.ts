@@ -1,0 +1,41 @@
+import type { Database } from '../../catalogue/connection.ts'
+import { type Backlog, sumUncopied } from '../../catalogue/copies.ts'
+
+/** A count that takes longer is one of a large library, and not made whenever somebody asks. */
+const CHEAP_MS = 100
+/** Of the time, this part at most is spent on counting a large library. */
+const SHARE = 1 / 20
+/** It is counted again after this when nobody has told of a change: commands beside the server don't. */
+const FRESH_MS = 60_000
+
+/** Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs little. */
+export class BacklogCount {
+  readonly #db: Database
+  #last: { sum: Backlog; at: number; cost: number } | undefined
+  #isStale = true
+
+  constructor(db: Database) {
+    this.#db = db
+  }
+
+  /** Something has changed. */
+  expire(): void {
+    this.#isStale = true
+  }
+
+  /** Throws `database_unavailable`. */
+  async get(): Promise<Backlog> {
+    const begun = performance.now()
+    if (this.#last !== undefined) {
+      const { sum, at, cost } = this.#last
+      const age = begun - at
+      const isTooSoon = cost > CHEAP_MS && age * SHARE < cost
+      if (isTooSoon || (!this.#isStale && age < FRESH_MS)) return sum
+    }
+    this.#isStale = false
+    const sum = await sumUncopied(this.#db)
+    const at = performance.now()
+    this.#last = { sum, at, cost: at - begun }
+    return sum
+  }
+}

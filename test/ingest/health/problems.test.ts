@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest'
+import type { Device } from '../../../src/catalogue/devices.ts'
+import { AppError } from '../../../src/errors.ts'
+import type { Facts, HealthRules } from '../../../src/ingest/health/model.ts'
+import { deviceName, fullness, isUndecided, problemsOf } from '../../../src/ingest/health/problems.ts'
+import { NO_MIRROR } from '../../../src/ingest/mirror/status.ts'
+
+const GB = 1024 ** 3
+const at = new Date('2026-03-10T12:00:00Z')
+const daysAgo = (days: number) => new Date(at.getTime() - days * 86_400_000)
+const rules: HealthRules = {
+  quietDays: 7,
+  verifyEvery: 30 * 86_400_000,
+  minFreeSpace: GB / 2,
+  timeZone: 'Europe/Berlin',
+}
+const none = { files: 0, bytes: 0 }
+const well: Facts = {
+  at,
+  backups: { photos: 0, videos: 0, last: null },
+  proof: { intact: none, unverified: none, unread: none, lost: none, oldest: null },
+  nextDue: null,
+  overdueSince: null,
+  drive: { isPresent: true, usage: { total: 100 * GB, used: 50 * GB, free: 50 * GB } },
+  mirror: NO_MIRROR,
+  devices: [],
+  findings: [],
+}
+const device = (fields: Partial<Device>): Device => {
+  return { deviceId: 'iPhone', completed: 1, failed: 0, pending: 0, firstSeen: daysAgo(100), lastBackup: at, ...fields }
+}
+const keys = (facts: Partial<Facts>) => problemsOf({ ...well, ...facts }, rules).map(({ key }) => key)
+const withUsage = (used: number, free: number): Partial<Facts> => {
+  return { drive: { isPresent: true, usage: { total: used + free, used, free } } }
+}
+
+describe('what is wrong', () => {
+  it('is nothing with a library that is well', () => {
+    expect(problemsOf(well, rules)).toEqual([])
+  })
+
+  it.each([
+    ['exactly nine tenths', 90, 10, []],
+    ['a little more', 90.1, 9.9, ['drive_full']],
+    ['all but what is kept free', 99.5, 0.5, ['drive_full']],
+  ])('is a drive that is full to %s', (_, used, free, expected) => {
+    expect(keys(withUsage(used * GB, free * GB))).toEqual(expected)
+  })
+
+  it('is worse with a drive that takes nothing any more', () => {
+    const severity = (used: number, free: number) =>
+      problemsOf({ ...well, ...withUsage(used, free) }, rules)[0]?.severity
+    expect(severity(95 * GB, 5 * GB)).toBe('warning')
+    expect(severity(95 * GB, 0.5 * GB)).toBe('error')
+  })
+
+  it.each([
+    ['has backed up in time', { lastBackup: daysAgo(7) }, []],
+    ['has not', { lastBackup: daysAgo(7.01) }, ['quiet:iPhone']],
+    ['has never, and is new', { lastBackup: null, firstSeen: daysAgo(6) }, []],
+    ['has never, and is not new', { lastBackup: null, firstSeen: daysAgo(8), pending: 3 }, ['quiet:iPhone']],
+    ['gives no name', { deviceId: 'unknown', lastBackup: daysAgo(8) }, ['quiet:unknown']],
+  ])('is a phone that %s', (_, fields, expected) => {
+    expect(keys({ devices: [device(fields)] })).toEqual(expected)
+  })
+
+  it('is a second copy that is missing, full or can’t be written, and one that is behind for more than an hour', () => {
+    const mirror = { ...NO_MIRROR, backlog: { files: 2, bytes: 10, oldest: daysAgo(1 / 25) } }
+    for (const state of ['missing', 'full', 'error'] as const) {
+      expect(keys({ mirror: { ...mirror, state, reason: 'why' } })).toEqual([`mirror_${state}`])
+    }
+    expect(keys({ mirror: { ...mirror, state: 'behind' } })).toEqual([])
+    const late = { ...mirror, backlog: { ...mirror.backlog, oldest: daysAgo(1 / 23) } }
+    expect(keys({ mirror: { ...late, state: 'behind' } })).toEqual(['mirror_behind'])
+    expect(keys({ mirror: { ...late, state: 'ok' } })).toEqual([])
+  })
+
+  it('is what verification has found, each kind once, with how often', () => {
+    const findings = (['missing', 'corrupt', 'unreadable', 'unknown', 'sums'] as const).map((kind, index) => {
+      return { copy: 'library' as const, kind, count: index + 1, quarantined: 0, since: daysAgo(1) }
+    })
+    const problems = problemsOf({ ...well, findings }, rules)
+    expect(problems.map(({ key, title }) => [key, title])).toEqual([
+      ['findings:missing', '1 photo is missing from the drive'],
+      ['findings:corrupt', '2 photos were damaged on the drive'],
+      ['findings:unreadable', '3 photos can’t be read from the drive'],
+      ['findings:unknown', '4 files are not known to the library and lie on the drive'],
+      ['findings:sums', '5 SHA256SUMS disagree with the library on the drive'],
+    ])
+    const onMirror = findings.slice(0, 1).map((finding) => ({ ...finding, copy: 'mirror' as const }))
+    expect(problemsOf({ ...well, findings: onMirror }, rules)).toMatchObject([
+      { key: 'findings:mirror:missing', severity: 'warning' },
+    ])
+  })
+
+  it('is told the worst first', () => {
+    const missing = new AppError('drive_missing', 'It is not there.')
+    const facts = { devices: [device({ lastBackup: daysAgo(9) })], overdueSince: daysAgo(3) }
+    expect(keys({ ...facts, drive: { isPresent: false, reason: missing } })).toEqual([
+      'drive_missing',
+      'verification_overdue',
+      'quiet:iPhone',
+    ])
+  })
+})
+
+it('what can’t be seen while a drive is away is left undecided', () => {
+  const reason = new AppError('drive_missing', 'It is not there.')
+  const judged = isUndecided(well)
+  const drive = isUndecided({ ...well, drive: { isPresent: false, reason } })
+  const mirror = isUndecided({ ...well, mirror: { ...NO_MIRROR, state: 'missing' } })
+  const unknown = isUndecided({ ...well, mirror: undefined })
+  const undecided = (key: string) => [judged, drive, mirror, unknown].map((judge) => judge(key))
+  expect(undecided('drive_full')).toEqual([false, true, false, false])
+  expect(undecided('mirror_behind')).toEqual([false, false, true, true])
+  expect(undecided('mirror_missing')).toEqual([false, false, false, true])
+  expect(undecided('drive_missing')).toEqual([false, false, false, false])
+})
+
+it('a drive without any space is not full', () => {
+  expect(fullness({ used: 0, free: 0 })).toBe(0)
+})
+
+it.each([
+  ['Müllers iPhone', 'Müllers iPhone'],
+  ['unknown', 'A phone without a name'],
+  ['\u202e\u0007', 'A phone without a name'],
+  ['a\u001b[2Jb', 'a [2Jb'],
+])('a device that calls itself %j is called %j', (id, name) => {
+  expect(deviceName(id)).toBe(name)
+})

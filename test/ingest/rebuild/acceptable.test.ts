@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { isAcceptable } from '../../../src/ingest/rebuild/acceptable.ts'
+import type { BackupRecord, JournalRecord } from '../../../src/journal-record.ts'
+import { anyBackup, backupRecord, ignoredRecord, originalFacts } from '../../support/journal.ts'
+
+const fine = backupRecord(1)
+const original = originalFacts('2024/07/IMG.JPG', 1)
+const withOriginal = (change: object): BackupRecord => ({ ...fine, original: { ...original, ...change } })
+
+it('takes what a server writes, of assets of all kinds', () => {
+  fc.assert(
+    fc.property(anyBackup, (backup) => {
+      expect(isAcceptable({ ...backup, id: backup.id + 1, original })).toBe(true)
+    }),
+  )
+  for (const record of [
+    fine,
+    { ...fine, original: null },
+    { type: 'original', ...original },
+    { type: 'original', ...originalFacts('Thumbs.db', 1), sha256: null, size: null, stored_at: null },
+    { type: 'original', ...originalFacts('old folder/with “anything”/é.jpg', 1) },
+    ignoredRecord(3),
+    { type: 'removed', what: 'original', path: '2024/07/IMG.JPG' },
+    { type: 'removed', what: 'ignored', id: 3 },
+    { ...fine, at: '0001-01-01T00:00:00.000Z' },
+    { ...fine, at: '9999-12-31T23:59:59.999Z' },
+    { ...fine, at: '2024-02-29T12:00:00Z' },
+  ] satisfies JournalRecord[]) {
+    expect(isAcceptable(record), JSON.stringify(record)).toBe(true)
+  }
+})
+
+it.each([
+  ['a path out of the library', withOriginal({ path: '../x.jpg' })],
+  ['an absolute path', withOriginal({ path: '/x.jpg' })],
+  ['a path in the private folder', withOriginal({ path: '.iclood/library.json' })],
+  ['a path too long for an index', withOriginal({ path: `2024/07/${'é'.repeat(1500)}` })],
+  ['NUL in a path', withOriginal({ path: '2024/07/a\0' })],
+  ['half a surrogate pair', { ...fine, name: 'a\ud800' }],
+  ['NUL in a text', { ...fine, failure: 'a\0' }],
+  ['a text of megabytes', { ...fine, phone_path: 'x'.repeat(10_000_000) }],
+  ['a device too long for an index', { ...fine, device: 'x'.repeat(2000) }],
+  ['a kind too long for an index', { ...fine, kind: 'x'.repeat(2000) }],
+  ['no id', { ...fine, id: 0 }],
+  ['an id that would leave none for others', { ...fine, id: Number.MAX_SAFE_INTEGER }],
+  ['a size that no sum could hold', { ...fine, size: Number.MAX_SAFE_INTEGER }],
+  ['a size below nothing', withOriginal({ size: -1 })],
+  ['infinity', { ...fine, created: Number.POSITIVE_INFINITY }],
+  ['a day that is not in the calendar', { ...fine, at: '2023-02-29T00:00:00.000Z' }],
+  ['the year 0', { ...fine, at: '0000-01-01T00:00:00.000Z' }],
+  ['a year of five digits', { ...fine, at: '+012024-01-01T00:00:00.000Z' }],
+  ['the hour 24', withOriginal({ captured_at: '2024-01-01T24:00:00.000Z' })],
+  ['an offset of weeks', withOriginal({ captured_offset: 100_000 })],
+  ['a fraction of a minute', withOriginal({ captured_offset: 0.5 })],
+  ['NUL in what is ignored', { ...ignoredRecord(1), phone_path: '\0' }],
+  ['a path out of the library that was removed', { type: 'removed', what: 'original', path: '../x' }],
+] satisfies [string, JournalRecord][])('refuses %s', (_, record) => {
+  expect(isAcceptable(record)).toBe(false)
+})

@@ -1,0 +1,31 @@
+import { open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { needs } from '../support/needs.ts'
+import { cuttable, type Kind, makeDisk } from './disk.ts'
+
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  await file.sync().finally(() => file.close())
+}
+
+describe.each<Kind>(['ext4', 'xfs', 'btrfs'])('the disk of the power cuts, with %s', (kind) => {
+  it('loses at a cut what was not flushed, and nothing else', needs(cuttable(kind)), async () => {
+    const disk = await makeDisk(kind)
+    for (const round of ['1', '2', '3']) {
+      await writeFile(join(disk.path, `kept ${round}`), round.repeat(100_000))
+      await flush(join(disk.path, `kept ${round}`))
+      await flush(disk.path)
+      await writeFile(join(disk.path, `lost ${round}`), round.repeat(100_000))
+      await disk.cut()
+      await expect(writeFile(join(disk.path, 'too late'), '').then(() => flush(disk.path))).rejects.toThrow()
+      await disk.restore()
+    }
+    const names = (await readdir(disk.path)).filter((name) => name !== 'lost+found')
+    expect(names.sort()).toEqual(['kept 1', 'kept 2', 'kept 3'])
+    for (const round of ['1', '2', '3']) {
+      expect(await readFile(join(disk.path, `kept ${round}`), 'utf8')).toBe(round.repeat(100_000))
+    }
+    await disk.remove()
+  })
+})
