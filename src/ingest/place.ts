@@ -135,8 +135,7 @@ async function findUnrecorded(
   const paths = names.map((name) => pathIn(folder, name))
   const catalogued = await findCatalogued(library.db, paths)
   for (const path of paths) {
-    if (catalogued.has(path) || library.committer.isDoubtful(path)) continue
-    if ((await sizeOf(library.drive, path)) !== staged.size) continue
+    if (catalogued.has(path) || (await sizeOf(library.drive, path)) !== staged.size) continue
     const read = await ifReadable(checksumOf(library.drive, path))
     if (read?.checksum !== staged.checksum) continue
     // Without that it may be lost, and a second flush would "succeed": our own copy is kept as well.

@@ -40,7 +40,7 @@ function instantOf(wallTime: number, timeZone: string): number {
 }
 
 /** The distance of the zone's clocks from UTC at `instant`, in ms. Local mean times before zones have odd seconds. */
-function offsetAt(instant: number, timeZone: string): number {
+export function offsetAt(instant: number, timeZone: string): number {
   const fields = { year: 0, month: 0, day: 0, hour: 0, minute: 0, second: 0 }
   for (const { type, value } of formatter(timeZone).formatToParts(instant)) {
     if (type in fields) fields[type as keyof typeof fields] = Number(value)

@@ -86,14 +86,6 @@ export class Committer {
   }
 
   /**
-   * Whether a name that was there before the server took any may be lost, since a flush of its folder has failed: it can't be settled
-   * until the drive has been away or the server is started again.
-   */
-  isDoubtful(path: LibraryPath): boolean {
-    return this.#folders.failures(dirname(this.#drive.resolve(path))) > 0
-  }
-
-  /**
    * Returns once the name `path` would survive a power cut, and those of the folders it lies in. When that fails, a name taken just
    * now is given back: it may be lost, and taking it anew is what makes the system write it again. Throws
    * `drive_error`, `disk_full`.
@@ -101,9 +93,10 @@ export class Committer {
   async settle(path: LibraryPath): Promise<void> {
     const taken = this.#taken.get(path)
     this.#taken.delete(path)
+    const { folder } = splitPath(path)
     try {
-      const { folder } = splitPath(path)
-      await this.#folders.sync(this.#drive.resolve(folder), taken ?? 0)
+      if (taken === undefined) await this.#flush(folder)
+      else await this.#folders.sync(this.#drive.resolve(folder), taken)
       await this.settleFolder(folder)
     } catch (error) {
       if (taken !== undefined) await this.#giveBack(path)
@@ -115,7 +108,7 @@ export class Committer {
   async settleFolder(folder: string): Promise<void> {
     const settled: string[] = []
     for (let below = folder; !this.#durable.has(below) && below !== ''; below = splitPath(below).folder) {
-      await this.#flushFoldersIn(splitPath(below).folder)
+      await this.#flush(splitPath(below).folder)
       settled.push(below)
     }
     // Not one by one: a month is as durable as the year that it lies in.
@@ -133,8 +126,11 @@ export class Committer {
     await this.#folders.sync(folder, failures)
   }
 
-  /** Flushes the names of folders in `folder`. They are few, and lie together: a change to one of them writes all again. */
-  async #flushFoldersIn(folder: string): Promise<void> {
+  /**
+   * Flushes a folder for names that were there before. Where a flush has failed they may be lost, and another one would only seem to
+   * succeed: a change to the folder has the system write it again.
+   */
+  async #flush(folder: string): Promise<void> {
     const path = this.#drive.resolve(folder)
     const failures = this.#folders.failures(path)
     if (failures > 0) {

@@ -313,7 +313,6 @@ describe('a second copy of a library', () => {
     expect(await isAskedFor(again, 'early.JPG')).toBe(false)
     expect(await isAskedFor(again, 'late.JPG')).toBe(true)
     expect((await get(again.url, '/backup/log')).body.total).toBe(2)
-    // What was read back was the other drive.
     await stop()
     expect(await isAskedFor(await start(), 'early.JPG')).toBe(false)
     expect(running.url).not.toBe(again.url)

@@ -93,6 +93,8 @@ export interface Faults {
   arm(plan: Plan | undefined): void
   /** No more faults. Returns how often each function has been called since `arm`, and whether the failure has come. */
   disarm(): { calls: Map<Call, number>; hasFailed: boolean }
+  /** How often each function has been called since `arm`, or since the last call of this. */
+  count(): Map<Call, number>
   /** Makes the drive another kind of drive: `answer` is called instead of the function of that name. `undefined` undoes it. */
   behave(call: Call, answer: ((...args: readonly unknown[]) => unknown) | undefined): void
   /** Has every call told to `durability` from now on. */
@@ -182,6 +184,11 @@ export function injectFaults(): Faults {
       armed = undefined
       isFull = undefined
       return { calls, hasFailed }
+    },
+    count: () => {
+      const counted = calls
+      calls = new Map()
+      return counted
     },
     behave: (call, answer) => {
       if (answer === undefined) behaviours.delete(call)

@@ -44,8 +44,10 @@ async function isThere(mirror: Mirror, path: LibraryPath, wanted: CopyWanted, pa
   const size = await sizeOf(mirror.drive, path)
   if (size !== undefined && size === (wanted.size ?? size)) {
     const found = await ifReadable(hash(mirror, path, size, pause))
-    if (found === wanted.checksum) {
-      await flushOriginal(mirror.drive, path)
+    // What the drive fails to flush it may have dropped, and a second flush would only seem to succeed.
+    const isFlushed =
+      found === wanted.checksum && (await ifReadable(flushOriginal(mirror.drive, path).then(() => true)))
+    if (isFlushed === true) {
       await mirror.committer.settle(path)
       return true
     }

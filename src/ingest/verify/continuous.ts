@@ -100,7 +100,8 @@ export class ContinuousVerification {
         if (!(error instanceof AppError)) throw error
         if (announced !== error.code) this.#options.log.warn({ err: error }, 'reading photos back has to wait')
         announced = error.code
-        await sleep(RETRY_MS, undefined, { signal })
+        this.#alarm = new AbortController()
+        await this.#sleepUntil(this.#now() + RETRY_MS, signal)
       }
     }
   }

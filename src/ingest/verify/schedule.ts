@@ -1,3 +1,5 @@
+import { offsetAt } from '../../media/zone.ts'
+
 /** What may be read back at a time: in its own good time at night, and at any time when it is getting late. */
 
 /** The share of the time between two readings after which it is done at night, or whenever nobody uploads. */
@@ -13,7 +15,7 @@ const STEPS_OF_TWO_DAYS = 192
 
 /** Whether it is between one and five o'clock in the night, by the clock of `timeZone`. `at` is ms since 1970. */
 export function isNight(at: number, timeZone: string): boolean {
-  const hour = Number(new Intl.DateTimeFormat('en', { hour: 'numeric', hourCycle: 'h23', timeZone }).format(at))
+  const hour = new Date(at + offsetAt(at, timeZone)).getUTCHours()
   return hour >= NIGHT_BEGINS && hour < NIGHT_ENDS
 }
 
