@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { constants, open } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createConnection, createServer } from 'node:net'
 import { hasErrno } from './errors.ts'
 
 export interface ProcessLock {
@@ -16,10 +16,37 @@ export interface ProcessLock {
  * network namespace: containers that share a folder but no network don't see each other's locks.
  */
 export function acquireProcessLock(name: string): Promise<ProcessLock | undefined> {
-  const id = `iclood-${createHash('sha256').update(name).digest('hex')}`
+  const id = idOf(name)
   if (process.platform === 'linux') return listenOn(`\0${id}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${id}`)
   return lockFile(`/tmp/${id}.lock`)
+}
+
+/** Whether a living process of this machine has that lock. Where that can be asked without taking it, nobody is in anybody's way. */
+export async function isLocked(name: string): Promise<boolean> {
+  const id = idOf(name)
+  if (process.platform === 'linux') return answers(`\0${id}`)
+  if (process.platform === 'win32') return answers(`\\\\.\\pipe\\${id}`)
+  const lock = await acquireProcessLock(name)
+  await lock?.release()
+  return lock === undefined
+}
+
+function idOf(name: string): string {
+  return `iclood-${createHash('sha256').update(name).digest('hex')}`
+}
+
+async function answers(path: string): Promise<boolean> {
+  const socket = createConnection({ path })
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch (error) {
+    if (hasErrno(error, 'ECONNREFUSED', 'ENOENT')) return false
+    throw error
+  } finally {
+    socket.destroy()
+  }
 }
 
 /** Abstract Unix sockets and named pipes: two processes can't listen under one name, and no file stands for it. */

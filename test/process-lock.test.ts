@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import { readdir, readlink, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { acquireProcessLock } from '../src/process-lock.ts'
+import { acquireProcessLock, isLocked } from '../src/process-lock.ts'
 import { type Installation, install } from './support/embedded.ts'
 
 const PROGRAM = `
-import { acquireProcessLock } from './dist/process-lock.js'
+import { acquireProcessLock, isLocked } from './dist/process-lock.js'
 console.log(await acquireProcessLock(process.argv[1]) ? 'mine' : 'taken')
 setInterval(() => {}, 1000)
 `
@@ -68,6 +68,16 @@ it('is refused to other processes while its owner lives, and free as soon as tha
 it('goes to exactly one of many who want it at once', async (context) => {
   const locks = await Promise.all(Array.from({ length: 50 }, () => acquireProcessLock(uniqueName(context))))
   expect(locks.filter((lock) => lock !== undefined)).toHaveLength(1)
+})
+
+it('tells whether somebody has it, without taking it', async (context) => {
+  const name = uniqueName(context)
+  expect(await isLocked(name)).toBe(false)
+  const lock = await acquireProcessLock(name)
+  const asked = await Promise.all(Array.from({ length: 20 }, () => isLocked(name)))
+  expect(asked).toEqual(Array(20).fill(true))
+  await lock?.release()
+  expect(await isLocked(name)).toBe(false)
 })
 
 it('keeps no file of the folder open that it is named after, so that a drive can be unmounted', async () => {

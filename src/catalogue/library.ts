@@ -35,7 +35,12 @@ export async function beginJournal(db: Database): Promise<boolean> {
   return rows[0]?.was ?? false
 }
 
-/** Says that the journal has everything. */
+/** Whether the drive's description of itself, journal and SHA256SUMS, has everything: after a clean stop, until something changes. */
+export async function isJournalComplete(db: Database): Promise<boolean> {
+  return (await db.selectFrom('library').select('journal_complete').executeTakeFirst())?.journal_complete ?? false
+}
+
+/** Says that the journal has everything, unless a command has just changed something. */
 export async function completeJournal(db: Database): Promise<void> {
-  await sql`update library set journal_complete = true`.execute(db)
+  await sql`update library set journal_complete = not exists (select from unwritten)`.execute(db)
 }

@@ -122,6 +122,12 @@ export interface LibraryTable {
   walked_at: Date | null
 }
 
+/** What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths in `files`. */
+export interface UnwrittenTable {
+  what: 'backup' | 'original' | 'ignored'
+  key: string
+}
+
 /** `backups` counted; kept by triggers. */
 export interface BackupTotalsTable {
   device_id: string
@@ -155,6 +161,7 @@ export interface Tables {
   files: FilesTable
   ignored_files: IgnoredFilesTable
   library: LibraryTable
+  unwritten: UnwrittenTable
   backup_totals: BackupTotalsTable
   file_totals: FileTotalsTable
   library_size: LibrarySizeTable

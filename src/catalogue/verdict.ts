@@ -51,63 +51,64 @@ export async function gatherEvidence(
     with offered as materialized (
       select iclood_asset_key(${deviceId}, path) as key, offered.*, decode(checksum_hex, 'hex') as checksum
       from ${offeredRows(files)}
-    ), content as (
-      select distinct on (offered.index) offered.index, files.path
-      from offered join files on files.checksum = offered.checksum
-      order by offered.index, ${badness}, files.path
-    ), asset as (
+    ), candidate as (
       select
-        candidate.index,
-        max(array[badness, id]) filter (where is_proven) as worst,
-        bool_or(path is not null and not is_proven) as is_unproven,
-        bool_or(status = 'Pending') as is_pending,
-        max(failure) filter (where status = 'Failed' and path is null) as failure
-      from (
-        select
-          offered.index, backups.id, backups.status, backups.failure, files.path, (${badness})::bigint as badness,
-          (
-            backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
-            or (files.size = offered.size and (${isCreatedThatDay}))
-          ) is true and files.path is not null as is_proven
-        from offered
-          join backups on backups.asset_key = offered.key
-          left join files on files.path = backups.file_path
-        where (offered.checksum is null or files.checksum is null)
-          and (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
-          and (backups.modified is null or offered.modified is null or backups.modified = offered.modified)
-          and (
-            offered.size = files.size or offered.size = backups.announced_size
-            or offered.size is null or coalesce(files.size, backups.announced_size) is null
-          )
-          and (
-            backups.asset_id = offered.id or offered.created is null
-            or (backups.created is null and files.captured_at is null)
-            or ${isCreatedThatDay}
-          )
-      ) as candidate
-      group by candidate.index
+        offered.index, true as is_content, true as is_proven, -${badness} as rank, 0 as id, null as status, null as failure,
+        ${originalColumns}
+      from offered join files on files.checksum = offered.checksum
+      union all
+      select
+        offered.index, false,
+        files.path is not null and (
+          backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
+          or (files.size = offered.size and (${isCreatedThatDay}))
+        ) is true,
+        ${badness}, backups.id, backups.status, backups.failure,
+        ${originalColumns}
+      from offered
+        join backups on backups.asset_key = offered.key
+        left join files on files.path = backups.file_path
+      where (offered.checksum is null or files.checksum is null)
+        and (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
+        and (backups.modified is null or offered.modified is null or backups.modified = offered.modified)
+        and (
+          offered.size = files.size or offered.size = backups.announced_size
+          or offered.size is null or coalesce(files.size, backups.announced_size) is null
+        )
+        and (
+          backups.asset_id = offered.id or offered.created is null
+          or (backups.created is null and files.captured_at is null)
+          or ${isCreatedThatDay}
+        )
+    ), best as (
+      select distinct on (index)
+        candidate.*,
+        bool_or(path is not null and not is_proven) over same as is_unproven,
+        bool_or(status = 'Pending') over same as is_pending,
+        max(failure) filter (where status = 'Failed' and path is null) over same as last_failure
+      from candidate
+      window same as (partition by index)
+      order by index, is_content desc, is_proven desc, rank desc, id desc
     )
     select
       offered.index,
-      files.path, encode(files.checksum, 'hex') as checksum, files.size, files.stored_at as "storedAt",
-      files.verified_at as "verifiedAt", files.missing_at is not null as "isLost", files.recheck, finding.kind as finding,
-      exists (select from copies where copies.path = files.path)::int as copies,
-      content.path is null and coalesce(asset.is_unproven, false) as "isUnproven",
-      content.path is null and coalesce(asset.is_pending, false) as "isPending",
-      case when content.path is null then asset.failure end as failure,
+      case when best.is_proven then best.path end as path,
+      encode(best.checksum, 'hex') as checksum, best.size, best.stored_at as "storedAt", best.verified_at as "verifiedAt",
+      best.missing_at is not null as "isLost", best.recheck, finding.kind as finding,
+      exists (select from copies where copies.path = best.path)::int as copies,
+      coalesce(best.is_unproven and not best.is_content, false) as "isUnproven",
+      coalesce(best.is_pending and not best.is_content, false) as "isPending",
+      case when not best.is_content then best.last_failure end as failure,
       exists (
         select from ignored_files
-        where files.path is null and ignored_files.asset_key = offered.key
+        where best.path is null and ignored_files.asset_key = offered.key
           and (ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id)
       ) as "isIgnored"
     from offered
-      left join content on content.index = offered.index
-      left join asset on asset.index = offered.index
-      left join backups on backups.id = asset.worst[2]
-      left join files on files.path = coalesce(content.path, backups.file_path)
+      left join best on best.index = offered.index
       left join lateral (
         select findings.kind from findings
-        where files.missing_at is not null and findings.copy = 'library' and findings.path = files.path
+        where best.missing_at is not null and findings.copy = 'library' and findings.path = best.path
           and findings.kind in ('missing', 'corrupt', 'unreadable') and findings.healed_at is null
         limit 1
       ) as finding on true
@@ -123,6 +124,9 @@ export async function gatherEvidence(
 type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
 
 // Parts of the statement above.
+
+const originalColumns = sql`
+  files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.missing_at, files.recheck`
 
 const isCreatedThatDay = sql`
   abs(offered.created - backups.created) <= ${sql.lit(DAY_MS)}

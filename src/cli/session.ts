@@ -7,6 +7,8 @@ import { migrate } from '../catalogue/migrate.ts'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
 import { lockFolder } from '../folder-locks.ts'
+import type { NoteChange } from '../ingest/changes.ts'
+import { LeftChanges } from '../ingest/journal/left-changes.ts'
 import { createLibrary, type Library } from '../ingest/library.ts'
 import type { ProcessLock } from '../process-lock.ts'
 import { Drive } from '../storage/drive.ts'
@@ -16,6 +18,8 @@ export interface Session {
   readonly config: Config
   readonly db: Database
   readonly log: Logger
+  /** Hears of every change that the command makes to the catalogue; a server writes it down on the drive. */
+  readonly changed: NoteChange
   /** Aborted when the person at the terminal has had enough. */
   readonly signal: AbortSignal
 }
@@ -35,9 +39,10 @@ export async function withSession<Result>(
     const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
     // A command may ask for everything there is.
     const db = openDatabase(settings, onLost, { queryTimeoutMs: 0 })
+    const changes = new LeftChanges(db)
     try {
       await migrate(db)
-      return await use({ config, db, log, signal })
+      return await use({ config, db, log, changed: changes.note, signal }).finally(() => changes.settle())
     } finally {
       await db.destroy()
     }
@@ -76,10 +81,10 @@ async function startOwn({ dataDir }: Config, dataLock: ProcessLock, log: Logger,
 }
 
 /**
- * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none, `drive_missing` and `drive_error`. What a command
- * changes is not noted in the journal, which is the server's: after it, the drive tells as much.
+ * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none, `drive_missing` and
+ * `drive_error`.
  */
-export async function openLibrary({ config, db }: Session): Promise<Library> {
+export async function openLibrary({ config, db, changed }: Session): Promise<Library> {
   const id = await findLibraryId(db)
   if (id === undefined) {
     throw new AppError(
@@ -89,5 +94,5 @@ export async function openLibrary({ config, db }: Session): Promise<Library> {
   }
   const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
   await drive.check()
-  return createLibrary(db, drive, { ...config, now: () => new Date(), changed: () => {} })
+  return createLibrary(db, drive, { ...config, now: () => new Date(), changed })
 }

@@ -1,6 +1,6 @@
 import { resolve, sep } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { beginJournal } from '../catalogue/library.ts'
+import { beginJournal, isJournalComplete } from '../catalogue/library.ts'
 import type { Selection } from '../catalogue/verification.ts'
 import { duration, Refusal } from '../config/values.ts'
 import { AppError } from '../errors.ts'
@@ -9,6 +9,7 @@ import { createMirror, type Mirror } from '../ingest/mirror/mirror.ts'
 import { mirrorSource } from '../ingest/mirror/source.ts'
 import { openMirrorDrive } from '../ingest/mirror/status.ts'
 import { hasAnything, type PassProgress, verifyLibrary } from '../ingest/verify/pass.ts'
+import { isLocked } from '../process-lock.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
 import { openLibrary, type Session } from './session.ts'
@@ -62,12 +63,13 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
   try {
     const report = await verifyLibrary(library, {
       selection,
+      isKept: (await isLocked(library.drive.id)) || (await isJournalComplete(db)),
       mirror,
       signal,
       report: (work) => line?.show(() => `${bar(work)} ${describeWork(work, performance.now() - beganAt)}`),
     })
     // What was changed here a server does not hear of: its next start writes it down.
-    if (report.findings.length > 0) await beginJournal(db)
+    if (report.hasChanged) await beginJournal(db)
     line?.clear()
     console.log(options.json ? JSON.stringify(resultOf(report)) : describeReport(report))
     return report.findings.length > 0 ? FINDINGS : CLEAN

@@ -106,6 +106,9 @@ export async function judge(
 /** What the catalogue and a look at the drive say: certainly safe, in doubt, or to be read back first. */
 export type Impression = 'safe' | 'unread' | Doubt
 
+/** File systems tell times of change in steps: of 4 ms where the kernel's own clock does, of 2 s on FAT. */
+const CLOCK_GRAIN_MS = 2_000
+
 /** `state` is what lies in the original's place at this moment; `undefined` if the drive is not there. */
 export function assess(evidence: Evidence, state: FileState | undefined): Impression {
   const { original } = evidence
@@ -126,8 +129,8 @@ export function assess(evidence: Evidence, state: FileState | undefined): Impres
     (storedAt === null || verifiedAt >= storedAt) &&
     typeof state === 'object' &&
     state.size === original.size &&
-    // Somebody has touched the file since: then it is not what was read back.
-    state.changedAt < verifiedAt.getTime()
+    // Whoever has touched the file since: it is not what was read back.
+    state.changedAt < verifiedAt.getTime() - CLOCK_GRAIN_MS
   return isProven ? 'safe' : 'unread'
 }
 

@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { FolderSync } from './folder-sync.ts'
 import { exists } from './identity.ts'
 import { io } from './io.ts'
-import { type LibraryPath, PRIVATE_FOLDER, splitPath } from './layout.ts'
+import { type LibraryPath, splitPath } from './layout.ts'
 
 /** What a file system answers to `link` when it has no hard links: exFAT, FAT, some network and FUSE file systems. */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as const
@@ -126,23 +125,10 @@ export class Committer {
     await this.#folders.sync(folder, failures)
   }
 
-  /**
-   * Flushes a folder for names that were there before. Where a flush has failed they may be lost, and another one would only seem to
-   * succeed: a change to the folder has the system write it again.
-   */
-  async #flush(folder: string): Promise<void> {
+  /** Flushes a folder for names that were there before. */
+  #flush(folder: string): Promise<void> {
     const path = this.#drive.resolve(folder)
-    const failures = this.#folders.failures(path)
-    if (failures > 0) {
-      const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
-      try {
-        await io.mkdir(change)
-        await io.remove(change)
-      } catch (error) {
-        throw driveError(error, 'a folder was being written again')
-      }
-    }
-    await this.#folders.sync(path, failures)
+    return this.#folders.sync(path, this.#folders.failures(path))
   }
 
   /** If that fails, it stays, without a row, as if the server had been killed here. */

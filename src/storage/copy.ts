@@ -42,7 +42,7 @@ export async function copyInto(
       await pause?.()
     }
   } finally {
-    await io.close(file)
+    await reading(path, io.close(file))
   }
 }
 

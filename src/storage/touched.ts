@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
+import { join } from 'node:path'
 import { hasErrno } from '../errors.ts'
 import { io } from './io.ts'
+import { PRIVATE_FOLDER } from './layout.ts'
 
 /**
  * What is done to files and folders that were touched a moment ago. Each trip to another thread costs more than the system
@@ -11,7 +14,7 @@ export interface Touched {
   stat(path: string): Promise<BigIntStats>
   /** Closes a file with nothing left to flush. */
   close(file: number): Promise<void>
-  /** Makes the entries of a folder durable. */
+  /** Makes the names in a folder durable. What a flush that failed has dropped is written again. */
   syncFolder(path: string): Promise<void>
 }
 
@@ -28,20 +31,34 @@ export async function touchedOn(path: string): Promise<Touched> {
 const LOCAL: Touched = {
   stat: async (path) => io.statNow(path),
   close: async (file) => io.closeNow(file),
-  syncFolder: (path) => syncFolder(async () => io.openNow(path), LOCAL),
+  syncFolder: (path) => syncFolder(path, async () => io.openNow(path), LOCAL),
 }
 
 export const ELSEWHERE: Touched = {
   stat: (path) => io.stat(path),
   close: (file) => io.close(file),
-  syncFolder: (path) => syncFolder(() => io.open(path, 'r'), ELSEWHERE),
+  syncFolder: (path) => syncFolder(path, () => io.open(path, 'r'), ELSEWHERE),
+}
+
+/** Folders whose flush has failed, in this process. */
+const failed = new Set<string>()
+
+/**
+ * The system tells of names that a flush has lost once: another flush would succeed, and write nothing. A change to the folder has it
+ * write that again; what lies in another block of a large folder may still be lost.
+ */
+async function writeAgain(path: string): Promise<void> {
+  const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
+  await io.mkdir(change)
+  await io.remove(change)
 }
 
 /**
  * A file system or system that can't flush a folder (Windows, some network and FUSE file systems) says so with one of these
  * errnos; an error of the drive itself is never among them.
  */
-async function syncFolder(open: () => Promise<number>, touched: Touched): Promise<void> {
+async function syncFolder(path: string, open: () => Promise<number>, touched: Touched): Promise<void> {
+  if (failed.has(path)) await writeAgain(path)
   let folder: number
   try {
     folder = await open()
@@ -51,8 +68,11 @@ async function syncFolder(open: () => Promise<number>, touched: Touched): Promis
   }
   try {
     await io.fsync(folder)
+    failed.delete(path)
   } catch (error) {
-    if (!hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error
+    if (hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) return
+    failed.add(path)
+    throw error
   } finally {
     await touched.close(folder)
   }

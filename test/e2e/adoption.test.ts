@@ -112,6 +112,10 @@ describe('on a healthy library, `iclood rebuild`', () => {
 
   it('beside uploads takes none of them for a stranger, and each is answered and stored once', async () => {
     const running = await start()
+    // Gives a rebuild time to see a file that has its name and is not recorded yet.
+    await query(`
+      create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return new; end $$;
+      create trigger linger before insert on files for each row when (new.checksum is not null) execute function linger()`)
     let isOver = false
     const rebuilding = (async () => {
       const results = []
@@ -121,16 +125,34 @@ describe('on a healthy library, `iclood rebuild`', () => {
     const answers = await Promise.all(
       Array.from({ length: 6 }, async (_, sender) => {
         const statuses = []
-        for (let n = 0; n < 40; n++) statuses.push((await send(running, `${sender} ${n}`, 'SAME.JPG')).status)
+        for (let n = 0; n < 10; n++) statuses.push((await send(running, `${sender} ${n}`, 'SAME.JPG')).status)
         return statuses
       }),
     )
     isOver = true
     for (const { code } of await rebuilding) expect(code).toBe(0)
     expect(new Set(answers.flat())).toEqual(new Set([201]))
-    expect(await photosIn(library)).toHaveLength(240)
+    expect(await photosIn(library)).toHaveLength(60)
     const [row] = await query('select count(*)::int as files, count(distinct checksum)::int as contents from files')
-    expect(row).toEqual({ files: 240, contents: 240 })
+    expect(row).toEqual({ files: 60, contents: 60 })
+  })
+
+  it('takes one that is not recorded for long for a stranger: the upload is answered, and stored once', async () => {
+    const running = await start()
+    const holder = new pg.Client(database.connection)
+    await holder.connect()
+    await holder.query(`
+      create function hold() returns trigger language plpgsql as $$
+      begin perform pg_advisory_xact_lock_shared(1, 1); return new; end $$;
+      create trigger hold before insert on files for each row when (new.checksum is not null) execute function hold()`)
+    await holder.query('select pg_advisory_lock(1, 1)')
+    const sending = send(running, 'slow')
+    await until('it has its name', async () => (await photosIn(library)).length === 1)
+    expect(JSON.parse((await rebuild('--json')).stdout)).toMatchObject({ adopted_files: 1, read_files: 1 })
+    await holder.end()
+    expect(await sending).toMatchObject({ status: 200, body: { backup: { file_path: '2024/07/slow.JPG' } } })
+    expect(await photosIn(library)).toEqual(['2024/07/slow.JPG'])
+    expect(await isAskedFor(running, 'slow.JPG')).toBe(false)
   })
 })
 

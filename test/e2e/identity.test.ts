@@ -31,7 +31,10 @@ function freshMonth() {
   }
 }
 
-const list = async (folder: string) => (await readdir(join(server.library, folder)).catch(() => [])).sort()
+const list = async (folder: string) => {
+  const names = await readdir(join(server.library, folder)).catch(() => [])
+  return names.filter((name) => name !== 'SHA256SUMS').sort()
+}
 const read = (path: string) => readFile(join(server.library, path))
 const staging = () => list('.iclood/incoming')
 const path = (name: string) => `file:///var/mobile/Media/DCIM/100APPLE/${name}`

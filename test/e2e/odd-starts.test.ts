@@ -25,7 +25,7 @@ it('a second server on one DATA_DIR under another path says so and ends, and the
   const other = await newFolder()
   await symlink(join(folder, 'data'), join(other, 'alias'))
   const start = startServer(other, { DATA_DIR: join(other, 'alias'), UPLOAD_FOLDER: join(other, 'photos') })
-  await expect(start).rejects.toThrow(/Another iClood server is already using the data folder/)
+  await expect(start).rejects.toThrow(/Another iClood server, or one of its commands, is already using the data folder/)
   expect((await fetch(`${first.url}/backup/log`)).status).toBe(200)
 })
 

@@ -350,20 +350,24 @@ describe('which photos', () => {
     expect(await asked([photo])).toEqual([])
   })
 
-  it.each([
-    [['--since', 'yesterday'], /30d/],
-    [['--subset', '4/3'], /1\/10/],
-    [['--subset', '0/3'], /1\/10/],
-    [['--path', '1999/12'], /nothing under 1999\/12/],
-    [['--path', '../etc'], /nothing under/],
-    [['--path', '.iclood'], /nothing under/],
-    [['--since', '1d', '--path', '2024/07'], /cannot be used with/],
-    [['--all'], /unknown option/],
-    [['2024/07'], /too many arguments/],
-  ])('%j is refused with exit code 2 and a message', async (args, message) => {
-    const { code, stdout, stderr } = await runCommand(server.folder, ['verify', ...args])
-    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-    expect(stderr).toMatch(message)
+  it('what makes no sense is refused with exit code 2 and a message', async () => {
+    const refusals = [
+      [['--since', 'yesterday'], /30d/],
+      [['--subset', '4/3'], /1\/10/],
+      [['--subset', '0/3'], /1\/10/],
+      [['--path', '1999/12'], /nothing under 1999\/12/],
+      [['--path', '../etc'], /nothing under/],
+      [['--path', '.iclood'], /nothing under/],
+      [['--since', '1d', '--path', '2024/07'], /cannot be used with/],
+      [['--all'], /unknown option/],
+      [['2024/07'], /too many arguments/],
+    ] as const
+    const expectRefusal = async ([args, message]: (typeof refusals)[number]) => {
+      const { code, stdout, stderr } = await runCommand(server.folder, ['verify', ...args])
+      expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' })
+      expect(stderr).toMatch(message)
+    }
+    await Promise.all(refusals.map(expectRefusal))
   })
 })
 
@@ -382,13 +386,15 @@ describe('without a server', () => {
   })
   afterAll(() => removeFolder(alone.folder))
 
-  const verifiedPaths = async () => {
+  const query = async (text: string) => {
     const client = new pg.Client(database.connection)
     await client.connect()
-    const { rows } = await client.query('select path from files where verified_at is not null order by path')
+    const { rows } = await client.query(text)
     await client.end()
-    return rows.map((row) => row.path)
+    return rows
   }
+  const verifiedPaths = async () =>
+    (await query('select path from files where verified_at is not null order by path')).map((row) => row.path)
 
   it('a drive that is not there makes nothing missing: exit code 2', async () => {
     await rename(alone.library, `${alone.library}.unplugged`)
@@ -425,7 +431,25 @@ describe('without a server', () => {
     const files = [{ path: phonePath('B.JPG') }, { path: phonePath('A.JPG') }]
     const { body } = await post(next.url, '/photos/new', { files })
     expect(body.new_files).toEqual([{ path: phonePath('B.JPG') }])
+    await next.kill()
+  })
+
+  it('lines of SHA256SUMS that a killed server could not write are no finding before the next one has', async () => {
+    await query(`update files set missing_at = null, stored_at = now() - interval '2 minutes'`)
+    await query(`update backups set status = 'Completed'`)
+    await query('delete from findings')
+    await writeFile(join(alone.library, '2024/07/B.JPG'), photoOf('2024/07', 'B.JPG'))
+    const sums = join(alone.library, '2024/07/SHA256SUMS')
+    const whole = await readFile(sums, 'utf8')
+    await writeFile(sums, whole.slice(0, whole.indexOf('\n') + 1))
+    expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 0 })
+    const next = await startServer(alone.folder, env)
+    await until('the lines are there', async () => (await readFile(sums, 'utf8')) === whole)
     await next.stop()
+    expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 0 })
+    // After a clean stop nothing is about to be written.
+    await writeFile(sums, whole.slice(0, whole.indexOf('\n') + 1))
+    expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 1 })
   })
 })
 

@@ -67,16 +67,18 @@ describe('a file', () => {
     ['unread', 'unreadable'],
     ['unread', { size: 101, changedAt: 0 }],
     ['unread', { size: 100, changedAt: verified.getTime() }],
-    ['safe', { size: 100, changedAt: verified.getTime() - 1 }],
+    ['unread', { size: 100, changedAt: verified.getTime() - 2000 }],
+    ['safe', { size: 100, changedAt: verified.getTime() - 2001 }],
   ])('is %s with %j on the drive', (expected, found) => {
     expect(assess(evidence, found)).toBe(expected)
   })
 
   it('is never safe unless it was read back after it was stored and after anybody touched it, and is there', () => {
-    const time = fc.option(fc.integer({ min: 0, max: 10 }), { nil: null })
+    const moment = fc.integer({ min: 0, max: 10 }).map((seconds) => seconds * 1000)
+    const time = fc.option(moment, { nil: null })
     const date = (at: number | null) => (at === null ? null : new Date(at))
     const lying = fc.constantFrom<FileState | undefined>('absent', 'unreadable', undefined)
-    const there = fc.record({ size: fc.integer({ min: 1, max: 2 }), changedAt: fc.integer({ min: 0, max: 10 }) })
+    const there = fc.record({ size: fc.integer({ min: 1, max: 2 }), changedAt: moment })
     fc.assert(
       fc.property(
         fc.record({ storedAt: time, verifiedAt: time, isLost: fc.boolean(), recheck: fc.boolean() }),
@@ -90,7 +92,7 @@ describe('a file', () => {
             (storedAt ?? 0) <= verifiedAt &&
             typeof found === 'object' &&
             found.size === 1 &&
-            found.changedAt < verifiedAt
+            found.changedAt + 2000 < verifiedAt
           expect(isSafe).toBe(isProven && !fields.isLost && !fields.recheck && !flags.isPending)
         },
       ),

@@ -74,6 +74,32 @@ describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
   })
 
   it(
+    'the name of SHA256SUMS is nobody’s, whether there is one or not, and who has it is no stranger',
+    have,
+    async () => {
+      const names = new FolderNames(drive, async () => [])
+      await mkdir(join(disk.path, JULY), { recursive: true })
+      for (const name of ['SHA256SUMS', 'sha256sums']) {
+        expect(await names.firstFree(JULY, name)).toEqual({ name: `${name} (2)`, strangers: [] })
+        expect(await names.holderOf(JULY, name)).toEqual({ name: 'SHA256SUMS', isStranger: false })
+      }
+      await writeFile(join(disk.path, JULY, 'SHA256SUMS'), '')
+      names.forget()
+      expect(await names.firstFree(JULY, 'Sha256Sums')).toEqual({ name: 'Sha256Sums (2)', strangers: [] })
+      expect(await names.firstFree(JULY, 'a.jpg')).toEqual({ name: 'a.jpg', strangers: [] })
+    },
+  )
+
+  it('a file that is no original is replaced as a whole', have, async () => {
+    await committer.makeFolder(JULY)
+    for (const text of ['first', 'second']) {
+      await committer.replace(await stage(text), pathIn(JULY, 'SHA256SUMS'))
+      expect(await readFile(join(disk.path, '2024/07/SHA256SUMS'), 'utf8')).toBe(text)
+    }
+    expect(await readdir(join(disk.path, '.iclood/incoming'))).toEqual([])
+  })
+
+  it(
     'names that a failed flush may have dropped are in doubt for good, those that came later are not',
     have,
     async () => {

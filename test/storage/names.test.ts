@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { nameKey, numberedName, safeName, splitName } from '../../src/storage/names.ts'
+import { isSumsName, nameKey, numberedName, safeName, splitName } from '../../src/storage/names.ts'
 
 const FALLBACK = 'photo.jpg'
 const RESERVED = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$/i
@@ -193,5 +193,18 @@ describe('a name is split', () => {
     [`x.${'y'.repeat(32)}`, `x.${'y'.repeat(32)}`, ''],
   ])('%s into %s and %s', (whole, stem, extension) => {
     expect(splitName(whole)).toEqual({ stem, extension })
+  })
+})
+
+describe('the name SHA256SUMS', () => {
+  it.each(['SHA256SUMS', 'sha256sums', 'Sha256Sums', 'SHA256\u200bSUMS', 'ſHA256SUMS'])(
+    'is known in what some drive takes for the same: %j',
+    (name) => {
+      expect(isSumsName(name)).toBe(true)
+    },
+  )
+
+  it.each(['SHA256SUMS.JPG', 'SHA256SUMS (2)', 'SHA1SUMS', '_SHA256SUMS'])('is not %s', (name) => {
+    expect(isSumsName(name)).toBe(false)
   })
 })

@@ -183,7 +183,7 @@ export function injectFaults(): Faults {
     disarm: () => {
       armed = undefined
       isFull = undefined
-      return { calls, hasFailed }
+      return { calls: new Map(calls), hasFailed }
     },
     count: () => {
       const counted = calls

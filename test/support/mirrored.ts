@@ -18,6 +18,8 @@ import { until } from './wire.ts'
 export interface Mirrored {
   readonly root: string
   readonly db: Database
+  /** The database, as a DATABASE_URL. */
+  readonly url: string
   readonly library: Library
   /** Stores an original, as an upload leaves it. */
   put(path: string, bytes: Buffer): Promise<LibraryPath>
@@ -42,6 +44,7 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
   return {
     root,
     db,
+    url: database.url,
     library,
     put: async (path, bytes) => {
       await mkdir(dirname(join(root, path)), { recursive: true })

@@ -9,7 +9,7 @@ import { startServer, type TestServer } from './server.ts'
 export interface Moment {
   when: 'before' | 'after'
   call: readonly Call[]
-  /** What the call's paths, separated by a space, must fit; those of a descriptor, too. */
+  /** What the call's paths must fit, separated by a space; that of a descriptor, too, and how a file is opened (`path wx`). */
   path: RegExp
   /** Not that call itself, but the next one of any kind. */
   isNext?: true
@@ -21,20 +21,22 @@ export interface StoppableServer extends TestServer {
 }
 
 /**
- * Loaded by Node before the server, it wraps the functions of the one place through which the server touches the drive. A
- * signal tells it that there is a moment to be read.
+ * Loaded by Node before the program, it wraps the functions of the one place through which that touches the drive. The moment is
+ * read at the start, and whenever a signal says so.
  */
 const PRELOAD = `
-import { readFileSync, unlinkSync } from 'node:fs'
+import { existsSync, readFileSync, unlinkSync } from 'node:fs'
 import { io } from ${JSON.stringify(new URL('../../dist/storage/io.js', import.meta.url).href)}
 
-const [, file] = /[?]moment=(.*)$/.exec(import.meta.url)
+const file = decodeURIComponent(/[?]moment=(.*)$/.exec(import.meta.url)[1])
 let moment
 let isNext = false
-process.on('SIGUSR2', () => {
-  moment = JSON.parse(readFileSync(decodeURIComponent(file), 'utf8'))
-  unlinkSync(decodeURIComponent(file))
-})
+const read = () => {
+  moment = JSON.parse(readFileSync(file, 'utf8'))
+  unlinkSync(file)
+}
+if (existsSync(file)) read()
+process.on('SIGUSR2', read)
 const end = () => process.kill(process.pid, 'SIGKILL')
 const open = new Map()
 for (const [name, really] of Object.entries(io)) {
@@ -56,22 +58,35 @@ for (const [name, really] of Object.entries(io)) {
 }
 `
 
-/** Starts it as `startServer` does. */
+/** What the environment of a program must hold for it to end at that moment. */
+export async function endingAt(folder: string, moment: Moment): Promise<Record<string, string>> {
+  await writeMoment(folder, moment)
+  return preloading(folder)
+}
+
+/** Starts a server as `startServer` does. */
 export async function startStoppable(folder: string, env: Record<string, string>): Promise<StoppableServer> {
-  const preload = join(folder, 'preload.mjs')
-  const file = join(folder, 'moment.json')
-  await writeFile(preload, PRELOAD)
-  const server = await startServer(folder, {
-    ...env,
-    NODE_OPTIONS: `--import=file://${preload}?moment=${encodeURIComponent(file)}`,
-  })
+  const server = await startServer(folder, { ...env, ...(await preloading(folder)) })
   return {
     ...server,
     stopAt: async (moment) => {
-      await writeFile(`${file}.new`, JSON.stringify({ ...moment, path: moment.path.source }))
-      await rename(`${file}.new`, file)
+      await writeMoment(folder, moment)
       process.kill(server.pid, 'SIGUSR2')
-      while (existsSync(file)) await setTimeout(5)
+      while (existsSync(momentIn(folder))) await setTimeout(5)
     },
   }
+}
+
+const momentIn = (folder: string) => join(folder, 'moment.json')
+
+async function writeMoment(folder: string, moment: Moment): Promise<void> {
+  const file = momentIn(folder)
+  await writeFile(`${file}.new`, JSON.stringify({ ...moment, path: moment.path.source }))
+  await rename(`${file}.new`, file)
+}
+
+async function preloading(folder: string): Promise<Record<string, string>> {
+  const preload = join(folder, 'preload.mjs')
+  await writeFile(preload, PRELOAD)
+  return { NODE_OPTIONS: `--import=file://${preload}?moment=${encodeURIComponent(momentIn(folder))}` }
 }

@@ -20,6 +20,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // Only a rebuild that was interrupted leaves a library that nobody has walked.
   await sql`update library set walked_at = now()`.execute(db)
   await sql`
+    create table unwritten (
+      what text not null check (what in ('backup', 'original', 'ignored')),
+      key text collate "C" not null,
+      primary key (what, key)
+    )`.execute(db)
+  await sql`
     create table copies (
       path text collate "C" primary key references files (path) on update cascade on delete cascade,
       copied_at timestamptz not null,

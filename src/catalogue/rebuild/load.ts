@@ -31,13 +31,19 @@ export async function createSaid(transaction: Database): Promise<void> {
 export async function loadSaid(transaction: Database, records: AsyncIterable<JournalRecord>): Promise<void> {
   let batch = new Batch()
   let seq = 0
+  // While PostgreSQL takes a batch the next one is read.
+  let taken = Promise.resolve()
   for await (const record of records) {
     seq++
     batch.add(seq, record)
     if (batch.length < BATCH) continue
-    await batch.insert(transaction)
+    await taken
+    taken = batch.insert(transaction)
+    // Whether it failed is asked later.
+    taken.catch(() => {})
     batch = new Batch()
   }
+  await taken
   await batch.insert(transaction)
   await sql`analyze said_originals, said_backups, said_ignored`.execute(transaction)
 }

@@ -37,8 +37,10 @@ export function isUndecided({ drive, mirror }: Facts): (key: string) => boolean 
 
 function driveProblems({ drive, at }: Facts, { minFreeSpace }: HealthRules): Problem[] {
   if (!drive.isPresent) {
-    const title = drive.reason.code === 'drive_missing' ? 'The drive is missing' : 'The library can’t be used'
-    return [{ key: 'drive_missing', severity: 'error', title, message: drive.reason.message, since: at }]
+    const { code, message } = drive.reason
+    const title = code === 'drive_missing' ? 'The drive is missing' : 'The library can’t be used'
+    const key = code === 'rebuild_needed' ? code : 'drive_missing'
+    return [{ key, severity: 'error', title, message, since: at }]
   }
   const { used, free } = drive.usage
   if (free <= minFreeSpace) {

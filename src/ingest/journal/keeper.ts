@@ -6,6 +6,7 @@ import type { JournalRecord } from '../../journal-record.ts'
 import { JournalWriter } from '../../storage/journal/writer.ts'
 import type { NoteChange } from '../changes.ts'
 import type { Library } from '../library.ts'
+import { hearLeftChanges } from './left-changes.ts'
 import { PendingChanges } from './pending.ts'
 import { readNews } from './records.ts'
 import { type Log, Retries } from './retries.ts'
@@ -18,6 +19,8 @@ const PORTION = 1_000
 /** How long a page of a snapshot gives way to uploads: it has to come to an end under any load. */
 const PATIENCE_MS = 500
 const PATIENCE_STEP_MS = 50
+/** How often it is looked for what commands have changed. */
+const LISTEN_MS = 2_000
 /** What a stop may take to complete the drive's description of itself. The next start does what is left. */
 const CLOSE_MS = 20_000
 
@@ -49,15 +52,18 @@ export class JournalKeeper {
   #timer: { due: number; timer: NodeJS.Timeout } | undefined
   #flushing: Promise<void> | undefined
   #catchingUp: Promise<void> | undefined
+  #listening: Promise<void> | undefined
   #closed: Promise<void> | undefined
   readonly #flushes: Retries
   readonly #catchUps: Retries
+  readonly #hearings: Retries
 
   private constructor(db: Database, wasComplete: boolean, log: Log) {
     this.#db = db
     this.#log = log
     this.#flushes = new Retries(log, 'the journal on the drive')
     this.#catchUps = new Retries(log, 'a new snapshot of the journal')
+    this.#hearings = new Retries(log, 'what commands have changed')
     this.wasComplete = wasComplete
     this.#owesSnapshot = !wasComplete
     this.#owesSums = !wasComplete
@@ -79,6 +85,18 @@ export class JournalKeeper {
     this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy }
     this.#catchUp(this.#opened)
     if (this.#pending.size > 0) this.#flushWithin(GATHER_MS)
+    this.#listening = this.#listen(library)
+  }
+
+  /** Looks for what commands have changed. */
+  async #listen(library: Library): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      await hearLeftChanges(library).then(
+        () => this.#hearings.succeeded(),
+        (error: unknown) => this.#hearings.failed(error),
+      )
+      await sleep(LISTEN_MS, undefined, { signal: this.#closing.signal, ref: false }).catch(() => {})
+    }
   }
 
   /** Forgets what was learnt about the drive; call it when that has come back. */
@@ -208,9 +226,10 @@ export class JournalKeeper {
     clearTimeout(this.#timer?.timer)
     const deadline = setTimeout(() => this.#givenUp.abort(), CLOSE_MS)
     try {
-      await Promise.all([this.#flushing, this.#catchingUp])
+      await Promise.all([this.#listening, this.#flushing, this.#catchingUp])
       const opened = this.#opened
       if (opened !== undefined) {
+        await hearLeftChanges(opened.library)
         await this.#flush(opened)
         await this.#payOff(opened)
         await opened.sums.repair()

@@ -17,7 +17,7 @@ const LISTED_MS = 60_000
 
 /**
  * Compares a folder's SHA256SUMS (`undefined`: it has none) with what the catalogue has there, in the order of the names. Originals that were
- * stored within the last minute may lack their lines still. `present` are the names that the folder lists: lines about other
+ * stored within the last minute may lack their lines still, and those of which `mayLack` says so. `present` are the names that the folder lists: lines about other
  * files that are there are nobody's business.
  */
 export function compareSums(
@@ -25,14 +25,15 @@ export function compareSums(
   originals: readonly Listed[],
   present: readonly string[],
   now: Date,
+  mayLack: (name: string) => boolean = () => false,
 ): Disagreement[] {
   const sums = parsed?.sums ?? new Map<string, Checksum>()
   const disagreements: Disagreement[] = []
   for (const { name, checksum, storedAt, isLost } of originals) {
     const found = sums.get(name) ?? null
     if (checksum === null || found === checksum) continue
-    const mayLackIt = isLost || (storedAt !== null && now.getTime() - storedAt.getTime() < LISTED_MS)
-    if (found !== null || !mayLackIt) disagreements.push({ name, expected: checksum, found })
+    const isYoung = storedAt !== null && now.getTime() - storedAt.getTime() < LISTED_MS
+    if (found !== null || !(isLost || isYoung || mayLack(name))) disagreements.push({ name, expected: checksum, found })
   }
   const formOf = (name: string) => name.normalize('NFC')
   const known = new Set([...originals.map(({ name }) => name), ...present].map(formOf))

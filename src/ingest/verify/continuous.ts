@@ -38,6 +38,8 @@ const PORTION = 100
 const RECORD_MS = 10_000
 const BUSY_STEP_MS = 100
 const RETRY_MS = 10_000
+/** After a loss the folders are looked through before the reading goes on, but not for each of many. */
+const WALK_MS = 10 * 60 * 1000
 /** So many errors in a row are the drive's, not the files'. */
 const MAX_FAILURES = 3
 /** The longest that a timer is trusted: clocks are set, and computers sleep. */
@@ -56,6 +58,7 @@ export class ContinuousVerification {
   #suspectSince: Date | undefined
   #markedAt = 0
   #wantsWalk = false
+  #walkedAt = Number.NEGATIVE_INFINITY
   /** Ends the sleep. */
   #alarm = new AbortController()
   #proven: Proven[] = []
@@ -114,8 +117,9 @@ export class ContinuousVerification {
       for (;;) {
         await this.#markSuspects()
         const due = await this.#listDue()
-        if (due.length > 0) await this.#readAll(due, signal)
-        else if (await this.#isWalkDue()) await this.#walk(signal)
+        const wantsWalk = this.#wantsWalk && this.#now() - this.#walkedAt > WALK_MS
+        if (due.length > 0 && !wantsWalk) await this.#readAll(due, signal)
+        else if (wantsWalk || (await this.#isWalkDue())) await this.#walk(signal)
         else break
       }
     } finally {
@@ -218,13 +222,15 @@ export class ContinuousVerification {
     const library = this.#library
     this.#wantsWalk = false
     const pause = () => this.#giveWay(signal)
-    const walk = await walkFolders(library, { isSelected: () => true, isWithin: () => true, pause, signal })
+    const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false }
+    const walk = await walkFolders(library, { ...everything, pause, signal })
     for (const path of await listUncertain(library.db)) {
       await pause()
       await ifReadable(verifyOriginal(library, parseLibraryPath(path), pause))
     }
     await healFromUnknown(library, walk.unknown, {}, pause)
     await recordWalk(library.db, library.now())
+    this.#walkedAt = this.#now()
     if (walk.findings.length > 0) {
       const unknown = walk.unknown.map(({ path }) => path).slice(0, 10)
       this.#options.log.warn({ findings: walk.findings.length, unknown }, 'the folders are not as they should be')

@@ -31,6 +31,8 @@ export interface WalkOptions {
   isSelected: (path: string) => boolean
   /** Which folders are looked at; all that have something selected are among them. */
   isWithin: (folder: MonthFolder) => boolean
+  /** Originals whose lines in SHA256SUMS nobody may have written yet. */
+  mayLackSum: (path: string) => boolean
   /** Awaited before each folder. */
   pause: () => Promise<void>
   signal: AbortSignal
@@ -47,8 +49,11 @@ export interface Walk {
 const SETTLED_MS = 10_000
 /** The server brings SHA256SUMS up to date within this time after a change. */
 const LISTED_MS = 6_000
+const LOOK_MS = 250
 /** Findings recorded in one statement. */
 const PORTION = 1_000
+
+const UNREADABLE_SUMS: Disagreement = { name: SUMS_FILE, expected: null, found: null }
 
 const OVER = 'somebody, since it was found'
 const REWRITTEN = 'the file, which is right by now'
@@ -79,20 +84,39 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
     // Where a server keeps the file, it mends it now.
     library.changed({ originals: looked.disagreements.map(({ name }) => pathIn(folder, name)) })
   }
-  if (unsettled.length > 0) await setTimeout(SETTLED_MS, undefined, { signal: options.signal })
-  else if (doubtful.length > 0) await setTimeout(LISTED_MS, undefined, { signal: options.signal })
-  unknown.push(...(await stillUnknown(library, unsettled)))
+  const [stillUnknown, stillWrong] = await Promise.all([
+    untilSettled(unsettled, SETTLED_MS, options.signal, (paths) => findUnknown(library, paths)),
+    untilSettled(doubtful, LISTED_MS, options.signal, (folders) => findWrongSums(library, folders, options)),
+  ])
+  unknown.push(...stillUnknown)
   const unknownPaths = unknown.map(({ path }) => path)
   const findings = [
     ...(await record(library, 'unknown', unknownPaths, (path) => isLookedAt(path, options))),
     ...(await record(library, 'unreadable', unlisted, (path) => isMonthFolder(path) && options.isWithin(path))),
-    ...(await recordSums(library, doubtful, options)),
+    ...(await recordSums(library, stillWrong, options)),
   ]
   return { unknown, findings }
 }
 
+/** Looks at `items` again and again, for as long as something is found, but no longer than `ms`. Returns what was found last. */
+async function untilSettled<Item, Found>(
+  items: readonly Item[],
+  ms: number,
+  signal: AbortSignal,
+  look: (items: readonly Item[]) => Promise<Found[]>,
+): Promise<Found[]> {
+  if (items.length === 0) return []
+  const until = performance.now() + ms
+  for (;;) {
+    const found = await look(items)
+    const left = until - performance.now()
+    if (found.length === 0 || left <= 0) return found
+    await setTimeout(Math.min(LOOK_MS, left), undefined, { signal })
+  }
+}
+
 /** What a folder has that the catalogue does not, and where its SHA256SUMS disagrees. */
-async function lookInto(library: Library, folder: MonthFolder, { isSelected }: WalkOptions) {
+async function lookInto(library: Library, folder: MonthFolder, { isSelected, mayLackSum }: WalkOptions) {
   const names = await listNames(library.drive, folder)
   const sums = await ifReadable(readSums(library.drive, folder).then((parsed) => ({ parsed })))
   // After the names: what is recorded in between must not look like a stranger.
@@ -107,13 +131,14 @@ async function lookInto(library: Library, folder: MonthFolder, { isSelected }: W
   const strangers = facts.flatMap(({ path, file }) =>
     file === undefined || catalogued.has(path) ? [] : { path, ...file },
   )
-  const unreadable: Disagreement[] = [{ name: SUMS_FILE, expected: null, found: null }]
-  const disagreements = sums === undefined ? unreadable : compareSums(sums.parsed, originals, names, library.now())
+  const disagreements =
+    sums === undefined
+      ? [UNREADABLE_SUMS]
+      : compareSums(sums.parsed, originals, names, library.now(), (name) => mayLackSum(`${folder}/${name}`))
   return { strangers, disagreements: disagreements.filter(({ name }) => isSelected(`${folder}/${name}`)) }
 }
 
-async function stillUnknown(library: Library, paths: readonly LibraryPath[]): Promise<Unknown[]> {
-  if (paths.length === 0) return []
+async function findUnknown(library: Library, paths: readonly LibraryPath[]): Promise<Unknown[]> {
   const catalogued = await findCatalogued(library.db, paths)
   const unknown: Unknown[] = []
   for (const path of paths.filter((path) => !catalogued.has(path))) {
@@ -143,19 +168,32 @@ async function record(
   return findings
 }
 
-async function recordSums(library: Library, doubtful: readonly MonthFolder[], options: WalkOptions): Promise<number[]> {
-  const findings: number[] = []
-  const wrong = new Set<string>()
-  for (const folder of doubtful) {
-    const path = pathIn(folder, SUMS_FILE)
+/** A SHA256SUMS that disagrees, and where it does so first. */
+interface WrongSums extends Disagreement {
+  path: LibraryPath
+}
+
+async function findWrongSums(
+  library: Library,
+  folders: readonly MonthFolder[],
+  options: WalkOptions,
+): Promise<WrongSums[]> {
+  const wrong: WrongSums[] = []
+  for (const folder of folders) {
     const [first] = (await ifReadable(lookInto(library, folder, options)))?.disagreements ?? []
-    if (first === undefined) continue
-    wrong.add(path)
-    const { name, expected, found } = first
+    if (first !== undefined) wrong.push({ path: pathIn(folder, SUMS_FILE), ...first })
+  }
+  return wrong
+}
+
+async function recordSums(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<number[]> {
+  const findings: number[] = []
+  for (const { path, name, expected, found } of sums) {
     const line = (sum: string | null) => (sum === null ? null : `${sum}  ${name}`)
     const finding = { copy: 'library', kind: 'sums', path, expected: line(expected), found: line(found) } as const
     findings.push(await recordFinding(library.db, finding, library.now()))
   }
+  const wrong = new Set<string>(sums.map(({ path }) => path))
   const open = await listOpenPaths(library.db, 'library', 'sums', '')
   const right = open.filter((path) => isInside(path, options) && !wrong.has(path))
   await healFindings(library.db, 'library', ['sums'], right, REWRITTEN, library.now())

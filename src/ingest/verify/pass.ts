@@ -30,6 +30,8 @@ export interface PassProgress {
 
 export interface PassOptions {
   selection: Selection
+  /** Whether each folder's SHA256SUMS should be complete: a server is at work, or the last one has stopped cleanly. */
+  isKept: boolean
   /** Where the second copy is, if that is to be read back as well. */
   mirror?: Mirror | undefined
   /** Hears of the progress often. */
@@ -45,6 +47,8 @@ export interface PassReport {
   seconds: number
   /** What it has found, healed or not, in the order of their paths. */
   findings: Finding[]
+  /** Whether it has changed what the catalogue knows of originals, beside when they were read. */
+  hasChanged: boolean
 }
 
 /** Originals asked of the catalogue at a time, and recorded in one statement. */
@@ -75,6 +79,8 @@ class Pass {
   #seconds = 0
   #proven: Proven[] = []
   #recordedAt = performance.now()
+  /** Originals that this pass was the first to read. */
+  readonly #new = new Set<string>()
 
   constructor(library: Library, options: PassOptions) {
     this.#library = library
@@ -113,6 +119,7 @@ class Pass {
       (await examine(this.#library, original, this.#pause)) ??
       // Somebody has changed its state since it was listed.
       (await readBack(this.#library, path, this.#pause))
+    if (original.checksum === null) this.#new.add(path)
     if (outcome !== undefined) await this.#conclude(original, outcome)
     this.#progress.files++
     this.#options.report(this.#progress)
@@ -139,8 +146,13 @@ class Pass {
 
   /** Finds what lies in the folders and is unknown, and puts back from there what is lost. */
   async compareFolders(): Promise<void> {
-    const { signal, selection } = this.#options
-    const walk = await walkFolders(this.#library, { ...walkOf(selection), pause: () => this.#pause(), signal })
+    const { signal, selection, isKept } = this.#options
+    const walk = await walkFolders(this.#library, {
+      ...walkOf(selection),
+      mayLackSum: (path) => !isKept || this.#new.has(path),
+      pause: () => this.#pause(),
+      signal,
+    })
     for (const id of walk.findings) this.#findings.add(id)
     await healFromUnknown(this.#library, walk.unknown, this.#options.selection, () => this.#pause())
   }
@@ -161,7 +173,7 @@ class Pass {
   async finish(): Promise<PassReport> {
     const findings = await findFindings(this.#library.db, [...this.#findings])
     const { files, bytes } = this.#progress
-    return { files, bytes, seconds: this.#seconds, findings }
+    return { files, bytes, seconds: this.#seconds, findings, hasChanged: findings.length > 0 || this.#new.size > 0 }
   }
 }
 

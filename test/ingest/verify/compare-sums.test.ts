@@ -41,3 +41,10 @@ it('names the file itself if it has a line that can’t be read', () => {
     { name: 'SHA256SUMS', expected: null, found: null },
   ])
 })
+
+it('names no original whose line nobody may have written yet', () => {
+  const originals = [original('a.jpg', A), original('b.jpg', B)]
+  expect(compareSums(undefined, originals, [], NOW, (name) => name === 'a.jpg')).toEqual([
+    { name: 'b.jpg', expected: B, found: null },
+  ])
+})
