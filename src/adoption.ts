@@ -115,6 +115,7 @@ function seldom<Progress>(report: (progress: Progress) => void): (progress: Prog
 }
 
 async function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
   const { promise: aborted, resolve } = withResolvers<void>()
   signal.addEventListener('abort', () => resolve(), { once: true })
   await Promise.race([promise, aborted])

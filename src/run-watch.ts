@@ -4,6 +4,7 @@ import type { Health } from './ingest/health/model.ts'
 import { Monitor } from './ingest/health/monitor.ts'
 import { receiverAt } from './notify/receiver.ts'
 import { Teller } from './notify/teller.ts'
+import { withResolvers } from './resolvers.ts'
 import type { Start } from './start.ts'
 
 /** Looks after the household's backup, also while the drive is away. */
@@ -33,10 +34,19 @@ export function createWatch({ config, state, log, settled }: Start, db: Database
       return health
     },
     run: async (signal) => {
-      const isOver = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
       // Before that nothing is known, and what is not known would look like trouble.
-      await Promise.race([settled.promise, isOver])
+      await orAborted(settled.promise, signal)
       await Promise.all([monitor.run(signal), teller.run(signal)])
     },
   }
+}
+
+/** Resolves when `promise` does, or on `signal`. */
+async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  const { promise: aborted, resolve } = withResolvers<void>()
+  const onAbort = () => resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  await Promise.race([promise, aborted])
+  signal.removeEventListener('abort', onAbort)
 }

@@ -38,8 +38,8 @@ const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
  * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but where that
- * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or its day
- * and the size; two phones of one model have different photos under one path, and of all those some have one size. Of several
+ * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or the size with
+ * its day, or alone where neither id nor day was ever sent; two phones of one model have different photos under one path, and of all those some have one size. Of several
  * originals that a file may be, the one in the worst state is returned. One statement, whose cost grows with the list.
  */
 export async function gatherEvidence(
@@ -61,7 +61,7 @@ export async function gatherEvidence(
         offered.index, false,
         files.path is not null and (
           backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
-          or (files.size = offered.size and (${isCreatedThatDay}))
+          or (files.size = offered.size and (${isCreatedThatDay} or ${hasNoMore}))
         ) is true,
         ${badness}, backups.id, backups.status, backups.failure,
         ${originalColumns}
@@ -131,6 +131,10 @@ const originalColumns = sql`
 const isCreatedThatDay = sql`
   abs(offered.created - backups.created) <= ${sql.lit(DAY_MS)}
   or abs(offered.created - extract(epoch from files.captured_at) * 1000) <= ${sql.lit(DAY_MS)}`
+
+/** Of an upload that a script has sent, nobody knows more than its path and its bytes. The app sends its id and dates. */
+const hasNoMore = sql`
+  backups.asset_id is null and backups.created is null and (files.captured_at is null or offered.created is null)`
 
 const badness = sql`
   case

@@ -46,8 +46,8 @@ export class ProgressLine {
       this.#stream.write(`${describe()}\n`)
       return
     }
-    // A line that wraps could not be drawn anew.
-    const text = describe().slice(0, Math.max((this.#stream.columns ?? 80) - 1, 0))
+    // A line that wraps could not be drawn anew. Some terminals say that they have no columns at all.
+    const text = describe().slice(0, (this.#stream.columns || 80) - 1)
     this.#stream.write(`\r\x1b[K${text}`)
     this.#isDrawn = true
   }

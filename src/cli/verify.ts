@@ -5,10 +5,10 @@ import type { Selection } from '../catalogue/verification.ts'
 import { duration, Refusal } from '../config/values.ts'
 import { AppError } from '../errors.ts'
 import type { Library } from '../ingest/library.ts'
-import { createMirror, type Mirror } from '../ingest/mirror/mirror.ts'
+import { createMirror } from '../ingest/mirror/mirror.ts'
 import { mirrorSource } from '../ingest/mirror/source.ts'
 import { openMirrorDrive } from '../ingest/mirror/status.ts'
-import { hasAnything, type PassProgress, verifyLibrary } from '../ingest/verify/pass.ts'
+import { hasAnything, type PassOptions, type PassProgress, verifyLibrary } from '../ingest/verify/pass.ts'
 import { isLocked } from '../process-lock.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
@@ -82,13 +82,14 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
 }
 
 /** The second copy, from which the library is healed and which is read back too; `undefined` if there is none, or it is not there. */
-async function openMirror({ config }: Session, library: Library): Promise<Mirror | undefined> {
+async function openMirror({ config }: Session, library: Library): Promise<PassOptions['mirror']> {
   const { mirrorFolder, minFreeSpace } = config
   if (mirrorFolder === undefined) return undefined
   try {
     const drive = await openMirrorDrive(library, mirrorFolder)
     library.sources.push(mirrorSource(library, async () => drive))
-    return createMirror(library, drive, minFreeSpace)
+    // Where a server keeps it, that is the one to write there.
+    return { copies: createMirror(library, drive, minFreeSpace), canRepair: !(await isLocked(drive.id)) }
   } catch (error) {
     if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
     console.error(`The second copy is not read back: ${error.message}`)

@@ -73,6 +73,14 @@ export function createLibrary(
   }
 }
 
+/**
+ * The same library with a reader of its own: for those in the background who may be held up for as long as uploads go on, and must
+ * not keep the memory that others read into.
+ */
+export function withOwnReader(library: Library): Library {
+  return { ...library, reader: new DirectReader(library.drive) }
+}
+
 /** Forgets what was learnt about the drive's folders; call it when the drive has come back. */
 export function forgetFolders(library: Library): void {
   library.committer.forget()

@@ -7,6 +7,7 @@ import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
 import { type NoteChange, noteIfUnsure } from './changes.ts'
+import { ifReadable } from './if-readable.ts'
 
 /** What becomes of each file of a phone's list, by its index there. */
 export interface Sorted {
@@ -105,8 +106,9 @@ async function findKnown(context: OfferContext, files: readonly OfferedFile[]): 
   const content = await findContent(context.db, [...new Set(checksums)])
   for (const file of files) {
     const found = file.checksum === null ? undefined : content.get(file.checksum)
-    if (found === undefined || (await sizeOf(context.drive, parseLibraryPath(found.path))) !== found.size) continue
-    known.set(file, found.path)
+    if (found === undefined) continue
+    const size = await ifReadable(sizeOf(context.drive, parseLibraryPath(found.path)))
+    if (size === found.size) known.set(file, found.path)
   }
   return known
 }

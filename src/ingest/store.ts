@@ -220,7 +220,7 @@ async function keep(
   const lost: LibraryPath[] = []
   for (const copy of copies) {
     const path = parseLibraryPath(copy.path)
-    if (copy.isLost || (await sizeOf(drive, path)) !== staged.size) {
+    if (copy.isLost || (await ifReadable(sizeOf(drive, path))) !== staged.size) {
       lost.push(path)
       continue
     }

@@ -3,7 +3,7 @@ import { countUnread, listUnread } from '../catalogue/files.ts'
 import { AppError } from '../errors.ts'
 import { acquireProcessLock } from '../process-lock.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
-import type { Library } from './library.ts'
+import { type Library, withOwnReader } from './library.ts'
 import { readUnread } from './read-unread.ts'
 import { healed } from './verify/verify-original.ts'
 
@@ -50,16 +50,19 @@ export async function takeOver(
     total: 0,
     totalBytes: 0,
   }
-  const giveWay = async (bytes = 0) => {
+  const giveWay = async (bytes = 0, letGo?: () => Promise<void>) => {
     progress.bytes += bytes
     if (bytes > 0) options.report(progress)
     signal.throwIfAborted()
     await setImmediate()
+    if (!options.isBusy()) return
+    await letGo?.()
     while (options.isBusy()) await setTimeout(100, undefined, { signal })
   }
+  const reading = withOwnReader(library)
   try {
     for (let after: string | undefined = ''; after !== undefined; ) {
-      after = await inTurn(library, signal, () => readPortion(library, after ?? '', progress, giveWay, options))
+      after = await inTurn(library, signal, () => readPortion(reading, after ?? '', progress, giveWay, options))
     }
   } catch (error) {
     if (!signal.aborted) throw error
@@ -72,7 +75,7 @@ async function readPortion(
   library: Library,
   after: string,
   progress: TakeOverProgress,
-  giveWay: (bytes?: number) => Promise<void>,
+  giveWay: (bytes?: number, letGo?: () => Promise<void>) => Promise<void>,
   options: Parameters<typeof takeOver>[1],
 ): Promise<string | undefined> {
   const left = await countUnread(library.db)
@@ -104,7 +107,7 @@ type Outcome = 'read' | 'missing' | 'corrupt' | 'unreadable'
 async function readPatiently(
   library: Library,
   path: string,
-  giveWay: (bytes?: number) => Promise<void>,
+  giveWay: (bytes?: number, letGo?: () => Promise<void>) => Promise<void>,
   options: { reportTrouble: (path: string, error: AppError) => void; signal: AbortSignal },
 ): Promise<Outcome> {
   for (;;) {
@@ -122,7 +125,7 @@ async function readPatiently(
 async function readFirst(
   library: Library,
   path: LibraryPath,
-  giveWay: (bytes?: number) => Promise<void>,
+  giveWay: (bytes?: number, letGo?: () => Promise<void>) => Promise<void>,
 ): Promise<Outcome> {
   const outcome = await readUnread(library, path, giveWay)
   if (outcome === 'gone') return 'missing'

@@ -52,7 +52,7 @@ const MESSAGES: Record<Doubt, string> = {
   pending: 'This file has been asked for and has not arrived yet.',
   failed: 'The last upload of this file failed.',
   not_identified:
-    'There is a photo of this path, but nothing proves that it is this one: send its sha256, its id, or its size and created, too.',
+    'There is a photo of this path, but nothing proves that it is this one: send its sha256, its id, or its size and created.',
   missing: 'The drive does not have the intact file any more: back it up again.',
   corrupt: 'The file on the drive is damaged: back it up again.',
   unreadable: 'The drive can’t read the file.',

@@ -19,6 +19,12 @@ const KEEP_MS = 10_000
  */
 const BUFFERED = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
+/**
+ * Awaited after each chunk of at most 1 MiB and told its bytes: lets a reader give way, or stop by throwing. Before a long wait it should
+ * call `letGo`, which closes the file for as long: a drive on which something is open can't be unmounted.
+ */
+export type Pause = (bytes: number, letGo?: () => Promise<void>) => Promise<void>
+
 /** Memory for one read at a time, and where in it a read past the cache may begin. */
 interface ReadBuffer {
   memory: Buffer
@@ -59,22 +65,15 @@ export class DirectReader {
 
   /**
    * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size that it should
-   * have, if that is known: small files are read several at a time. `pause` is awaited after each chunk of at most 1 MiB and told
-   * its bytes: it lets a background reader give way, or stop by throwing. System errors pass.
+   * have, if that is known: small files are read several at a time. System errors pass, and what `pause` throws.
    */
-  async hash(
-    path: string,
-    expected: number | null,
-    pause?: (bytes: number) => Promise<void>,
-  ): Promise<{ checksum: Checksum; size: number }> {
+  async hash(path: string, expected: number | null, pause?: Pause): Promise<{ checksum: Checksum; size: number }> {
     const buffers = await this.#take(buffersFor(expected))
     try {
-      const reading = new FileReading(this.#drive, path, buffers, expected, pause)
-      if (this.#isDirect) {
-        const direct = await reading.run(BUFFERED | constants.O_DIRECT)
-        if (direct !== undefined) return direct
-      }
-      const buffered = await reading.run(BUFFERED)
+      const readWith = (flags: number) => new FileReading(this.#drive, path, flags, buffers, expected, pause).run()
+      const direct = this.#isDirect ? await readWith(BUFFERED | constants.O_DIRECT) : undefined
+      if (direct !== undefined) return direct
+      const buffered = await readWith(BUFFERED)
       if (buffered === undefined) throw new Error(`${path} can't be read`)
       // It is the way of reading that is refused here, not the file.
       if (buffered.size > 0 && !buffers.some((buffer) => buffer.isProven)) this.#isDirect = false
@@ -127,86 +126,93 @@ interface Chunk {
   bytes: number
 }
 
-/** One reading of one file. */
+/** One reading of one file, in one way. */
 class FileReading {
   readonly #drive: Drive
   readonly #path: string
+  /** Of open(2). */
+  readonly #flags: number
   readonly #buffers: readonly ReadBuffer[]
   readonly #expected: number | null
-  readonly #pause: ((bytes: number) => Promise<void>) | undefined
+  readonly #pause: Pause | undefined
+  #file: number | undefined
+  readonly #underWay: Promise<Chunk>[] = []
+  /** Where the next read begins. */
+  #position = 0
 
   constructor(
     drive: Drive,
     path: string,
+    flags: number,
     buffers: readonly ReadBuffer[],
     expected: number | null,
-    pause: ((bytes: number) => Promise<void>) | undefined,
+    pause: Pause | undefined,
   ) {
     this.#drive = drive
     this.#path = path
+    this.#flags = flags
     this.#buffers = buffers
     this.#expected = expected
     this.#pause = pause
   }
 
-  /** Reads it with these flags of open(2). Returns `undefined` if system or file system can't do it this way. */
-  async run(flags: number): Promise<{ checksum: Checksum; size: number } | undefined> {
-    const isDirect = flags !== BUFFERED
-    let file: number
-    try {
-      file = await io.open(this.#drive.resolve(this.#path), flags)
-    } catch (error) {
-      if (isDirect && hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP')) return undefined
-      throw error
-    }
+  get #isDirect(): boolean {
+    return this.#flags !== BUFFERED
+  }
+
+  /** Returns `undefined` if system or file system can't do it this way. */
+  async run(): Promise<{ checksum: Checksum; size: number } | undefined> {
     try {
       const hash = createHash('sha256')
-      const size = await this.#hashAll(file, isDirect, hash)
+      const size = await this.#hashAll(hash)
       return { checksum: hash.digest('hex') as Checksum, size }
     } catch (error) {
-      if (isDirect && hasErrno(error, 'EINVAL')) return undefined
+      if (this.#isDirect && hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP')) return undefined
       throw error
     } finally {
-      await this.#drive.touched.close(file)
+      await this.#letGo()
     }
   }
 
   /** Hashes the file's bytes in order while the next ones are being read; returns how many they are. */
-  async #hashAll(file: number, isDirect: boolean, hash: Hash): Promise<number> {
-    const underWay: Promise<Chunk>[] = []
-    let position = 0
-    const readNext = (buffer: ReadBuffer): void => {
-      const length = this.#lengthAt(position)
-      const reading = this.#read(file, isDirect, buffer, length, position)
-      // Whoever comes to it hears of its failure; nobody does after an earlier one.
-      reading.catch(() => {})
-      underWay.push(reading)
-      position += length
-    }
+  async #hashAll(hash: Hash): Promise<number> {
     // Behind the end that it should have, one at a time will do.
-    const mayReadOn = () => this.#expected === null || position <= this.#expected || underWay.length === 0
-    try {
-      for (const buffer of this.#buffers) if (mayReadOn()) readNext(buffer)
-      let size = 0
-      for (;;) {
-        const chunk = await underWay.shift()
-        if (chunk === undefined) return size
-        const { buffer, bytes, wanted } = chunk
-        hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
-        size += bytes
-        await this.#pause?.(bytes)
-        if (bytes < wanted) {
-          // More than there should be was asked for, so it ends here. Elsewhere the next read tells, where it may begin.
-          if (bytes === 0 || size === this.#expected || (isDirect && size % 512 !== 0)) return size
-          await Promise.allSettled(underWay.splice(0))
-          position = size
-        }
-        if (mayReadOn()) readNext(buffer)
+    const mayReadOn = () => this.#expected === null || this.#position <= this.#expected || this.#underWay.length === 0
+    for (const buffer of this.#buffers) if (mayReadOn()) await this.#readNext(buffer)
+    for (let size = 0; ; ) {
+      const chunk = await this.#underWay.shift()
+      if (chunk === undefined) return size
+      const { buffer, bytes, wanted } = chunk
+      hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
+      size += bytes
+      await this.#pause?.(bytes, this.#letGo)
+      if (bytes < wanted) {
+        // More than there should be was asked for, so it ends here. Elsewhere the next read tells, where it may begin.
+        if (bytes === 0 || size === this.#expected || (this.#isDirect && size % 512 !== 0)) return size
+        await Promise.allSettled(this.#underWay.splice(0))
+        this.#position = size
       }
-    } finally {
-      // Nothing may be read into memory that somebody else has next, or from a descriptor that is another file's.
-      await Promise.allSettled(underWay)
+      if (mayReadOn()) await this.#readNext(buffer)
     }
+  }
+
+  async #readNext(buffer: ReadBuffer): Promise<void> {
+    this.#file ??= await io.open(this.#drive.resolve(this.#path), this.#flags)
+    const wanted = this.#lengthAt(this.#position)
+    const reading = this.#read(this.#file, buffer, wanted, this.#position)
+    // Whoever comes to it hears of its failure; nobody does after an earlier one.
+    reading.catch(() => {})
+    this.#underWay.push(reading)
+    this.#position += wanted
+  }
+
+  /** Closes the file; it is opened again if the reading goes on. */
+  readonly #letGo = async (): Promise<void> => {
+    // Nothing may be read into memory that somebody else has next, or from a descriptor that is another file's.
+    await Promise.allSettled(this.#underWay)
+    const file = this.#file
+    this.#file = undefined
+    if (file !== undefined) await this.#drive.touched.close(file)
   }
 
   /** How much to read at `position`: as much as there should be and a little more, which shows that it ends there. */
@@ -216,15 +222,15 @@ class FileReading {
     return Math.min(Math.ceil(left / BLOCK_BYTES) * BLOCK_BYTES, CHUNK_BYTES)
   }
 
-  async #read(file: number, isDirect: boolean, buffer: ReadBuffer, wanted: number, position: number): Promise<Chunk> {
+  async #read(file: number, buffer: ReadBuffer, wanted: number, position: number): Promise<Chunk> {
     for (;;) {
       try {
         const { bytesRead } = await io.read(file, buffer.memory, buffer.offset, wanted, position)
         // Of an empty file nothing is read, wherever to.
-        if (isDirect && bytesRead > 0) buffer.isProven = true
+        if (this.#isDirect && bytesRead > 0) buffer.isProven = true
         return { buffer, wanted, bytes: bytesRead }
       } catch (error) {
-        if (!isDirect || buffer.isProven || !hasErrno(error, 'EINVAL') || !moveOn(buffer)) throw error
+        if (!this.#isDirect || buffer.isProven || !hasErrno(error, 'EINVAL') || !moveOn(buffer)) throw error
       }
     }
   }

@@ -70,19 +70,13 @@ export async function createIdentity(root: string, now: Date, mirrorOf?: string)
   const target = join(root, IDENTITY_FILE)
   const draft = `${target}.${randomUUID()}`
   const document = { format: 1, id: randomUUID(), created: now.toISOString(), mirror_of: mirrorOf }
-  let isOurs = false
   try {
     await writeDraft(draft, `${JSON.stringify(document)}\n`)
     if (await exists(target)) await io.unlink(draft)
-    else {
-      await io.rename(draft, target)
-      isOurs = true
-    }
+    else await io.rename(draft, target)
     await settleIdentity(root, made)
   } catch (error) {
     await discard(draft)
-    // Found the next time, it would be taken for durable.
-    if (isOurs) await discard(target)
     throw error
   }
   const id = await readIdentity(root)

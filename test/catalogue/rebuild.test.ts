@@ -123,7 +123,7 @@ describe('an empty catalogue', () => {
         expect(totals?.['counted']).toBe(totals?.['rows'])
         expect(totals?.['counted_files']).toBe(totals?.['files'])
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 
@@ -198,7 +198,7 @@ describe('a catalogue that is not empty', () => {
         const added = [...after].filter(([key]) => !before.has(key)).map(([, record]) => record)
         for (const record of added) expect(record).toMatchObject({ type: 'backup', status: 'Completed' })
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 

@@ -21,10 +21,10 @@ it.each([
 })
 
 /** Where lines are written, and the clock that they are written by. */
-function screen(isTTY: boolean) {
+function screen(isTTY: boolean, columns = 20) {
   const clock = { now: 0 }
   const written: string[] = []
-  const stream = { isTTY, columns: 20, write: (text: string) => written.push(text) }
+  const stream = { isTTY, columns, write: (text: string) => written.push(text) }
   return { clock, written, line: new ProgressLine(stream, () => clock.now) }
 }
 
@@ -36,6 +36,12 @@ it('on a terminal draws one line anew, not more often than eyes can follow, and 
   line.clear()
   line.clear()
   expect(written.slice(10)).toEqual(['\r\x1b[K'])
+})
+
+it('on a terminal that does not know its width shows something all the same', () => {
+  const { written, line } = screen(true, 0)
+  line.show(() => 'at work')
+  expect(written).toEqual(['\r\x1b[Kat work'])
 })
 
 it('elsewhere writes a line every ten seconds', () => {

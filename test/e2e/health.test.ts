@@ -121,7 +121,7 @@ describe('photos', () => {
       kind: 'missing',
       path,
     })
-    expect((await status()).stdout).toContain('1 photo is missing from the drive')
+    expect(await status()).toMatchObject({ code: 1, stderr: '', stdout: expect.stringContaining('1 photo is missing') })
     expect((await send()).status).toBe(201)
     await back(settings['MIRROR_FOLDER'] ?? '')
     await mirrorIsThere()

@@ -3,6 +3,7 @@ import { appendFile, readdir, readFile, rm, statfs, truncate, writeFile } from '
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runCommand } from '../support/command.ts'
 import { drive, makeDrive, originalsIn, type TestDrive } from '../support/drives.ts'
 import { JOURNAL, journalIn, readAsForeigner, sha256sum, summedIn } from '../support/journal.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
@@ -102,6 +103,12 @@ async function untilComplete(server: TestServer): Promise<void> {
     }
   }).catch(() => {})
   await expectComplete(server)
+}
+
+/** The paths of the originals whose assets the journal calls failed. */
+async function failedIn(library: string): Promise<string[]> {
+  const { log } = await told(library)
+  return log.flatMap(({ status, file_path }) => (status === 'Failed' && file_path !== null ? file_path : []))
 }
 
 const snapshots = async (library: string) => (await journalIn(library)).filter((name) => name.includes('snapshot'))
@@ -216,6 +223,35 @@ describe('the drive describes itself:', programs, () => {
       expect((await journalIn(server.library)).some((name) => files.includes(name))).toBe(false)
       expect(await readdir(join(server.library, '.iclood/incoming'))).toEqual([])
     }
+  })
+
+  it('what a command changes is told, too, whether a server is running or not', async () => {
+    await untilComplete(server)
+    const photos = [newPhoto('2019:03:03 12:00:00'), newPhoto('2019:03:03 12:00:00')] as const
+    const { file_path: first } = await send(server, 'FIRST.JPG', photos[0])
+    const { file_path: second } = await send(server, 'SECOND.JPG', photos[1])
+    await untilComplete(server)
+
+    await writeFile(join(server.library, '2019/03/stranger.jpg'), newPhoto('2019:03:03 12:00:00'))
+    expect((await runCommand(folder, ['rebuild'])).code).toBe(0)
+    await until('the stranger has its line', async () =>
+      (await summedIn(join(server.library, '2019/03'))).includes('stranger.jpg'),
+    )
+    expect(Object.keys((await readAsForeigner(server.library)).originals)).toContain('2019/03/stranger.jpg')
+
+    await rm(join(server.library, first))
+    expect((await runCommand(folder, ['verify', '--path', '2019/03'])).code).toBe(1)
+    await until('it has failed in the journal', async () => (await failedIn(server.library)).includes(first))
+
+    expect(await server.stop()).toBe(0)
+    await rm(join(server.library, second))
+    expect((await runCommand(folder, ['verify', '--path', '2019/03'])).code).toBe(1)
+    expect(await failedIn(server.library)).not.toContain(second)
+    server = await startServer(folder)
+    await until('the second has failed, too', async () => (await failedIn(server.library)).includes(second))
+    expect(await told(server.library)).toEqual(await answered(server))
+    for (const photo of photos) await send(server, 'AGAIN.JPG', photo)
+    await untilComplete(server)
   })
 
   it('a clean stop leaves everything, at once, and the next start has nothing to mend', async () => {

@@ -253,6 +253,28 @@ describe('a second drive', needs(drive('ext4')), () => {
     await untilMirror(server, 'ok')
   })
 
+  it('is replaced by a new one when a person says so, while the server runs', async () => {
+    await mirror.unmount()
+    const other = await makeDrive('tmpfs', 320 * MB)
+    const env = { UPLOAD_FOLDER: library.path, MIRROR_FOLDER: mirror.path }
+    try {
+      await run('mount', ['--bind', other.path, mirror.path])
+      await untilMirror(server, 'missing')
+      expect(await runCommand(folder, ['mirror'], env)).toMatchObject({ code: 1 })
+      expect(await readdir(other.path)).toEqual([])
+      expect(await runCommand(folder, ['mirror', '--replace'], env)).toMatchObject({ code: 0 })
+      await untilMirror(server, 'ok')
+      await expectMirrored(library.path, other.path)
+    } finally {
+      await run('umount', ['-l', mirror.path])
+      await other.remove()
+    }
+    await mirror.mount()
+    await until('it is recognised', async () => (await mirrorOf(server)).reason?.includes('not the one'))
+    expect(await runCommand(folder, ['mirror', '--replace'], env)).toMatchObject({ code: 0 })
+    await untilMirror(server, 'ok')
+  })
+
   it('has everything after a clean stop', async () => {
     await store(server)
     await untilMirror(server, 'ok')

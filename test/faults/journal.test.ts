@@ -13,7 +13,7 @@ import { monthFolder } from '../../src/storage/layout.ts'
 import { SumsFiles } from '../../src/storage/sums.ts'
 import { parseSums } from '../../src/storage/sums-format.ts'
 import { Durability } from '../support/durability.ts'
-import { type Call, type Faults, injectFaults, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
+import { type Call, type Faults, injectFaults, named, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
 import { openIn } from '../support/in-process.ts'
 import { backupRecord } from '../support/journal.ts'
 import { openLibrary } from '../support/library.ts'
@@ -147,31 +147,34 @@ describe('the journal', () => {
     return ids
   }
 
-  it.each(STORIES)('$name: no failure of a call to the drive loses what was written before', async (story) => {
-    const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
-      let made = new Map<Call, number>()
-      await inScene(async (scene) => {
-        const newWriter = () => new JournalWriter(scene.drive, new Committer(scene.drive), () => new Date())
-        const writer = await story.begin(newWriter)
-        const before = await read(scene.root, scene.drive.id)
-        const { calls, isDone } = await outcome(plan, () => story.act(writer))
-        made = calls
-        const expectAll = (ids: Iterable<number>) =>
-          nowAndAfterCut(scene, async (root) => {
-            const found = await read(root, scene.drive.id)
-            for (const id of ids) expect(found).toContain(id)
-          })
-        await expectAll(isDone ? [1, 2, 3] : before)
-        // The same writer goes on, and so does the next run.
-        if (!isDone) await story.act(writer)
-        await append(writer, 4)
-        await append(newWriter(), 5)
-        await expectAll([1, 2, 3, 4, 5])
-      })
-      return made
-    }
-    expect(await withEachFailure(story.plans ?? plansOf(), attempt)).toBeGreaterThan(0)
-  })
+  it.each(named(STORIES))(
+    '%s: no failure of a call to the drive loses what was written before',
+    async (_name, story) => {
+      const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
+        let made = new Map<Call, number>()
+        await inScene(async (scene) => {
+          const newWriter = () => new JournalWriter(scene.drive, new Committer(scene.drive), () => new Date())
+          const writer = await story.begin(newWriter)
+          const before = await read(scene.root, scene.drive.id)
+          const { calls, isDone } = await outcome(plan, () => story.act(writer))
+          made = calls
+          const expectAll = (ids: Iterable<number>) =>
+            nowAndAfterCut(scene, async (root) => {
+              const found = await read(root, scene.drive.id)
+              for (const id of ids) expect(found).toContain(id)
+            })
+          await expectAll(isDone ? [1, 2, 3] : before)
+          // The same writer goes on, and so does the next run.
+          if (!isDone) await story.act(writer)
+          await append(writer, 4)
+          await append(newWriter(), 5)
+          await expectAll([1, 2, 3, 4, 5])
+        })
+        return made
+      }
+      expect(await withEachFailure(story.plans ?? plansOf(), attempt)).toBeGreaterThan(0)
+    },
+  )
 })
 
 describe('a SHA256SUMS', () => {
@@ -209,9 +212,9 @@ describe('a SHA256SUMS', () => {
     },
   ]
 
-  it.each(STORIES)(
-    '$name: a failure of a call to the drive leaves it as it was, or torn, until the next try',
-    async (story) => {
+  it.each(named(STORIES))(
+    '%s: a failure of a call to the drive leaves it as it was, or torn, until the next try',
+    async (_name, story) => {
       const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
         let made = new Map<Call, number>()
         await inScene(async (scene) => {

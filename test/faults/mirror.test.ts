@@ -18,7 +18,7 @@ import { MIRROR_NOTE } from '../../src/storage/layout.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
 import { originalsIn, stagedIn } from '../support/drives.ts'
 import { Durability } from '../support/durability.ts'
-import { type Call, type Faults, injectFaults, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
+import { type Call, type Faults, injectFaults, named, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
 import { openIn } from '../support/in-process.ts'
 import { backupRecord } from '../support/journal.ts'
 import { noise } from '../support/media.ts'
@@ -79,7 +79,7 @@ describe('a copy', () => {
     faults.watch(durability)
   })
 
-  it.each(STORIES)('$name survives the failure of each call to the drives', async (story) => {
+  it.each(named(STORIES))('%s survives the failure of each call to the drives', async (_name, story) => {
     const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
       count++
       const bytes = noise(20_000, `copy ${count}`)

@@ -10,7 +10,7 @@ import type { LibraryPath } from '../../src/storage/layout.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
 import { originalsIn, stagedIn } from '../support/drives.ts'
 import { Durability } from '../support/durability.ts'
-import { type Call, type Faults, injectFaults, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
+import { type Call, type Faults, injectFaults, named, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
 import { openIn } from '../support/in-process.ts'
 import { noise } from '../support/media.ts'
 import { type Mirrored, makeMirrored, sha256 } from '../support/mirrored.ts'
@@ -72,7 +72,7 @@ const STORIES: readonly Story[] = [
 
 let count = 0
 
-it.each(STORIES)('verifying $name survives the failure of each call to the drive', async (story) => {
+it.each(named(STORIES))('verifying %s survives the failure of each call to the drive', async (_name, story) => {
   const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
     count++
     const year = String(1900 + count)

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { constants, openSync } from 'node:fs'
+import { constants, existsSync, openSync } from 'node:fs'
 import { appendFile, mkdir, open, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -10,6 +10,7 @@ import type { Drive } from '../../src/storage/drive.ts'
 import { io } from '../../src/storage/io.ts'
 import { drive, makeDrive } from '../support/drives.ts'
 import { type Faults, injectFaults } from '../support/faults.ts'
+import { openIn } from '../support/in-process.ts'
 import { openLibrary } from '../support/library.ts'
 import { noise } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
@@ -148,6 +149,24 @@ it('the pause between chunks is told all bytes, can hold up the reading and can 
   // What it took is given back.
   await expectAll(reader)
 })
+
+it('a reader that waits can let go of the file, and goes on with it afterwards', needs(proc()), async () => {
+  const reader = new DirectReader(library)
+  let pauses = 0
+  const read = await reader.hash(`of ${7 * MB + 5}`, 7 * MB + 5, async (_, letGo) => {
+    if (pauses++ === 0) expect(openIn(folder)).toHaveLength(1)
+    await letGo?.()
+    expect(openIn(folder)).toEqual([])
+  })
+  expect(read.checksum).toBe(sha256(noise(7 * MB + 5, 7 * MB + 5)))
+  expect(pauses).toBe(8)
+  expect(openIn(folder)).toEqual([])
+})
+
+/** Needs to see what a process has open. */
+function proc(): string | undefined {
+  return existsSync('/proc/self/fd') ? undefined : '/proc'
+}
 
 it('system errors pass as they are: what is not there, not a file, or a link', async () => {
   const reader = new DirectReader(library)

@@ -64,6 +64,11 @@ export function plansOf(calls: readonly Call[] = Object.keys(TREATMENTS) as Call
   return calls.flatMap((call) => TREATMENTS[call].faults.map((fault) => ({ call, fault })))
 }
 
+/** Stories for `it.each` and `%s`; of a `$name` Vitest shows the beginning alone. */
+export function named<Story extends { name: string }>(stories: readonly Story[]): [name: string, story: Story][] {
+  return stories.map((story) => [story.name, story])
+}
+
 /**
  * Runs `attempt` without a failure, then once for each call that it has made and each of `plans` for such a call. `attempt` arms the
  * plan and returns the calls that it made from then on. Returns the number of failures.

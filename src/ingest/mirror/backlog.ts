@@ -5,8 +5,9 @@ import { type Backlog, sumUncopied } from '../../catalogue/copies.ts'
 const CHEAP_MS = 100
 /** Of the time, this part at most is spent on counting a large library. */
 const SHARE = 1 / 20
-/** It is counted again after this when nobody has told of a change: commands beside the server don't. */
+/** It is counted again after this when nobody has told of a change (commands beside the server don't), and a large one after this. */
 const FRESH_MS = 60_000
+const LARGE_FRESH_MS = 3_600_000
 
 /** Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs little. */
 export class BacklogCount {
@@ -29,8 +30,9 @@ export class BacklogCount {
     if (this.#last !== undefined) {
       const { sum, at, cost } = this.#last
       const age = begun - at
-      const isTooSoon = cost > CHEAP_MS && age * SHARE < cost
-      if (isTooSoon || (!this.#isStale && age < FRESH_MS)) return sum
+      const isLarge = cost > CHEAP_MS
+      const isFresh = !this.#isStale && age < (isLarge ? LARGE_FRESH_MS : FRESH_MS)
+      if (isFresh || (isLarge && age * SHARE < cost)) return sum
     }
     this.#isStale = false
     const sum = await sumUncopied(this.#db)

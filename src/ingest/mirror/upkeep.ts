@@ -7,6 +7,7 @@ import { driveError } from '../../storage/drive-error.ts'
 import { JournalCopy } from '../../storage/journal/copy.ts'
 import { type LibraryPath, parseLibraryPath } from '../../storage/layout.ts'
 import type { Library } from '../library.ts'
+import { compareFolders } from './compare-folders.ts'
 import { Copier } from './copier.ts'
 import { DueCopies } from './due-copies.ts'
 import type { JournalSchedule } from './journal-schedule.ts'
@@ -71,6 +72,8 @@ export class Upkeep {
   /** The drive has been away, and may be another device now: what was learnt about it no longer holds. */
   #hasReturned = false
   #hasRestored = false
+  /** When the folders are to be compared, by the clock of `performance.now()`. */
+  #compareAt = 0
   #isFailing = false
 
   /** `id` is the mirror's identity. */
@@ -133,6 +136,18 @@ export class Upkeep {
     this.#upkept.setTrouble(this.#trouble)
     if (this.#postponed.trouble === undefined) this.#postponed.forget()
     while (!this.#isWanted && (await this.#due.verifyNext())) this.#upkept.progressed()
+    if (!this.#isWanted && performance.now() >= this.#compareAt) await this.#compareFolders()
+  }
+
+  /** What others have done to the folders, and what a kill or a cut has left. */
+  async #compareFolders(): Promise<void> {
+    const pause = () => this.#pause()
+    const all = { isWithin: () => true, isSelected: () => true }
+    const findings = await compareFolders(this.mirror, { ...all, canRepair: true, pause, signal: this.#signal })
+    this.#compareAt = performance.now() + this.#options.verifyEvery / 2
+    if (findings.length === 0) return
+    this.#options.log.warn({ findings: findings.length }, 'the folders of the second copy were not as they should be')
+    this.#options.onTrouble()
   }
 
   get #trouble(): MirrorTrouble | undefined {

@@ -1,7 +1,7 @@
 import { type CopyWanted, listSelectedCopies, recordCopiesVerified } from '../../catalogue/copies.ts'
 import type { Selection } from '../../catalogue/verification.ts'
 import type { Checksum } from '../../media/checksum.ts'
-import type { Pause } from '../verify/judge.ts'
+import type { Pause } from '../../storage/direct-read.ts'
 import { inPortions, workThrough } from '../verify/work-through.ts'
 import type { Mirror } from './mirror.ts'
 import { verifyCopy } from './verify-copy.ts'

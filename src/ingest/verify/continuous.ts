@@ -14,9 +14,10 @@ import {
   recordVerified,
 } from '../../catalogue/verification.ts'
 import { AppError } from '../../errors.ts'
+import type { Pause } from '../../storage/direct-read.ts'
 import { type LibraryPath, parseLibraryPath } from '../../storage/layout.ts'
 import { ifReadable } from '../if-readable.ts'
-import type { Library } from '../library.ts'
+import { type Library, withOwnReader } from '../library.ts'
 import { walkFolders } from './folders.ts'
 import { healFromUnknown } from './pass.ts'
 import { dueAt, dueBefore, horizon, type Rules, walkDueAt } from './schedule.ts'
@@ -69,7 +70,7 @@ export class ContinuousVerification {
   #done = { files: 0, bytes: 0, findings: 0 }
 
   constructor(library: Library, options: ContinuousOptions) {
-    this.#library = library
+    this.#library = withOwnReader(library)
     this.#options = options
     this.#rules = { every: options.every, timeZone: library.timeZone }
   }
@@ -96,6 +97,8 @@ export class ContinuousVerification {
       signal.throwIfAborted()
       this.#alarm = new AbortController()
       try {
+        // The drive may be another one by now.
+        this.#library.reader.forget()
         await this.#work(signal)
         announced = undefined
         await this.#sleepUntil(await this.#nextDue(), signal)
@@ -148,11 +151,11 @@ export class ContinuousVerification {
   }
 
   async #readAll(originals: readonly Provable[], signal: AbortSignal): Promise<void> {
-    const pause = () => this.#giveWay(signal)
+    const pause: Pause = (_, letGo) => this.#giveWay(signal, letGo)
     this.#recordedAt = this.#now()
     try {
       for (const original of originals) {
-        await pause()
+        await this.#giveWay(signal)
         await this.#read(original, pause)
         if (this.#now() - this.#recordedAt > RECORD_MS) await this.#record()
         if (this.#suspectSince !== undefined) break
@@ -162,7 +165,7 @@ export class ContinuousVerification {
     }
   }
 
-  async #read(original: Provable, pause: () => Promise<void>): Promise<void> {
+  async #read(original: Provable, pause: Pause): Promise<void> {
     const path = parseLibraryPath(original.path)
     try {
       const outcome = (await examine(this.#library, original, pause)) ?? (await readBack(this.#library, path, pause))
@@ -181,7 +184,7 @@ export class ContinuousVerification {
     }
   }
 
-  async #conclude(path: LibraryPath, lost: Outcome, pause: () => Promise<void>): Promise<void> {
+  async #conclude(path: LibraryPath, lost: Outcome, pause: Pause): Promise<void> {
     const outcome = await healed(this.#library, path, lost, pause)
     if (outcome.state === 'intact') return
     const { state, found, isHealed } = outcome
@@ -221,14 +224,15 @@ export class ContinuousVerification {
   async #walk(signal: AbortSignal): Promise<void> {
     const library = this.#library
     this.#wantsWalk = false
-    const pause = () => this.#giveWay(signal)
+    const pause: Pause = (_, letGo) => this.#giveWay(signal, letGo)
+    const giveWay = () => this.#giveWay(signal)
     const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false }
-    const walk = await walkFolders(library, { ...everything, pause, signal })
+    const walk = await walkFolders(library, { ...everything, pause: giveWay, signal })
     for (const path of await listUncertain(library.db)) {
-      await pause()
+      await giveWay()
       await ifReadable(verifyOriginal(library, parseLibraryPath(path), pause))
     }
-    await healFromUnknown(library, walk.unknown, {}, pause)
+    await healFromUnknown(library, walk.unknown, {}, giveWay)
     await recordWalk(library.db, library.now())
     this.#walkedAt = this.#now()
     if (walk.findings.length > 0) {
@@ -238,9 +242,11 @@ export class ContinuousVerification {
     this.#options.onFinding()
   }
 
-  /** Awaited between files and between chunks of a file. */
-  async #giveWay(signal: AbortSignal): Promise<void> {
+  /** Awaited between files and between chunks of a file, which `letGo` closes. */
+  async #giveWay(signal: AbortSignal, letGo?: () => Promise<void>): Promise<void> {
     signal.throwIfAborted()
+    if (!this.#options.isBusy()) return
+    await letGo?.()
     while (this.#options.isBusy()) await sleep(BUSY_STEP_MS, undefined, { signal })
   }
 

@@ -1,14 +1,11 @@
 import type { Provable } from '../../catalogue/verification.ts'
 import { AppError, hasErrno } from '../../errors.ts'
 import type { Checksum } from '../../media/checksum.ts'
-import type { DirectReader } from '../../storage/direct-read.ts'
+import type { DirectReader, Pause } from '../../storage/direct-read.ts'
 import type { Drive } from '../../storage/drive.ts'
 import { driveError, isMediumError, isSystemError } from '../../storage/drive-error.ts'
 import { IDENTITY_FILE, parseLibraryPath } from '../../storage/layout.ts'
 import { versionOf } from '../../storage/originals.ts'
-
-/** Awaited after each chunk of at most 1 MiB and told its bytes: lets a reader give way, or stop by throwing. */
-export type Pause = (bytes: number) => Promise<void>
 
 /** What lies in the place of an original, as a reading has shown. */
 export type Verdict =

@@ -12,6 +12,7 @@ import {
 import { parseLibraryPath } from '../../storage/layout.ts'
 import { versionOf } from '../../storage/originals.ts'
 import type { Library } from '../library.ts'
+import { compareFolders } from '../mirror/compare-folders.ts'
 import type { Mirror } from '../mirror/mirror.ts'
 import { verifyCopies } from '../mirror/verify-copies.ts'
 import { type Unknown, type WalkOptions, walkFolders } from './folders.ts'
@@ -33,7 +34,7 @@ export interface PassOptions {
   /** Whether each folder's SHA256SUMS should be complete: a server is at work, or the last one has stopped cleanly. */
   isKept: boolean
   /** Where the second copy is, if that is to be read back as well. */
-  mirror?: Mirror | undefined
+  mirror?: { copies: Mirror; canRepair: boolean } | undefined
   /** Hears of the progress often. */
   report: (progress: PassProgress) => void
   /** Ends the pass, which keeps what it has proven, and throws the signal's reason. */
@@ -159,15 +160,19 @@ class Pass {
 
   /** The copies last: what was wrong with the library is healed from them, and they from it. */
   async readCopies(): Promise<void> {
-    const { mirror, selection, report } = this.#options
+    const { mirror, selection, signal, report } = this.#options
     if (mirror === undefined) return
+    const { copies, canRepair } = mirror
     const beganAt = performance.now()
     const done = () => {
       this.#progress.files++
       report(this.#progress)
     }
-    for (const id of await verifyCopies(mirror, selection, { pause: this.#pause, done })) this.#findings.add(id)
+    const pause = this.#pause
+    for (const id of await verifyCopies(copies, selection, { pause, done })) this.#findings.add(id)
     this.#seconds += (performance.now() - beganAt) / 1000
+    const options = { ...walkOf(selection), canRepair, pause, signal }
+    for (const id of await compareFolders(copies, options)) this.#findings.add(id)
   }
 
   async finish(): Promise<PassReport> {

@@ -1,6 +1,7 @@
 import { declareLost, type HeldLoss, holdingLost } from '../../catalogue/losses.ts'
 import { findOriginal, type Provable, recordExpected, recordVerified } from '../../catalogue/verification.ts'
 import type { Checksum } from '../../media/checksum.ts'
+import type { Pause } from '../../storage/direct-read.ts'
 import { isMonthFolder, type LibraryPath, parseLibraryPath, splitPath } from '../../storage/layout.ts'
 import { flushOriginal } from '../../storage/originals.ts'
 import { quarantine } from '../../storage/quarantine.ts'
@@ -10,7 +11,7 @@ import { ifReadable } from '../if-readable.ts'
 import type { Library } from '../library.ts'
 import { recordContent } from '../read-original.ts'
 import { heal, healContent } from './heal.ts'
-import { judge, type Pause, type Verdict } from './judge.ts'
+import { judge, type Verdict } from './judge.ts'
 
 /** What came of reading an original back. What it has led to has happened. */
 export type Outcome =

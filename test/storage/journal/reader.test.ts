@@ -1,8 +1,9 @@
 import { appendFile, mkdir, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { JournalLine, JournalRecord } from '../../../src/journal-record.ts'
+import { io } from '../../../src/storage/io.ts'
 import { formatLine } from '../../../src/storage/journal/line.ts'
 import { openJournal } from '../../../src/storage/journal/reader.ts'
 import { backupRecord, JOURNAL } from '../../support/journal.ts'
@@ -15,7 +16,10 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'iclood-journal-'))
   await mkdir(join(root, JOURNAL), { recursive: true })
 })
-afterEach(() => rm(root, { recursive: true }))
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await rm(root, { recursive: true })
+})
 
 const pathOf = (name: string) => join(root, JOURNAL, name)
 
@@ -29,6 +33,17 @@ async function write(name: string, ids: readonly number[], { library = OURS, for
   const lines = [header(kind, library, format), ...ids.map((id) => backupRecord(id))]
   if (kind === 'snapshot') lines.push({ type: 'end', lines: ids.length })
   await writeFile(pathOf(name), lines.map(formatLine).join(''))
+}
+
+/** Sectors whose positions fit can't be read from now on. */
+function failToRead(isBad: (position: number) => boolean): void {
+  const { read } = io
+  vi.spyOn(io, 'read').mockImplementation(async (file, buffer, offset, length, position) => {
+    for (let sector = position - (position % 4096); sector < position + length; sector += 4096) {
+      if (isBad(sector)) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'read' })
+    }
+    return read(file, buffer, offset, length, position)
+  })
 }
 
 async function read(libraries: readonly string[] = [OURS]) {
@@ -120,7 +135,8 @@ describe('a journal', () => {
     await write('00000002-log.jsonl', [2])
     const whole = await readFile(pathOf('00000002-log.jsonl'))
     const line = Buffer.from(formatLine(backupRecord(3, 'Ü😀.JPG')))
-    for (let length = 1; length < line.length; length++) {
+    // Every seventh place, within characters too, and those at the end.
+    for (let length = 1; length < line.length; length += length < line.length - 8 ? 7 : 1) {
       await writeFile(pathOf('00000002-log.jsonl'), Buffer.concat([whole, line.subarray(0, length)]))
       expect(await read()).toEqual({ ids: length === line.length - 1 ? [1, 2, 3] : [1, 2], damaged: 0 })
     }
@@ -141,6 +157,41 @@ describe('a journal', () => {
     const lines = [header('log'), backupRecord(1), long, backupRecord(3)].map(formatLine)
     await writeFile(pathOf('00000001-log.jsonl'), lines.join(''))
     expect(await read()).toEqual({ ids: [1, 2, 3], damaged: 0 })
+  })
+
+  it('loses no more to a sector that can’t be read than the lines in it', async () => {
+    const ids = Array.from({ length: 2_000 }, (_, index) => index + 1)
+    await write('00000001-snapshot.jsonl', ids)
+    await write('00000002-log.jsonl', [9_999])
+    const { length } = await readFile(pathOf('00000001-snapshot.jsonl'))
+    failToRead((position) => position === 81_920 || position === 409_600)
+    const { ids: found = [], damaged = 0 } = (await read()) ?? {}
+    const lost = 2_001 - found.length
+    expect(found.at(-1)).toBe(9_999)
+    expect(lost).toBeGreaterThan(2)
+    expect(lost).toBeLessThan(((2 * 3 * 4096) / length) * ids.length)
+    expect(damaged).toBe(lost)
+  })
+
+  it('is read on in the next file when one can’t be read at all, which counts once', async () => {
+    const ids = Array.from({ length: 2_000 }, (_, index) => index + 1)
+    await write('00000001-snapshot.jsonl', [1])
+    await write('00000002-log.jsonl', ids)
+    await write('00000003-log.jsonl', [9_999])
+    failToRead((position) => position >= 4096)
+    const { ids: found = [], damaged } = (await read()) ?? {}
+    expect(found[0]).toBe(1)
+    expect(found.at(-1)).toBe(9_999)
+    expect(found.length).toBeLessThan(50)
+    expect(damaged).toBeGreaterThan(0)
+  })
+
+  it('on a drive that refuses to be read says so', async () => {
+    await write('00000001-snapshot.jsonl', [1])
+    vi.spyOn(io, 'read').mockImplementation(async () => {
+      throw Object.assign(new Error('EACCES'), { code: 'EACCES', syscall: 'read' })
+    })
+    await expect(read()).rejects.toMatchObject({ code: 'drive_error' })
   })
 
   it('of a later format is not read', async () => {

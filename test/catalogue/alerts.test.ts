@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  type Alert,
+  keepReceivers,
+  listRaised,
+  listUntold,
+  type Problem,
+  reconcileAlerts,
+  recordTold,
+} from '../../src/catalogue/alerts.ts'
+import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
+import { migrate } from '../../src/catalogue/migrate.ts'
+import { startTestDatabase } from '../support/postgres.ts'
+
+let db: Database
+
+beforeAll(async () => {
+  const { url } = await startTestDatabase()
+  db = openDatabase({ connectionString: url }, () => {})
+  await migrate(db)
+})
+
+afterAll(() => db.destroy())
+
+beforeEach(async () => {
+  await db.deleteFrom('alerts').execute()
+})
+
+const since = new Date('2026-03-01T00:00:00Z')
+const now = new Date('2026-03-01T01:00:00Z')
+const problem = (key: string, title = key): Problem => ({ key, severity: 'error', title, message: 'why', since })
+const reconcile = (keys: readonly string[], undecided: readonly string[] = []) =>
+  reconcileAlerts(
+    db,
+    keys.map((key) => problem(key)),
+    (key) => undecided.includes(key),
+    now,
+  )
+const raised = async () => (await listRaised(db)).map(({ key }) => key)
+const untold = async (receiver: string) => {
+  return (await listUntold(db, receiver)).map(
+    ({ key, clearedAt }) => `${clearedAt === null ? 'raised' : 'cleared'} ${key}`,
+  )
+}
+const tellAll = async (receiver: string) => {
+  for (const alert of await listUntold(db, receiver)) await recordTold(db, receiver, alert, now)
+}
+const count = async () => (await db.selectFrom('alerts').select('key').execute()).length
+
+describe('alerts', () => {
+  it('are raised and cleared as problems come and go, and say what has changed', async () => {
+    const keys = ({ raised, cleared }: { raised: readonly Problem[]; cleared: readonly Problem[] }) => {
+      return { raised: raised.map(({ key }) => key), cleared: cleared.map(({ key }) => key) }
+    }
+    expect(keys(await reconcile(['a', 'b']))).toEqual({ raised: ['a', 'b'], cleared: [] })
+    expect(keys(await reconcile(['b', 'c']))).toEqual({ raised: ['c'], cleared: ['a'] })
+    expect(keys(await reconcile(['b', 'c']))).toEqual({ raised: [], cleared: [] })
+    expect(await raised()).toEqual(['b', 'c'])
+    expect((await listRaised(db))[0]).toEqual({ ...problem('b'), raisedAt: now, clearedAt: null })
+  })
+
+  it('stay as they are while their problem can’t be seen', async () => {
+    await reconcile(['a', 'b'])
+    await reconcile([], ['a'])
+    expect(await raised()).toEqual(['a'])
+  })
+
+  it('are told to each receiver once, and only to those who have not heard', async () => {
+    await reconcile(['a'])
+    expect(await untold('one')).toEqual(['raised a'])
+    await tellAll('one')
+    expect(await untold('one')).toEqual([])
+    expect(await untold('other')).toEqual(['raised a'])
+    await reconcile([])
+    expect(await untold('one')).toEqual(['cleared a'])
+    expect(await untold('other')).toEqual([])
+    await tellAll('one')
+    expect(await untold('one')).toEqual([])
+    expect(await count()).toBe(0)
+  })
+
+  it('that came and went before anybody was told are forgotten', async () => {
+    await reconcile(['a'])
+    await reconcile([])
+    expect(await count()).toBe(0)
+  })
+
+  it('that cleared and came back before that was told are no news', async () => {
+    await reconcile(['a'])
+    await tellAll('one')
+    await reconcile([])
+    await reconcile(['a'])
+    expect(await untold('one')).toEqual([])
+    expect(await untold('other')).toEqual(['raised a'])
+  })
+
+  it('that cleared while they were being told are told to be over', async () => {
+    await reconcile(['a'])
+    const [alert] = await listUntold(db, 'one')
+    await reconcile([])
+    expect(await count()).toBe(0)
+    await recordTold(db, 'one', alert as Alert, now)
+    expect(await untold('one')).toEqual(['cleared a'])
+    await tellAll('one')
+    expect(await count()).toBe(0)
+  })
+
+  it('that came back while their end was being told are told again', async () => {
+    await reconcile(['a'])
+    await tellAll('one')
+    await reconcile([])
+    const [alert] = await listUntold(db, 'one')
+    await reconcile(['a'])
+    await recordTold(db, 'one', alert as Alert, now)
+    expect(await untold('one')).toEqual(['raised a'])
+  })
+
+  it('wait for nobody who is not a receiver any more', async () => {
+    await reconcile(['a', 'b'])
+    await tellAll('one')
+    await tellAll('other')
+    await reconcile(['b'])
+    await tellAll('one')
+    expect(await count()).toBe(2)
+    await keepReceivers(db, ['one'])
+    expect(await count()).toBe(1)
+    expect(await untold('one')).toEqual([])
+  })
+})
