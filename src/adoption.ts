@@ -24,6 +24,7 @@ export class Adoption {
   constructor(library: Library, start: Pick<Start, 'log' | 'state' | 'signal'>) {
     this.#library = library
     this.#start = start
+    library.unrecorded.listen(() => this.wake())
   }
 
   /**
@@ -42,7 +43,7 @@ export class Adoption {
     await recordWalk(db, now())
   }
 
-  /** The drive is back: others may have written to it. */
+  /** There may be strangers: the drive has been away, and others may have written to it; or an upload could not be recorded. */
   wake(): void {
     this.#wantsWalk = true
     this.#awake.resolve()

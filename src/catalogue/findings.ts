@@ -80,6 +80,15 @@ export async function healFindings(
   return Number(numAffectedRows ?? 0)
 }
 
+/** Returns those of `paths` about which a finding was closed at that time or later. */
+export async function findHealed(db: Database, paths: readonly string[], since: Date): Promise<Set<string>> {
+  const { rows } = await sql<{ path: string }>`
+    select distinct path from findings
+    where copy = 'library' and path = any(${paths}::text[]) and healed_at >= ${since.toISOString()}::timestamptz
+  `.execute(db)
+  return new Set(rows.map((row) => row.path))
+}
+
 /** Returns open findings, oldest first. */
 export async function listOpenFindings(db: Database, limit: number): Promise<Finding[]> {
   return db.selectFrom('findings').selectAll().where('healed_at', 'is', null).orderBy('id').limit(limit).execute()

@@ -61,14 +61,17 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
   const line = process.stderr.isTTY ? new ProgressLine(process.stderr) : undefined
   const beganAt = performance.now()
   try {
+    const isServed = await isLocked(library.drive.id)
     const report = await verifyLibrary(library, {
       selection,
-      isKept: (await isLocked(library.drive.id)) || (await isJournalComplete(db)),
+      isServed,
+      // As they are after a clean stop.
+      isKept: isServed || (await isJournalComplete(db)),
       mirror,
       signal,
       report: (work) => line?.show(() => `${bar(work)} ${describeWork(work, performance.now() - beganAt)}`),
     })
-    // What was changed here a server does not hear of: its next start writes it down.
+    // Until a server has written down what was changed here, the drive does not describe itself.
     if (report.hasChanged) await beginJournal(db)
     line?.clear()
     console.log(options.json ? JSON.stringify(resultOf(report)) : describeReport(report))

@@ -9,6 +9,7 @@ import { FolderNames } from '../storage/folder-names.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import type { NoteChange } from './changes.ts'
 import { KeyedLock } from './keyed-lock.ts'
+import { Unrecorded } from './unrecorded.ts'
 import type { Source } from './verify/source.ts'
 
 /** Everything that the story of an upload needs: the drive and the catalogue that belong together, and their locks. */
@@ -22,6 +23,8 @@ export interface Library {
   readonly reader: DirectReader
   readonly lookUp: ReturnType<typeof createLookUp>
   readonly record: ReturnType<typeof createRecord>
+  /** What is on the drive and may not be in the catalogue. */
+  readonly unrecorded: Unrecorded
   /** Where the content of lost originals may be found, beside the drive itself. */
   readonly sources: Source[]
   /**
@@ -64,6 +67,7 @@ export function createLibrary(
     reader: new DirectReader(drive),
     lookUp: createLookUp(db),
     record: createRecord(db),
+    unrecorded: new Unrecorded(),
     sources: [],
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
     timeZone: options.timeZone,
@@ -85,6 +89,7 @@ export function withOwnReader(library: Library): Library {
 export function forgetFolders(library: Library): void {
   library.committer.forget()
   library.names.forget()
+  library.unrecorded.forget()
   library.reader.forget()
 }
 

@@ -153,9 +153,11 @@ async function tryToStore(
   const recorded = await recording.catch((error: unknown) => {
     // Whether the catalogue has the name is not known: the next look at the folder tells.
     library.names.forget()
+    if (kept.origin === 'committed') library.unrecorded.note(checksum, kept.path)
     throw error
   })
   if (recorded === undefined) return undefined
+  library.unrecorded.settle(checksum)
   noteCompletion(library, recorded, completion)
   return { backup: backupOf(recorded.id, completion), isNew: kept.origin !== 'found' }
 }
@@ -234,7 +236,9 @@ async function keep(
     if (place === 'changed' && !isLast) return undefined
   }
   const replaces = copies.length === 0 ? null : (lost[0] ?? null)
-  return { path: await commitOriginal(library, staged, wish()), origin: 'committed', replaces }
+  const left = library.unrecorded.find(staged.checksum)
+  const isLeft = left !== undefined && (await ifReadable(sizeOf(drive, left))) === staged.size
+  return { path: isLeft ? left : await commitOriginal(library, staged, wish()), origin: 'committed', replaces }
 }
 
 /**

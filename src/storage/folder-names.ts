@@ -83,9 +83,12 @@ export class FolderNames {
   async noteTaken(folder: MonthFolder, name: string): Promise<void> {
     const listing = this.#listings.get(folder)
     if (listing === undefined) return
+    // It counts again when it is known what the folder looks like now.
+    this.#listings.delete(folder)
     listing.names.set(nameKey(name), name)
     listing.stems?.add(stemKey(name))
     listing.changed = await this.#changed(folder)
+    this.#listings.set(folder, listing)
   }
 
   /** Notes that the drive holds `name` to be taken in `folder`, whatever its listing says. */

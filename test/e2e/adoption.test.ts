@@ -5,7 +5,7 @@ import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CommandResult, runCommand } from '../support/command.ts'
 import { originalsIn } from '../support/drives.ts'
-import { jpeg } from '../support/media.ts'
+import { jpeg, mov } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
@@ -173,6 +173,41 @@ describe('a file without a record', () => {
     expect(await query('select from files')).toHaveLength(2)
     expect(await send(again, 'lost row')).toMatchObject({ status: 200 })
     expect(await photosIn(library)).toHaveLength(2)
+  })
+
+  it('is not stored a second time when it comes again, though its place would be another one by now', async () => {
+    const running = await start()
+    const still = jpeg({ date: '2024:01:05 10:00:00', seed: 'adoption still' })
+    const film = mov({ creationDate: '2024-03-05T10:00:01+0100', seed: 'adoption film', size: 50_000 })
+    const halves = ['IMG_0001.JPG', 'IMG_0001.MOV'].map((name) => ({ path: `/DCIM/${name}`, name }))
+    const files = halves.map((half) => ({ ...half, id: 'live', created: Date.UTC(2024, 2, 5, 9) }))
+    await post(running.url, '/photos/new', { device_id: 'iPhone', files })
+    const sendHalf = (name: string, bytes: Buffer) => {
+      const fields = { original_path: `/DCIM/${name}`, device_id: 'iPhone', asset_id: 'live' }
+      return upload(running.url, bytes, { name, fields })
+    }
+    await query(`
+      create function refuse() returns trigger language plpgsql as $$ begin raise 'refused' using errcode = '53100'; end $$;
+      create trigger refuse before insert on files for each row when (new.path like '%.MOV') execute function refuse()`)
+    expect(await sendHalf('IMG_0001.MOV', film)).toMatchObject({ status: 503 })
+    expect(await photosIn(library)).toEqual(['2024/03/IMG_0001.MOV'])
+    expect(await sendHalf('IMG_0001.JPG', still)).toMatchObject({ status: 201 })
+    await query('drop trigger refuse on files')
+    expect((await sendHalf('IMG_0001.MOV', film)).body.backup.file_path).toBe('2024/03/IMG_0001.MOV')
+    expect(await photosIn(library)).toEqual(['2024/01/IMG_0001.JPG', '2024/03/IMG_0001.MOV'])
+  })
+
+  it('is adopted by the running server that could not record it, when the database is well again', async () => {
+    const running = await start()
+    await send(running, 'known')
+    await query(`
+      create function refuse() returns trigger language plpgsql as $$ begin raise 'refused' using errcode = '53100'; end $$;
+      create trigger refuse before insert on files for each row when (new.checksum is not null) execute function refuse()`)
+    expect(await send(running, 'refused')).toMatchObject({ status: 503 })
+    await until('it is adopted and read', async () => {
+      const rows = await query(`select from files where path like '%refused.JPG' and checksum is not null`)
+      return rows.length === 1
+    })
   })
 
   it('is adopted by `iclood rebuild` beside the running server, whatever it is called and whatever its times are', async () => {

@@ -12,7 +12,9 @@ export async function moveToMirror(db: Database, from: string, to: string): Prom
     `.execute(transaction)
     if (numAffectedRows === 0n) return
     await sql`
-      update files set verified_at = (select copies.verified_at from copies where copies.path = files.path)
+      update files set verified_at = (
+        select nullif(copies.verified_at, '-infinity') from copies where copies.path = files.path
+      )
     `.execute(transaction)
     await sql`delete from copies`.execute(transaction)
     await sql`

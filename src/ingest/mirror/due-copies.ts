@@ -13,8 +13,8 @@ export interface DueOptions {
   /** Whether there is something more important to do. */
   isWanted: () => boolean
   log: { warn(facts: object, message: string): void }
-  /** Hears that something was found wrong, or healed. */
-  onFinding: () => void
+  /** Hears that something was found wrong; `isHealed`: it has been copied again. */
+  onFinding: (path: string, isHealed: boolean) => void
 }
 
 const PORTION = 20
@@ -90,7 +90,7 @@ export class DueCopies {
 
   #report({ path }: CopyWanted, { state, isHealed }: { state: string; isHealed: boolean }): void {
     this.#options.log.warn({ path, state, isHealed }, 'a photo is not on the second copy as it was stored')
-    this.#options.onFinding()
+    this.#options.onFinding(path, isHealed)
   }
 
   async #nextDue(): Promise<number> {

@@ -13,7 +13,7 @@ import { BacklogCount } from './backlog.ts'
 import { JournalSchedule } from './journal-schedule.ts'
 import { establishMirror } from './open.ts'
 import { mirrorSource } from './source.ts'
-import { describe, type MirrorStatus, type MirrorTrouble, troubleOf } from './status.ts'
+import { describe, doubtAboutPlace, type MirrorStatus, type MirrorTrouble, troubleOf } from './status.ts'
 import { ELSEWHERE, type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
 import { WorkList } from './work-list.ts'
 
@@ -131,6 +131,8 @@ export class MirrorKeeper {
     this.#schedule.expire()
     this.#setTrouble(undefined)
     log.info({ mirror: folder }, 'the second copy is there')
+    const doubt = await doubtAboutPlace(this.#library, folder)
+    if (doubt !== undefined) log.warn({ mirror: folder }, doubt)
     return upkeep
   }
 

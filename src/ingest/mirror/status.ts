@@ -47,7 +47,7 @@ export async function describe(
   trouble: MirrorTrouble | undefined,
   backlog: Backlog,
 ): Promise<MirrorStatus> {
-  const isOnOneDevice = trouble?.state !== 'missing' && (await isOneDevice(library, root))
+  const isOnOneDevice = trouble?.state !== 'missing' && (await isOneDevice(library.drive.root, root))
   if (trouble !== undefined) return { ...trouble, backlog, isOnOneDevice }
   return { state: backlog.files > 0 ? 'behind' : 'ok', reason: null, backlog, isOnOneDevice }
 }
@@ -96,9 +96,20 @@ export async function openMirrorDrive(library: Library, root: string): Promise<D
   return drive
 }
 
-async function isOneDevice(library: Library, root: string): Promise<boolean> {
+/** Why the folder `root`, which is there, may be the wrong place for a second copy; `undefined` if nothing is to be said against it. */
+export async function doubtAboutPlace(library: Library, root: string): Promise<string | undefined> {
+  if (await isOneDevice(library.drive.root, root)) {
+    return 'The second copy is on the same drive as the library: when that drive fails, both are lost. Set MIRROR_FOLDER to a folder on another one.'
+  }
+  if (process.platform !== 'win32' && (await isOneDevice('/', root))) {
+    return 'The second copy is on the system disk. If it should be on a drive of its own, stop the server, move the folder there and mount it; or correct MIRROR_FOLDER.'
+  }
+  return undefined
+}
+
+async function isOneDevice(folder: string, other: string): Promise<boolean> {
   try {
-    return await areOnOneDevice(library.drive.root, root)
+    return await areOnOneDevice(folder, other)
   } catch (error) {
     if (hasErrno(error)) return false
     throw error

@@ -87,9 +87,13 @@ export class Upkeep {
     this.#options = options
     this.#upkept = upkept
     this.#signal = signal
-    const { suspect, verifyEvery: every, log, onTrouble: onFinding } = options
+    const { suspect, verifyEvery: every, log, onTrouble } = options
     const pause = () => this.#pause()
     this.#copier = new Copier(this.mirror, upkept.work, this.#postponed, { signal, pause, suspect })
+    const onFinding = (path: string, isHealed: boolean) => {
+      onTrouble()
+      if (!isHealed) upkept.work.hear([path])
+    }
     this.#due = new DueCopies(this.mirror, { every, pause, isWanted: () => this.#isWanted, log, onFinding })
   }
 

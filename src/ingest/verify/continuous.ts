@@ -226,7 +226,7 @@ export class ContinuousVerification {
     this.#wantsWalk = false
     const pause: Pause = (_, letGo) => this.#giveWay(signal, letGo)
     const giveWay = () => this.#giveWay(signal)
-    const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false }
+    const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false, isServed: true }
     const walk = await walkFolders(library, { ...everything, pause: giveWay, signal })
     for (const path of await listUncertain(library.db)) {
       await giveWay()

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { findCatalogued } from '../../catalogue/files.ts'
-import { healFindings, listOpenPaths, recordFinding, recordFindings } from '../../catalogue/findings.ts'
+import { findHealed, healFindings, listOpenPaths, recordFinding, recordFindings } from '../../catalogue/findings.ts'
 import { listOriginals } from '../../catalogue/folder-sums.ts'
 import { hasHardLinks } from '../../storage/hard-links.ts'
 import {
@@ -33,6 +33,8 @@ export interface WalkOptions {
   isWithin: (folder: MonthFolder) => boolean
   /** Originals whose lines in SHA256SUMS nobody may have written yet. */
   mayLackSum: (path: string) => boolean
+  /** Whether a server sees to it that each SHA256SUMS is right: this one, or one that hears of what a command has found. */
+  isServed: boolean
   /** Awaited before each folder. */
   pause: () => Promise<void>
   signal: AbortSignal
@@ -47,8 +49,12 @@ export interface Walk {
 
 /** An upload that has given a file its name records it within this time, or not at all. */
 const SETTLED_MS = 10_000
-/** The server brings SHA256SUMS up to date within this time after a change. */
-const LISTED_MS = 6_000
+/** A line is written within this time; who reads the file meanwhile may see half of it. */
+const APPENDED_MS = 500
+/** When an original has left its path, the server takes its line away well within this time. */
+const LISTED_MS = 60_000
+/** And it writes a file anew that it is told to be wrong within this one. */
+const MENDED_MS = 10_000
 const LOOK_MS = 250
 /** Findings recorded in one statement. */
 const PORTION = 1_000
@@ -57,11 +63,12 @@ const UNREADABLE_SUMS: Disagreement = { name: SUMS_FILE, expected: null, found: 
 
 const OVER = 'somebody, since it was found'
 const REWRITTEN = 'the file, which is right by now'
+const BY_SERVER = 'the server, which has written it anew'
 
 /**
  * Compares the drive's month folders and their SHA256SUMS with the catalogue: records a finding for each file that the catalogue does
- * not have and each SHA256SUMS that disagrees, and closes those that no longer hold. What an upload may be about to record, and what the server is
- * about to write down, is looked at once more after a while. Throws `drive_missing`, `database_unavailable`, and what `pause` throws.
+ * not have and each SHA256SUMS that disagrees, and closes those that no longer hold. What an upload may be about to record is
+ * looked at once more after a while. Throws `drive_missing`, `database_unavailable`, and what `pause` throws.
  */
 export async function walkFolders(library: Library, options: WalkOptions): Promise<Walk> {
   const startedAt = library.now()
@@ -79,14 +86,11 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
       if (isSettled) unknown.push({ path, size })
       else unsettled.push(path)
     }
-    if (looked === undefined || looked.disagreements.length === 0) continue
-    doubtful.push(folder)
-    // Where a server keeps the file, it mends it now.
-    library.changed({ originals: looked.disagreements.map(({ name }) => pathIn(folder, name)) })
+    if (looked !== undefined && looked.disagreements.length > 0) doubtful.push(folder)
   }
   const [stillUnknown, stillWrong] = await Promise.all([
     untilSettled(unsettled, SETTLED_MS, options.signal, (paths) => findUnknown(library, paths)),
-    untilSettled(doubtful, LISTED_MS, options.signal, (folders) => findWrongSums(library, folders, options)),
+    untilSettled(doubtful, APPENDED_MS, options.signal, (folders) => findWrongSums(library, folders, options)),
   ])
   unknown.push(...stillUnknown)
   const unknownPaths = unknown.map(({ path }) => path)
@@ -95,6 +99,7 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
     ...(await record(library, 'unreadable', unlisted, (path) => isMonthFolder(path) && options.isWithin(path))),
     ...(await recordSums(library, stillWrong, options)),
   ]
+  await haveMended(library, stillWrong, options)
   return { unknown, findings }
 }
 
@@ -170,7 +175,7 @@ async function record(
 
 /** A SHA256SUMS that disagrees, and where it does so first. */
 interface WrongSums extends Disagreement {
-  path: LibraryPath
+  folder: MonthFolder
 }
 
 async function findWrongSums(
@@ -179,25 +184,43 @@ async function findWrongSums(
   options: WalkOptions,
 ): Promise<WrongSums[]> {
   const wrong: WrongSums[] = []
+  const since = new Date(library.now().getTime() - LISTED_MS)
   for (const folder of folders) {
-    const [first] = (await ifReadable(lookInto(library, folder, options)))?.disagreements ?? []
-    if (first !== undefined) wrong.push({ path: pathIn(folder, SUMS_FILE), ...first })
+    const disagreements = (await ifReadable(lookInto(library, folder, options)))?.disagreements ?? []
+    // A lost original whose finding was closed may have been given up just now, and its path given away.
+    const paths = disagreements.map(({ name }) => pathIn(folder, name))
+    const changed = await findHealed(library.db, paths, since)
+    const first = disagreements.find(({ name }) => !changed.has(pathIn(folder, name)))
+    if (first !== undefined) wrong.push({ folder, ...first })
   }
   return wrong
 }
 
 async function recordSums(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<number[]> {
   const findings: number[] = []
-  for (const { path, name, expected, found } of sums) {
+  for (const { folder, name, expected, found } of sums) {
+    const path = pathIn(folder, SUMS_FILE)
     const line = (sum: string | null) => (sum === null ? null : `${sum}  ${name}`)
     const finding = { copy: 'library', kind: 'sums', path, expected: line(expected), found: line(found) } as const
     findings.push(await recordFinding(library.db, finding, library.now()))
   }
-  const wrong = new Set<string>(sums.map(({ path }) => path))
+  const wrong = new Set<string>(sums.map(({ folder }) => pathIn(folder, SUMS_FILE)))
   const open = await listOpenPaths(library.db, 'library', 'sums', '')
   const right = open.filter((path) => isInside(path, options) && !wrong.has(path))
   await healFindings(library.db, 'library', ['sums'], right, REWRITTEN, library.now())
   return findings
+}
+
+/** Has the server write those files anew, at once if there is one, and closes the findings about those that are right then. */
+async function haveMended(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<void> {
+  if (sums.length === 0) return
+  library.changed({ originals: sums.map(({ folder, name }) => pathIn(folder, name)) })
+  if (!options.isServed) return
+  const folders = sums.map(({ folder }) => folder)
+  const left = await untilSettled(folders, MENDED_MS, options.signal, (some) => findWrongSums(library, some, options))
+  const wrong = new Set(left.map(({ folder }) => folder))
+  const mended = folders.filter((folder) => !wrong.has(folder)).map((folder) => pathIn(folder, SUMS_FILE))
+  await healFindings(library.db, 'library', ['sums'], mended, BY_SERVER, library.now())
 }
 
 function isLookedAt(path: string, options: WalkOptions): boolean {

@@ -31,7 +31,8 @@ export interface PassProgress {
 
 export interface PassOptions {
   selection: Selection
-  /** Whether each folder's SHA256SUMS should be complete: a server is at work, or the last one has stopped cleanly. */
+  /** Whether a server is at work, which keeps each folder's SHA256SUMS right, and whether all of them should be complete. */
+  isServed: boolean
   isKept: boolean
   /** Where the second copy is, if that is to be read back as well. */
   mirror?: { copies: Mirror; canRepair: boolean } | undefined
@@ -147,9 +148,10 @@ class Pass {
 
   /** Finds what lies in the folders and is unknown, and puts back from there what is lost. */
   async compareFolders(): Promise<void> {
-    const { signal, selection, isKept } = this.#options
+    const { signal, selection, isServed, isKept } = this.#options
     const walk = await walkFolders(this.#library, {
       ...walkOf(selection),
+      isServed,
       mayLackSum: (path) => !isKept || this.#new.has(path),
       pause: () => this.#pause(),
       signal,

@@ -158,6 +158,11 @@ describe('the folder of a second copy', () => {
     expect(await identityOf(mirror)).toEqual(old)
   })
 
+  it('that is on the library’s own drive is used, with a warning', async () => {
+    expect(await start().until('ok')).toMatchObject({ isOnOneDevice: true })
+    expect(running?.log.join()).toContain('on the same drive as the library')
+  })
+
   it('whose identity file is damaged is not written to', async () => {
     await start().until('ok')
     await running?.stop()

@@ -136,6 +136,18 @@ describe('the keeper of a second copy', () => {
     await keeper.stop()
   })
 
+  it('copies again what it could not heal at once, as soon as the library has it', async () => {
+    await rot()
+    await writeFile(join(home.root, path), noise(bytes.length, 'more rot'))
+    const keeper = startKeeper(home.library, root, { wasClean: false })
+    await until('it does not count', async () => (await home.copies()).length === 0)
+    await keeper.until('error')
+    await writeFile(join(home.root, path), bytes)
+    await keeper.until('ok')
+    expect(await isSame(path, home.root, root)).toBe(true)
+    await keeper.stop()
+  })
+
   it('reads nothing back that is not due', async () => {
     const before = await verifiedAt()
     const keeper = startKeeper(home.library, root)
