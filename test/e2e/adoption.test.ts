@@ -5,6 +5,8 @@ import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CommandResult, runCommand } from '../support/command.ts'
 import { originalsIn } from '../support/drives.ts'
+import { answersOf, backUpHousehold } from '../support/household.ts'
+import { journalIn } from '../support/journal.ts'
 import { jpeg, mov } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -373,6 +375,25 @@ describe('a second copy of a library', () => {
     await stop()
     expect(await isAskedFor(await start(), 'early.JPG')).toBe(false)
     expect(running.url).not.toBe(again.url)
+  })
+
+  it('that the server itself has kept gives a new database everything, with every answer as it was', async () => {
+    const mirror = join(folder, 'second drive')
+    const running = await start({ MIRROR_FOLDER: mirror })
+    const household = await backUpHousehold(running)
+    const answers = await answersOf(running, household)
+    const originals = await photosIn(library)
+    await until('everything is copied', async () => {
+      const copied = await photosIn(mirror).catch(() => [])
+      return copied.length === originals.length && (await journalIn(mirror)).length > 0
+    })
+    await stop()
+    await rename(library, `${library} that died`)
+    library = mirror
+    await database.drop()
+    database = await startTestDatabase()
+    const again = await start({ AUTO_REBUILD: 'true' })
+    expect(await answersOf(again, household)).toEqual(answers)
   })
 
   it('takes the place of the first one only when a person says so, and the waiting server goes on by itself', async () => {

@@ -129,6 +129,8 @@ export class MirrorKeeper {
     this.#work.lookThrough()
     this.#lookedThroughAt = performance.now()
     this.#schedule.expire()
+    // It may be another mirror than before.
+    this.#backlog.expire()
     this.#setTrouble(undefined)
     log.info({ mirror: folder }, 'the second copy is there')
     const doubt = await doubtAboutPlace(this.#library, folder)
