@@ -19,8 +19,10 @@ import { clearStaging } from './storage/staging.ts'
 const QUIET_MS = 2_000
 /** How often a drive that is there is looked at. */
 const GLANCE_MS = 15_000
+/** After a failure that nobody foresaw. */
+const AGAIN_MS = 10_000
 
-/** Opens the library once its drive is there and does all that goes on in the background, until the signal; then rejects. */
+/** Opens the library once its drive is there and does all that goes on in the background, until the signal. */
 export async function runLibrary(
   start: Start,
   db: Database,
@@ -77,11 +79,11 @@ export async function runLibrary(
     const port = await start.port.promise
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
     state.setMirrorStatus(async () => mirror?.status() ?? NO_MIRROR)
-    await runAll(start.signal, (signal) => [
-      watchDrive(drive, signal),
-      adoption.run(signal),
-      verification.run(signal),
-      ...(mirror === undefined ? [] : [mirror.run(signal)]),
+    await Promise.all([
+      keepRunning((signal) => watchDrive(drive, signal), start),
+      keepRunning((signal) => adoption.run(signal), start),
+      keepRunning((signal) => verification.run(signal), start),
+      keepRunning(async (signal) => mirror?.run(signal), start),
     ])
   } finally {
     await journal.close()
@@ -110,15 +112,19 @@ function openMirror(library: Library, { config, state, log }: Start, wasClean: b
   return mirror
 }
 
-/** Runs tasks until the signal. If one fails the others are ended; it returns or throws once all have come to their ends. */
-async function runAll(signal: AbortSignal, begin: (signal: AbortSignal) => Promise<void>[]): Promise<void> {
-  const ending = new AbortController()
-  const tasks = begin(AbortSignal.any([signal, ending.signal]))
-  try {
-    await Promise.all(tasks)
-  } finally {
-    ending.abort()
-    await Promise.allSettled(tasks)
+/**
+ * Runs a task of the background until the signal. One that fails in a way that nobody foresaw is begun again after a while: that must not
+ * keep photos from being taken.
+ */
+async function keepRunning(task: (signal: AbortSignal) => Promise<void>, { signal, log }: Start): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      return await task(signal)
+    } catch (error) {
+      if (signal.aborted) return
+      log.error({ err: error }, 'a task in the background failed in a way that nobody foresaw; it is begun again')
+    }
+    await setTimeout(AGAIN_MS, undefined, { signal }).catch(() => {})
   }
 }
 
