@@ -4,7 +4,7 @@ import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
 it(
-  '20 power cuts at random moments lose and damage nothing on ext4',
+  '18 power cuts at random moments lose and damage nothing on ext4',
   { ...needs(cuttable('ext4')), timeout: 600_000 },
-  () => cutAtRandom('ext4', 20),
+  () => cutAtRandom('ext4', 18),
 )
