@@ -219,13 +219,12 @@ describe('a rebuild that is killed', () => {
     await removeFolder(folder)
   })
 
-  /** What holds it up when the step is over: the table that the next step writes to, and when. */
+  /**
+   * What holds it up when the step is over: the table that the next step writes to, and when. (Every step: test/faults/rebuild-crash.test.ts.)
+   */
   const HOLDS = {
-    '1 read': 'before insert on files execute function hold()',
     '2 import': 'before insert on files for each row when (new.checksum is null) execute function hold()',
-    '3 adopt': 'before insert on findings execute function hold()',
     '4 look': 'before update on files for each row when (old.checksum is null) execute function hold()',
-    '5 read back': 'before update on library for each row when (old.walked_at is not null) execute function hold()',
   }
 
   it.each(Object.entries(HOLDS))('after step %s is completed by the next start', async (_, moment) => {
