@@ -11,7 +11,12 @@ export async function retryingDeadlocks<Result>(run: () => Promise<Result>): Pro
     try {
       return await run()
     } catch (error) {
-      if (tries >= TRIES || !(error instanceof pg.DatabaseError && error.code === '40P01')) throw error
+      if (tries >= TRIES || !isDeadlock(error)) throw error
     }
   }
+}
+
+/** Whether PostgreSQL has ended the transaction to resolve a deadlock. */
+export function isDeadlock(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '40P01'
 }

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
-import { retryingDeadlocks } from './deadlock.ts'
+import { isDeadlock, retryingDeadlocks } from './deadlock.ts'
 import { healFindings, noteQuarantined } from './findings.ts'
 
 /** How the drive does not have an original any more. */
@@ -41,14 +41,15 @@ export async function declareLost(
     db.transaction().execute(async (transaction) => {
       const { rows: held } = await sql`select from files where path = ${loss.path} for update`.execute(transaction)
       if (held.length === 0 || !(await isStillSo())) return undefined
-      await sql`
-        update files set missing_at = coalesce(missing_at, ${timestamp}), verified_at = null, recheck = false
-        where path = ${loss.path}
-      `.execute(transaction)
+      // The rows first: whoever else changes rows has them before the lock of the counts, which each change takes at its end.
       const { rows: failed } = await sql<{ id: number }>`
         update backups set status = 'Failed', failure = ${reason}
         where file_path = ${loss.path} and status = 'Completed'
         returning id
+      `.execute(transaction)
+      await sql`
+        update files set missing_at = coalesce(missing_at, ${timestamp}), verified_at = null, recheck = false
+        where path = ${loss.path}
       `.execute(transaction)
       const { rows: findings } = await sql<{ id: number }>`
         with known as materialized (
@@ -83,14 +84,15 @@ export interface HeldLoss {
 
 /**
  * Runs `work` on the place of a lost original while nobody else, in this process or another, changes what lies there or
- * what the catalogue says of it. Returns `undefined`, without running it, if the original is not lost (any more).
+ * what the catalogue says of it. Returns `undefined`, without running it, if the original is not lost (any more); and if somebody else
+ * was in the way (a deadlock): then what it has said does not count, and what lies there has to be looked at again.
  */
 export async function holdingLost<Result>(
   db: Database,
   path: string,
   work: (held: HeldLoss) => Promise<Result>,
 ): Promise<Result | undefined> {
-  return db.transaction().execute(async (transaction) => {
+  const holding = db.transaction().execute(async (transaction) => {
     const { rows } = await sql<{ checksum: Checksum | null; size: number | null }>`
       select encode(checksum, 'hex') as checksum, size from files
       where path = ${path} and missing_at is not null for update
@@ -103,26 +105,22 @@ export async function holdingLost<Result>(
       quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
     })
   })
-}
-
-/**
- * Declares that a lost original lies in its place again, intact and durable: all rows that were failed for its loss become `Completed`, and
- * its findings are closed; `by` goes on after "healed by". Returns the ids of the rows that it changed.
- */
-export async function declareRestored(db: Database, path: string, by: string, now: Date): Promise<number[]> {
-  return (await retryingDeadlocks(() => holdingLost(db, path, (held) => held.restored(by, now)))) ?? []
+  return holding.catch((error: unknown) => {
+    if (isDeadlock(error)) return undefined
+    throw error
+  })
 }
 
 async function restore(transaction: Database, path: string, by: string, now: Date): Promise<number[]> {
-  await sql`
-    update files set missing_at = null, verified_at = null, recheck = false, stored_at = ${now.toISOString()}::timestamptz
-    where path = ${path}
-  `.execute(transaction)
-  // Rows that an older server failed name no reason: what they wanted to store never arrived.
+  // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store never arrived.
   const { rows } = await sql<{ id: number }>`
     update backups set status = 'Completed', failure = null
     where file_path = ${path} and status = 'Failed' and failure is not null
     returning id
+  `.execute(transaction)
+  await sql`
+    update files set missing_at = null, verified_at = null, recheck = false, stored_at = ${now.toISOString()}::timestamptz
+    where path = ${path}
   `.execute(transaction)
   await healFindings(transaction, 'library', LOSSES, [path], by, now)
   return rows.map((row) => row.id)
