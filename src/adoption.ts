@@ -3,7 +3,7 @@ import { findWalk, recordWalk } from './catalogue/folders.ts'
 import { AppError } from './errors.ts'
 import type { Library } from './ingest/library.ts'
 import { findLosses } from './ingest/rebuild/losses.ts'
-import { adoptStrangers } from './ingest/rebuild/strangers.ts'
+import { adoptStrangers, settleAdopted } from './ingest/rebuild/strangers.ts'
 import { type TakeOverProgress, takeOver } from './ingest/take-over.ts'
 import { type Resolvers, withResolvers } from './resolvers.ts'
 import type { Start } from './start.ts'
@@ -18,7 +18,9 @@ const PROGRESS_MS = 10_000
 export class Adoption {
   readonly #library: Library
   readonly #start: Pick<Start, 'log' | 'state' | 'signal'>
-  #wantsWalk = false
+  /** How often a walk was asked for, and which of these the last one that came to its end was begun after. */
+  #wanted = 0
+  #walked = 0
   #awake: Resolvers<void> = withResolvers()
 
   constructor(library: Library, start: Pick<Start, 'log' | 'state' | 'signal'>) {
@@ -45,8 +47,13 @@ export class Adoption {
 
   /** There may be strangers: the drive has been away, and others may have written to it; or an upload could not be recorded. */
   wake(): void {
-    this.#wantsWalk = true
+    this.#wanted++
     this.#awake.resolve()
+  }
+
+  /** Whether the drive may have something that the catalogue does not: an unclean stop's business if nobody sees to it before. */
+  get isOwed(): boolean {
+    return this.#wanted > this.#walked || !this.#library.unrecorded.isEmpty
   }
 
   /** Does what is to be done, now and whenever it is woken, until the signal; then rejects. What fails is tried again. */
@@ -55,9 +62,9 @@ export class Adoption {
       signal.throwIfAborted()
       this.#awake = withResolvers()
       try {
-        if (this.#wantsWalk) await this.#adopt(signal, true)
+        if (this.#wanted > this.#walked) await this.#adopt(signal, true)
         await this.#read(signal)
-        if (!this.#wantsWalk) await untilAborted(this.#awake.promise, signal)
+        if (this.#wanted === this.#walked) await untilAborted(this.#awake.promise, signal)
       } catch (error) {
         if (!(error instanceof AppError)) throw error
         await setTimeout(RETRY_MS, undefined, { signal })
@@ -66,18 +73,15 @@ export class Adoption {
   }
 
   async #adopt(signal: AbortSignal, uploadsMayCome: boolean): Promise<void> {
-    this.#wantsWalk = false
-    try {
-      const adopted = await adoptStrangers(this.#library, {
-        uploadsMayCome,
-        reportTrouble: this.#reportTrouble,
-        signal,
-      })
-      if (adopted.files > 0) this.#start.log.info(adopted, 'found files without a record on the drive and took them in')
-    } catch (error) {
-      this.#wantsWalk = true
-      throw error
-    }
+    const wanted = this.#wanted
+    const adopted = await adoptStrangers(this.#library, {
+      uploadsMayCome,
+      reportTrouble: this.#reportTrouble,
+      signal,
+    })
+    if (adopted.files > 0) this.#start.log.info(adopted, 'found files without a record on the drive and took them in')
+    await settleAdopted(this.#library)
+    this.#walked = wanted
   }
 
   async #findLosses(signal: AbortSignal): Promise<void> {

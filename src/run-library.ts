@@ -73,7 +73,11 @@ export async function runLibrary(
     await patiently(start, () => adoption.begin(journal.wasComplete))
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
     state.setLibrary(library)
-    journal.open(library, () => state.uploads.size > 0)
+    journal.open(
+      library,
+      () => state.uploads.size > 0,
+      () => adoption.isOwed,
+    )
     mirror = openMirror(library, start, journal.wasComplete)
     start.settled.resolve()
     const port = await start.port.promise

@@ -23,7 +23,7 @@ export interface Library {
   readonly reader: DirectReader
   readonly lookUp: ReturnType<typeof createLookUp>
   readonly record: ReturnType<typeof createRecord>
-  /** What is on the drive and may not be in the catalogue. */
+  /** What this server has put on the drive and may not be in the catalogue. */
   readonly unrecorded: Unrecorded
   /** Where the content of lost originals may be found, beside the drive itself. */
   readonly sources: Source[]
@@ -89,7 +89,6 @@ export function withOwnReader(library: Library): Library {
 export function forgetFolders(library: Library): void {
   library.committer.forget()
   library.names.forget()
-  library.unrecorded.forget()
   library.reader.forget()
 }
 

@@ -84,65 +84,102 @@ function chooseHalf(assetId: string | null, at: number | null, halves: readonly 
 }
 
 /**
- * Gives a staged original its permanent place and returns its path, durable. If the place is taken by a file of the very same
- * bytes that the catalogue does not know (this server was killed before it could record it), that file is adopted.
+ * Gives a staged original its permanent place and returns its path, durable. If a file of the very same bytes lies on the drive and the
+ * catalogue does not know it (this server was killed, or lost its database, before it could record it), that one is taken instead,
+ * whatever its name: those that this server remembers, and those in the same folder. Returns `undefined` if the catalogue has learnt of such a file since it was
+ * asked, but not the `isLast` time.
  */
-export async function commitOriginal(library: Library, staged: Staged, wish: Wish): Promise<LibraryPath> {
-  const { committer, names, locks } = library
-  await committer.makeFolder(wish.folder)
-  const path = await locks.folder.run(wish.folder, async () => {
-    for (;;) {
-      const { name, strangers } = await freeName(library, wish)
-      const adopted = await findUnrecorded(library, staged, wish.folder, strangers)
-      if (adopted !== undefined) return adopted
-      const path = pathIn(wish.folder, name)
-      try {
-        await committer.takeName(staged.path, path)
-        await names.noteTaken(wish.folder, name)
-        return path
-      } catch (error) {
-        if (!(error instanceof AppError && error.code === 'name_taken')) throw error
-        // Somebody else took it just now, or the drive knows two names for one that look different to us.
-        await names.noteRefused(wish.folder, name)
-      }
-    }
-  })
-  await committer.settle(path).catch((error: unknown) => {
+export async function commitOriginal(
+  library: Library,
+  staged: Staged,
+  wish: Wish,
+  isLast: boolean,
+): Promise<LibraryPath | undefined> {
+  const path = (await findRemembered(library, staged, isLast)) ?? (await takePlace(library, staged, wish, isLast))
+  if (path === 'catalogued') return undefined
+  await library.committer.settle(path).catch((error: unknown) => {
     // The name has been given back, or is in doubt: the next look at the folder tells.
-    names.forget()
+    library.names.forget()
     throw error
   })
   return path
 }
 
-/** The name to take, and names passed over that the catalogue does not have. */
-async function freeName(library: Library, wish: Wish): Promise<{ name: string; strangers: readonly string[] }> {
-  const free = await library.names.firstFree(wish.folder, wish.name, wish.wholeStem)
-  if (wish.preferred === null) return free
-  const holder = await library.names.holderOf(wish.folder, wish.preferred)
-  if (holder === undefined) return { ...free, name: wish.preferred }
-  return holder.isStranger ? { ...free, strangers: [holder.name, ...free.strangers] } : free
+async function findRemembered(library: Library, staged: Staged, isLast: boolean) {
+  const path = library.unrecorded.find(staged.checksum)
+  return path === undefined ? undefined : findUnrecorded(library, staged, [path], isLast)
 }
 
-/** The path of a file under one of `names` with the same bytes as `staged` that the catalogue does not have; made durable. */
+async function takePlace(
+  library: Library,
+  staged: Staged,
+  wish: Wish,
+  isLast: boolean,
+): Promise<LibraryPath | 'catalogued'> {
+  const { committer, names, locks } = library
+  await committer.makeFolder(wish.folder)
+  return locks.folder.run(wish.folder, async () => {
+    const strangers = (await names.strangers(wish.folder)).map((name) => pathIn(wish.folder, name))
+    return (await findUnrecorded(library, staged, strangers, isLast)) ?? takeName(library, staged, wish)
+  })
+}
+
+async function takeName(library: Library, staged: Staged, wish: Wish): Promise<LibraryPath> {
+  const { committer, names, unrecorded } = library
+  for (;;) {
+    const name = await freeName(library, wish)
+    const path = pathIn(wish.folder, name)
+    unrecorded.note(staged.checksum, path)
+    try {
+      await committer.takeName(staged.path, path)
+      await names.noteTaken(wish.folder, name)
+      return path
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'name_taken')) throw error
+      unrecorded.settle(staged.checksum)
+      // Somebody else took it just now, or the drive knows two names for one that look different to us.
+      await names.noteRefused(wish.folder, name)
+    }
+  }
+}
+
+async function freeName({ names }: Library, { folder, name, preferred, wholeStem }: Wish): Promise<string> {
+  if (preferred !== null && (await names.isFree(folder, preferred))) return preferred
+  return names.firstFree(folder, name, wholeStem)
+}
+
+/** Files looked at at once. */
+const PORTION = 100
+
+/**
+ * The first of `paths` with the same bytes as `staged` that the catalogue does not have, made durable; else whether it has such a one
+ * by now, but not the `isLast` time.
+ */
 async function findUnrecorded(
   library: Library,
   staged: Staged,
-  folder: MonthFolder,
-  names: readonly string[],
-): Promise<LibraryPath | undefined> {
-  if (names.length === 0) return undefined
-  const paths = names.map((name) => pathIn(folder, name))
-  const catalogued = await findCatalogued(library.db, paths)
-  for (const path of paths) {
-    if (catalogued.has(path) || (await sizeOf(library.drive, path)) !== staged.size) continue
+  paths: readonly LibraryPath[],
+  isLast: boolean,
+): Promise<LibraryPath | 'catalogued' | undefined> {
+  const ofSize: LibraryPath[] = []
+  for (let start = 0; start < paths.length; start += PORTION) {
+    const portion = paths.slice(start, start + PORTION)
+    const sizes = await Promise.all(portion.map((path) => ifReadable(sizeOf(library.drive, path))))
+    ofSize.push(...portion.filter((_, index) => sizes[index] === staged.size))
+  }
+  let isCatalogued = false
+  for (const path of ofSize) {
     const read = await ifReadable(checksumOf(library.drive, path))
     if (read?.checksum !== staged.checksum) continue
+    if ((await findCatalogued(library.db, [path])).size > 0) {
+      isCatalogued = true
+      continue
+    }
     // Without that it may be lost, and a second flush would "succeed": our own copy is kept as well.
     const isFlushed = await ifReadable(flushOriginal(library.drive, path).then(() => true))
     if (isFlushed === true) return path
   }
-  return undefined
+  return isCatalogued && !isLast ? 'catalogued' : undefined
 }
 
 /**

@@ -58,7 +58,7 @@ interface Subject {
 export async function store(library: Library, upload: Upload): Promise<Stored> {
   const subject = await inspectUpload(upload)
   const { content, asset } = library.locks
-  const run = () => storeSubject(library, upload, subject)
+  const run = () => storeOnce(library, upload, subject)
   const key = upload.path === null ? null : (subject.stem ?? withoutFragment(upload.path))
   return content.run(upload.staged.checksum, () =>
     key === null ? run() : asset.run(`${upload.deviceId}\n${key}`, run),
@@ -72,6 +72,19 @@ async function inspectUpload({ staged, path, fileName, claimedType, claimedKind 
   const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
   const name = safeName(givenName, `${kind}${extensionOf(mediaType)}`)
   return { facts, mediaType, kind, name, stem: path === null ? null : stemOnPhone(path) }
+}
+
+/** What is recorded, or was all the time, needs not be remembered; what has failed may have been given its place. */
+async function storeOnce(library: Library, upload: Upload, subject: Subject): Promise<Stored> {
+  const { checksum } = upload.staged
+  try {
+    const stored = await storeSubject(library, upload, subject)
+    library.unrecorded.settle(checksum)
+    return stored
+  } catch (error) {
+    library.unrecorded.leave(checksum)
+    throw error
+  }
 }
 
 /** Another process may change what lies on the drive at the same moment: then it is decided again, with what is so now. */
@@ -153,11 +166,10 @@ async function tryToStore(
   const recorded = await recording.catch((error: unknown) => {
     // Whether the catalogue has the name is not known: the next look at the folder tells.
     library.names.forget()
-    if (kept.origin === 'committed') library.unrecorded.note(checksum, kept.path)
+    library.unrecorded.tell()
     throw error
   })
   if (recorded === undefined) return undefined
-  library.unrecorded.settle(checksum)
   noteCompletion(library, recorded, completion)
   return { backup: backupOf(recorded.id, completion), isNew: kept.origin !== 'found' }
 }
@@ -236,9 +248,8 @@ async function keep(
     if (place === 'changed' && !isLast) return undefined
   }
   const replaces = copies.length === 0 ? null : (lost[0] ?? null)
-  const left = library.unrecorded.find(staged.checksum)
-  const isLeft = left !== undefined && (await ifReadable(sizeOf(drive, left))) === staged.size
-  return { path: isLeft ? left : await commitOriginal(library, staged, wish()), origin: 'committed', replaces }
+  const path = await commitOriginal(library, staged, wish(), isLast)
+  return path === undefined ? undefined : { path, origin: 'committed', replaces }
 }
 
 /**

@@ -2,35 +2,63 @@ import type { Checksum } from '../media/checksum.ts'
 import type { LibraryPath } from '../storage/layout.ts'
 
 /**
- * Originals that got their places and may have no row: the database went away in between. Sent again, they shall not be stored a
- * second time under another name, before they have been adopted.
+ * Where this server has put contents that the catalogue may not know of: their uploads are on the way to be recorded, or could not be,
+ * since the database or the drive went away in between. Sent again before they have been adopted, they shall not be stored a second
+ * time, whatever they are called by then and whatever month they are said to be of. Kept while the drive is away: what lies at a path is
+ * looked at before it is believed.
  */
 export class Unrecorded {
   readonly #paths = new Map<Checksum, LibraryPath>()
+  /** Those whose uploads have failed since. */
+  readonly #left = new Set<Checksum>()
   #listener: (() => void) | undefined
 
-  /** Calls `listener` whenever there is one more. */
+  /** Calls `listener` whenever one could not be recorded. */
   listen(listener: () => void): void {
     this.#listener = listener
   }
 
-  note(checksum: Checksum, path: LibraryPath): void {
-    this.#paths.set(checksum, path)
+  /** One could not be recorded. */
+  tell(): void {
     this.#listener?.()
   }
 
-  /** Where that content lies, durable. */
+  get isEmpty(): boolean {
+    return this.#paths.size === 0
+  }
+
+  /** An upload is about to give that content the name `path`. */
+  note(checksum: Checksum, path: LibraryPath): void {
+    this.#paths.set(checksum, path)
+    this.#left.delete(checksum)
+  }
+
+  /** Where that content may lie. */
   find(checksum: Checksum): LibraryPath | undefined {
     return this.#paths.get(checksum)
   }
 
-  /** It is recorded. */
+  /** It is recorded, or does not lie there. */
   settle(checksum: Checksum): void {
     this.#paths.delete(checksum)
+    this.#left.delete(checksum)
   }
 
-  /** What lies on the drive is not known any more. */
-  forget(): void {
-    this.#paths.clear()
+  /** The upload of that content has failed. */
+  leave(checksum: Checksum): void {
+    if (this.#paths.has(checksum)) this.#left.add(checksum)
+  }
+
+  /** The same, unless it has been sent again meanwhile. */
+  settleLeft(checksum: Checksum): void {
+    if (this.#left.has(checksum)) this.settle(checksum)
+  }
+
+  /** What failed uploads have left. */
+  left(): { checksum: Checksum; path: LibraryPath }[] {
+    return [...this.#left].flatMap((checksum) => {
+      const path = this.#paths.get(checksum)
+      return path === undefined ? [] : { checksum, path }
+    })
   }
 }

@@ -3,7 +3,8 @@ import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { io } from './io.ts'
 import { type MonthFolder, SUMS_FILE } from './layout.ts'
-import { isSumsName, nameKey, numberedName, splitName } from './names.ts'
+import { isOriginalName } from './month-folders.ts'
+import { nameKey, numberedName, splitName } from './names.ts'
 
 /** Listings kept; phones send one month after the other, so a few are enough. */
 const KEPT_LISTINGS = 8
@@ -12,15 +13,12 @@ interface Listing {
   /** The folder's time of change when it was listed, in ns; another one means that somebody else wrote there. */
   changed: bigint | undefined
   names: Map<string, string>
-  /** Those of the names that the catalogue does not have. */
-  strangers: Set<string>
+  /** Those of the names that the catalogue does not have, and that may be originals. */
+  strangers: readonly string[]
   /** The keys of all names without their extensions; made when it is first needed. */
   stems: Set<string> | undefined
-  /**
-   * For a name's key, the lowest number that may be free and the strangers below it: without it, the thousandth photo of one
-   * name tries them all.
-   */
-  nextNumber: Map<string, { number: number; strangers: readonly string[] }>
+  /** For a name's key, the lowest number that may be free: without it, the thousandth photo of one name tries them all. */
+  nextNumber: Map<string, number>
 }
 
 /**
@@ -30,7 +28,7 @@ interface Listing {
 export class FolderNames {
   readonly #drive: Drive
   readonly #catalogued: (folder: MonthFolder) => Promise<readonly string[]>
-  readonly #listings = new Map<MonthFolder, Listing>()
+  #listings = new Map<MonthFolder, Listing>()
 
   /** `catalogued` returns the names that the catalogue has in a folder. */
   constructor(drive: Drive, catalogued: (folder: MonthFolder) => Promise<readonly string[]>) {
@@ -40,55 +38,48 @@ export class FolderNames {
 
   /** Forgets all listings; call it when the drive has come back, or when a name that was taken could not be recorded. */
   forget(): void {
-    this.#listings.clear()
+    // What is being listed, or noted, at this moment is forgotten as well.
+    this.#listings = new Map()
   }
 
   /**
    * The first free one of `name`, `name (2)`, `name (3)`… in `folder`. With `wholeStem`, names that differ only in their
    * extension count as taken too, so that both halves of a Live Photo will find room.
-   * Returns also those of the names passed over that the catalogue does not have, as they are spelt on the drive: one may be
-   * what is being stored.
    */
-  async firstFree(
-    folder: MonthFolder,
-    name: string,
-    wholeStem = false,
-  ): Promise<{ name: string; strangers: readonly string[] }> {
+  async firstFree(folder: MonthFolder, name: string, wholeStem = false): Promise<string> {
     const listing = await this.#listing(folder)
     if (wholeStem) listing.stems ??= new Set([...listing.names.values()].map(stemKey))
     const stems = wholeStem ? listing.stems : undefined
     const hint = nameKey(name)
-    const below = stems === undefined ? listing.nextNumber.get(hint) : undefined
-    const strangers = [...(below?.strangers ?? [])]
-    for (let number = below?.number ?? 1; ; number++) {
+    for (let number = stems === undefined ? (listing.nextNumber.get(hint) ?? 1) : 1; ; number++) {
       const candidate = numberedName(name, number)
-      const holder = listing.names.get(nameKey(candidate))
-      if (holder !== undefined) {
-        if (listing.strangers.has(holder)) strangers.push(holder)
-      } else if (stems === undefined || !stems.has(stemKey(candidate))) {
-        if (stems === undefined) listing.nextNumber.set(hint, { number, strangers })
-        return { name: candidate, strangers }
-      }
+      if (listing.names.has(nameKey(candidate)) || stems?.has(stemKey(candidate))) continue
+      if (stems === undefined) listing.nextNumber.set(hint, number)
+      return candidate
     }
   }
 
-  /** What has `name` in `folder`, as it is spelt there, and whether the catalogue does not have it; `undefined` if it is free. */
-  async holderOf(folder: MonthFolder, name: string): Promise<{ name: string; isStranger: boolean } | undefined> {
-    const listing = await this.#listing(folder)
-    const holder = listing.names.get(nameKey(name))
-    return holder === undefined ? undefined : { name: holder, isStranger: listing.strangers.has(holder) }
+  /** Whether nothing has `name` in `folder`. */
+  async isFree(folder: MonthFolder, name: string): Promise<boolean> {
+    return !(await this.#listing(folder)).names.has(nameKey(name))
+  }
+
+  /** What lies in `folder` without the catalogue having it, as it is spelt on the drive: one may be what is being stored. */
+  async strangers(folder: MonthFolder): Promise<readonly string[]> {
+    return (await this.#listing(folder)).strangers
   }
 
   /** Notes that this server has just taken `name` in `folder`, so that the folder need not be listed again. */
   async noteTaken(folder: MonthFolder, name: string): Promise<void> {
-    const listing = this.#listings.get(folder)
+    const listings = this.#listings
+    const listing = listings.get(folder)
     if (listing === undefined) return
     // It counts again when it is known what the folder looks like now.
-    this.#listings.delete(folder)
+    listings.delete(folder)
     listing.names.set(nameKey(name), name)
     listing.stems?.add(stemKey(name))
     listing.changed = await this.#changed(folder)
-    this.#listings.set(folder, listing)
+    listings.set(folder, listing)
   }
 
   /** Notes that the drive holds `name` to be taken in `folder`, whatever its listing says. */
@@ -99,14 +90,15 @@ export class FolderNames {
   }
 
   async #listing(folder: MonthFolder): Promise<Listing> {
+    const listings = this.#listings
     const changed = await this.#changed(folder)
-    const kept = this.#listings.get(folder)
-    this.#listings.delete(folder)
+    const kept = listings.get(folder)
+    listings.delete(folder)
     const listing = kept !== undefined && kept.changed === changed ? kept : await this.#list(folder, changed)
-    this.#listings.set(folder, listing)
-    for (const oldest of this.#listings.keys()) {
-      if (this.#listings.size <= KEPT_LISTINGS) break
-      this.#listings.delete(oldest)
+    listings.set(folder, listing)
+    for (const oldest of listings.keys()) {
+      if (listings.size <= KEPT_LISTINGS) break
+      listings.delete(oldest)
     }
     return listing
   }
@@ -114,13 +106,13 @@ export class FolderNames {
   async #list(folder: MonthFolder, changed: bigint | undefined): Promise<Listing> {
     const catalogued = await this.#catalogued(folder)
     const names = new Map([SUMS_FILE, ...catalogued].map((name) => [nameKey(name), name]))
-    const strangers = new Set<string>()
+    const strangers: string[] = []
     try {
       if (changed !== undefined) {
         const known = new Set(catalogued)
         for (const name of await io.readdir(this.#drive.resolve(folder))) {
           names.set(nameKey(name), name)
-          if (!known.has(name) && !isSumsName(name)) strangers.add(name)
+          if (!known.has(name) && isOriginalName(name)) strangers.push(name)
         }
       }
     } catch (error) {

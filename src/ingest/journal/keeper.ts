@@ -31,6 +31,8 @@ interface Opened {
   sums: SumsKeeper
   /** Whether uploads are under way. */
   isBusy: () => boolean
+  /** Whether the drive may have originals that the catalogue does not. */
+  mayHaveStrangers: () => boolean
 }
 
 /**
@@ -80,9 +82,9 @@ export class JournalKeeper {
   }
 
   /** From now on the drive of `library` is written to. */
-  open(library: Library, isBusy: () => boolean): void {
+  open(library: Library, isBusy: () => boolean, mayHaveStrangers: () => boolean): void {
     const journal = new JournalWriter(library.drive, library.committer, library.now)
-    this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy }
+    this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy, mayHaveStrangers }
     this.#catchUp(this.#opened)
     if (this.#pending.size > 0) this.#flushWithin(GATHER_MS)
     this.#listening = this.#listen(library)
@@ -235,8 +237,8 @@ export class JournalKeeper {
         await opened.sums.repair()
       }
       const isComplete = this.#pending.size === 0 && !this.#owesSnapshot && !this.#owesSums
-      // An upload that has outlived its time may still be recorded.
-      if (isComplete && !opened?.isBusy()) await completeJournal(this.#db)
+      // An upload that has outlived its time may still be recorded; the next start looks for what nobody has recorded.
+      if (isComplete && !opened?.isBusy() && !opened?.mayHaveStrangers()) await completeJournal(this.#db)
     } catch (error) {
       this.#log.warn({ err: error }, 'the journal could not be completed; the next start will do that')
     } finally {

@@ -1,9 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
+import { findCatalogued } from '../../catalogue/files.ts'
 import { addUnread, listFolder, type Stranger } from '../../catalogue/folders.ts'
 import type { AppError } from '../../errors.ts'
 import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../../storage/layout.ts'
 import { type FileFacts, factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
-import { flushOriginal } from '../../storage/originals.ts'
+import { flushOriginal, stateOf } from '../../storage/originals.ts'
 import type { Library } from '../library.ts'
 import { strangeNames } from './strange-names.ts'
 import { unlessFailing } from './unless-failing.ts'
@@ -47,6 +48,21 @@ export async function adoptStrangers(library: Library, options: AdoptOptions): P
     await adopt(library, unsettled, { ...options, uploadsMayCome: false }, adopted)
   }
   return adopted
+}
+
+/** Of what failed uploads have left, what is in the catalogue by now, or is not on the drive, need not be remembered any more. */
+export async function settleAdopted({ db, drive, names, unrecorded }: Library): Promise<void> {
+  // What it says of strangers holds no longer.
+  names.forget()
+  const left = unrecorded.left()
+  const paths = left.map(({ path }) => path)
+  const catalogued = await findCatalogued(db, paths)
+  const states = await Promise.all(paths.map((path) => stateOf(drive, path)))
+  // Gone with the drive is not gone from it.
+  await drive.check()
+  for (const [index, { checksum, path }] of left.entries()) {
+    if (catalogued.has(path) || states[index] === 'absent') unrecorded.settleLeft(checksum)
+  }
 }
 
 async function findStrangers(library: Library, folder: MonthFolder): Promise<LibraryPath[]> {

@@ -76,7 +76,7 @@ const snapshots = async () => (await journalIn(root)).filter((name) => name.incl
 
 /** Opens it and waits until it has caught up with what it may have missed before. */
 async function open(isBusy = idle): Promise<void> {
-  keeper.open(library, isBusy)
+  keeper.open(library, isBusy, () => false)
   await until('there is a snapshot', async () => (await snapshots()).length === 1)
 }
 
@@ -176,7 +176,7 @@ describe('the journal’s keeper', () => {
     expect(await told()).toEqual(['last'])
     expect(await summedIn(join(root, '2024/07'))).toEqual(['last'])
     const before = await journalIn(root)
-    keeper.open(library, idle)
+    keeper.open(library, idle, () => false)
     await restart()
     expect(await journalIn(root)).toEqual(before)
   })
@@ -188,7 +188,7 @@ describe('the journal’s keeper', () => {
     await restart()
     expect(keeper.wasComplete).toBe(false)
     await rename(join(root, 'away'), join(root, '.iclood'))
-    keeper.open(library, idle)
+    keeper.open(library, idle, () => false)
     await untilTold('last')
   })
 
