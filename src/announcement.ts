@@ -3,7 +3,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import { describeDatabaseUrl } from './config/values.ts'
 import type { Config } from './config.ts'
-import type { AppError } from './errors.ts'
+import { type AppError, inFull } from './errors.ts'
 import { humanSize } from './http/human-size.ts'
 import { driveUsage, type Library } from './ingest/library.ts'
 
@@ -35,11 +35,11 @@ export async function announceLibrary(library: Library, config: Config, port: nu
 const SYSTEM_DISK_HINT =
   'This is the system disk. For an external drive, set UPLOAD_FOLDER to a folder on it, here or in the file .env.'
 
-/** Says what is missing, for how long it may be, and what to do about it. */
+/** Says what is missing or refused, what was found instead, and what to do about it. */
 export function announceTrouble(error: AppError, config: Config, log: Logger): void {
   const where =
     error.code === 'database_unavailable' ? { database: databaseName(config) } : { library: config.libraryFolder }
-  log.warn({ code: error.code, ...where, err: error.cause ?? error }, error.message)
+  log.warn({ code: error.code, ...where, err: error.cause ?? error }, inFull(error))
 }
 
 /** `http://…` under each IPv4 address of the home network, and under the name that Bonjour gives this computer. */

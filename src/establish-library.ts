@@ -17,7 +17,7 @@ const PROGRESS_MS = 10_000
  * catalogue without a limit of time.
  */
 export async function establishLibrary(start: Start, db: Database, openPatient: () => Database): Promise<string> {
-  const { config, state } = start
+  const { config, state, log } = start
   const rebuild = async (library: LibraryFile) => {
     const patient = openPatient()
     try {
@@ -26,8 +26,10 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
       await patient.destroy()
     }
   }
+  let before: string | undefined
   const id = await patiently(start, async () => {
     try {
+      before ??= await findLibraryId(db)
       return await establishIdentity(db, config.libraryFolder, new Date(), config.autoRebuild ? rebuild : undefined)
     } catch (error) {
       // While the drive is away, what the catalogue knows is answered.
@@ -35,6 +37,11 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
       throw error
     }
   })
+  if (before !== undefined && before !== id) {
+    log.info({ library: config.libraryFolder }, 'the database belongs to the library in this folder from now on')
+    // What is known of the journal is known of that of another drive.
+    state.changed({ unsure: true })
+  }
   state.setDatabase(db)
   return id
 }

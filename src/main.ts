@@ -7,7 +7,7 @@ import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, readEnvironment } from './config.ts'
-import { AppError } from './errors.ts'
+import { AppError, inFull } from './errors.ts'
 import { type RunningServer, serve } from './serve.ts'
 import { StartError } from './start.ts'
 
@@ -83,8 +83,8 @@ function onSignal(stop: () => void): void {
 
 /** The one place where an error becomes an exit code. What a person can mend is said without a stack trace. */
 function fail(error: unknown): never {
-  const isForPeople = error instanceof ConfigError || error instanceof StartError || error instanceof AppError
-  console.error(isForPeople ? error.message : error)
+  const isForPeople = error instanceof ConfigError || error instanceof StartError
+  console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
   process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
 }
 

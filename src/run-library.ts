@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Adoption } from './adoption.ts'
 import { announceLibrary, announceTrouble } from './announcement.ts'
 import type { Database } from './catalogue/connection.ts'
+import { findWhereabouts, noteWhereabouts } from './catalogue/library.ts'
 import { AppError } from './errors.ts'
 import { establishLibrary } from './establish-library.ts'
 import { lockLibrary } from './folder-locks.ts'
@@ -12,8 +13,11 @@ import { NO_MIRROR } from './ingest/mirror/status.ts'
 import { ContinuousVerification } from './ingest/verify/continuous.ts'
 import { verifyOriginal } from './ingest/verify/verify-original.ts'
 import { mustHave, patiently, RETRY_MS, type Start } from './start.ts'
-import { Drive } from './storage/drive.ts'
+import { Drive, type DriveEvents } from './storage/drive.ts'
+import { driveError } from './storage/drive-error.ts'
+import { libraryDrive } from './storage/drive-role.ts'
 import { clearStaging } from './storage/staging.ts'
+import { whereaboutsOf } from './storage/whereabouts.ts'
 
 /** Photos are read back when nobody has uploaded anything for this long. */
 const QUIET_MS = 2_000
@@ -39,7 +43,7 @@ export async function runLibrary(
   let mirror: MirrorKeeper | undefined
   let missedAt = new Date()
   try {
-    const drive = new Drive(config.libraryFolder, id, {
+    const events: DriveEvents = {
       onMissing: (reason) => {
         missedAt = new Date()
         announceTrouble(reason, config, log)
@@ -54,7 +58,9 @@ export async function runLibrary(
         verification.readSoon(missedAt)
         clearStaging(drive).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
       },
-    })
+    }
+    const lastSeen = await patiently(start, () => findWhereabouts(db))
+    const drive = new Drive(config.libraryFolder, id, events, libraryDrive(lastSeen))
     const library: Library = createLibrary(db, drive, {
       ...config,
       now: () => new Date(),
@@ -69,6 +75,7 @@ export async function runLibrary(
     })
     const adoption = new Adoption(library, start)
     const left = await patiently(start, () => clearStaging(drive))
+    await patiently(start, () => noteWhere(drive, db))
     if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
     await patiently(start, () => adoption.begin(journal.wasComplete))
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
@@ -93,6 +100,16 @@ export async function runLibrary(
     await journal.close()
     await mirror?.close()
     await libraryLocks.release()
+  }
+}
+
+/** Has the catalogue remember where the library is. Throws `drive_error`, `database_unavailable`. */
+async function noteWhere({ root }: Drive, db: Database): Promise<void> {
+  try {
+    const { folder, mountPoint } = await whereaboutsOf(root)
+    await noteWhereabouts(db, folder, mountPoint)
+  } catch (error) {
+    throw driveError(error, 'its place was being noted')
   }
 }
 

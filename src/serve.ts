@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -11,6 +10,7 @@ import { lockFolder } from './folder-locks.ts'
 import { createApp } from './http/app.ts'
 import { endRequests, listen } from './http/listen.ts'
 import { JournalKeeper } from './ingest/journal/keeper.ts'
+import { makeFolders } from './make-folders.ts'
 import { withResolvers } from './resolvers.ts'
 import { runLibrary } from './run-library.ts'
 import { createWatch } from './run-watch.ts'
@@ -118,7 +118,7 @@ async function run(start: Start): Promise<void> {
 
 async function makeDataDir(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true })
+    await makeFolders(path)
   } catch (error) {
     throw new StartError(
       `The data folder ${path} can't be made: ${messageOf(error)}. Check its permissions, or set DATA_DIR.`,

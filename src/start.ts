@@ -36,8 +36,10 @@ export async function patiently<Result>(start: Start, attempt: () => Promise<Res
       if (!(error instanceof AppError)) throw error
       start.state.setReason(error)
       start.settled.resolve()
-      if (announced !== error.code) announceTrouble(error, start.config, start.log)
-      announced = error.code
+      // The code alone would hide what is found next: a folder that is empty, then another drive.
+      const said = `${error.code} ${error.message}`
+      if (announced !== said) announceTrouble(error, start.config, start.log)
+      announced = said
     }
     await setTimeout(RETRY_MS, undefined, { signal: start.signal })
   }

@@ -17,6 +17,21 @@ export async function rememberLibrary(db: Database, id: string): Promise<string>
   return (await findLibraryId(db)) ?? id
 }
 
+/**
+ * Where the catalogue's library was when it was last there: its folder and where that folder's file system is mounted, as absolute paths.
+ * `undefined` if that is not known.
+ */
+export async function findWhereabouts(db: Database): Promise<{ folder: string; mountPoint: string } | undefined> {
+  const row = await db.selectFrom('library').select(['folder', 'mount_point']).executeTakeFirst()
+  if (!row?.folder || !row.mount_point) return undefined
+  return { folder: row.folder, mountPoint: row.mount_point }
+}
+
+/** Notes where the catalogue's library is: its folder and where that is mounted, as absolute paths. */
+export async function noteWhereabouts(db: Database, folder: string, mountPoint: string): Promise<void> {
+  await db.updateTable('library').set({ folder, mount_point: mountPoint }).execute()
+}
+
 /** What lies at the top of a library that has all originals of the catalogue: years, mostly. Reads every path. */
 export async function listTopNames(db: Database): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`select distinct split_part(path, '/', 1) as name from files`.execute(db)

@@ -120,6 +120,9 @@ export interface LibraryTable {
   journal_complete: Generated<boolean>
   /** When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first start, has done so. */
   walked_at: Date | null
+  /** The library's folder when it was last there, and where its file system was mounted; null if that is not known. */
+  folder: string | null
+  mount_point: string | null
 }
 
 /** What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths in `files`. */

@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { type Config, ConfigError } from '../config.ts'
-import { AppError } from '../errors.ts'
+import { AppError, inFull } from '../errors.ts'
 import { type Session, withSession } from './session.ts'
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
@@ -37,8 +37,8 @@ export async function runCommand(context: CommandContext, work: (session: Sessio
     const log = pino({ level: config.logLevel === 'info' ? 'warn' : config.logLevel }, pino.destination(2))
     process.exit(await withSession(config, log, ending.signal, work))
   } catch (error) {
-    const isForPeople = error instanceof ConfigError || error instanceof AppError || error instanceof Interrupted
-    console.error(isForPeople ? error.message : error)
+    const isForPeople = error instanceof ConfigError || error instanceof Interrupted
+    console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
     process.exit(COULD_NOT_RUN)
   }
 }

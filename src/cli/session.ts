@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import { type ConnectionSettings, type Database, openDatabase } from '../catalogue/connection.ts'
 import { connectionToRunning, startEmbeddedServer } from '../catalogue/embedded/server.ts'
-import { findLibraryId } from '../catalogue/library.ts'
+import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
 import { migrate } from '../catalogue/migrate.ts'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
@@ -10,8 +9,10 @@ import { lockFolder } from '../folder-locks.ts'
 import type { NoteChange } from '../ingest/changes.ts'
 import { LeftChanges } from '../ingest/journal/left-changes.ts'
 import { createLibrary, type Library } from '../ingest/library.ts'
+import { makeFolders } from '../make-folders.ts'
 import type { ProcessLock } from '../process-lock.ts'
 import { Drive } from '../storage/drive.ts'
+import { libraryDrive } from '../storage/drive-role.ts'
 
 /** What a command works with: the settings, and the database that it shares with the server if one is running. */
 export interface Session {
@@ -58,7 +59,7 @@ async function connect(
 ): Promise<{ settings: ConnectionSettings; close: () => Promise<void> }> {
   const { databaseUrl, dataDir } = config
   if (databaseUrl !== undefined) return { settings: { connectionString: databaseUrl }, close: async () => {} }
-  await mkdir(dataDir, { recursive: true })
+  await makeFolders(dataDir)
   const dataLock = await lockFolder(dataDir)
   if (dataLock === undefined) return { settings: await connectionToRunning(dataDir), close: async () => {} }
   return startOwn(config, dataLock, log, signal)
@@ -92,7 +93,8 @@ export async function openLibrary({ config, db, changed }: Session): Promise<Lib
       'The database does not know a library yet. Start the server once; if the drive holds one already, run `npm run iclood -- rebuild`.',
     )
   }
-  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
+  const role = libraryDrive(await findWhereabouts(db))
+  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
   await drive.check()
   return createLibrary(db, drive, { ...config, now: () => new Date(), changed })
 }

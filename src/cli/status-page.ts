@@ -54,9 +54,11 @@ function deviceLines({ devices }: Health, ago: (date: Date) => string): string[]
 }
 
 function driveLine({ drive }: Health, folder: string): string {
-  if (!drive.isPresent) return `${folder}: not there`
+  if (!drive.isPresent) return `${folder}: ${drive.reason.code === 'drive_missing' ? 'not there' : 'can’t be used'}`
   const { free, used } = drive.usage
-  return `${folder}: ${humanSize(free)} free of ${humanSize(free + used)} (${Math.round(fullness(drive.usage) * 100)} % full)`
+  const refusal = drive.refusal === undefined ? '' : '; can’t be written to'
+  const share = Math.round(fullness(drive.usage) * 100)
+  return `${folder}: ${humanSize(free)} free of ${humanSize(free + used)} (${share} % full)${refusal}`
 }
 
 function mirrorLine(mirror: MirrorStatus | undefined): string {

@@ -1,11 +1,12 @@
 import { Command } from 'commander'
-import { findLibraryId } from '../catalogue/library.ts'
+import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
 import { AppError } from '../errors.ts'
 import { healthReport } from '../http/health-json.ts'
 import { assess } from '../ingest/health/assess.ts'
 import { createLibrary, type Library } from '../ingest/library.ts'
 import { mirrorStatus } from '../ingest/mirror/status.ts'
 import { Drive } from '../storage/drive.ts'
+import { libraryDrive } from '../storage/drive-role.ts'
 import { type CommandContext, runCommand } from './context.ts'
 import type { Session } from './session.ts'
 import { renderStatus } from './status-page.ts'
@@ -48,6 +49,7 @@ async function openAnyway({ config, db }: Session): Promise<Library | AppError> 
       'The database does not know a library yet. Start the server once; if the drive holds one already, run `npm run iclood -- rebuild`.',
     )
   }
-  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
+  const role = libraryDrive(await findWhereabouts(db))
+  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
   return createLibrary(db, drive, { ...config, now: () => new Date(), changed: () => {} })
 }

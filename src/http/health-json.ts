@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox'
+import { inFull } from '../errors.ts'
 import type { Health } from '../ingest/health/model.ts'
 import { fullness } from '../ingest/health/problems.ts'
 import { Nullable, Timestamp } from './schemas.ts'
@@ -52,7 +53,7 @@ export const HealthReport = Type.Object({
   }),
   drive: Type.Object({
     present: Type.Boolean(),
-    reason: Nullable(Type.String({ description: 'why it is not there' })),
+    reason: Nullable(Type.String({ description: 'why it is not there, or can’t be written to' })),
     total_bytes: Nullable(Bytes),
     free_bytes: Nullable(Bytes),
     used_percent: Nullable(Type.Number({ description: 'as df counts it' })),
@@ -98,6 +99,7 @@ export function healthReport(health: Health): HealthReport {
   const byKind: Record<string, number> = {}
   for (const { kind, count } of findings) byKind[kind] = (byKind[kind] ?? 0) + count
   const usage = drive.isPresent ? drive.usage : undefined
+  const reason = drive.isPresent ? drive.refusal : drive.reason
   const quiet = new Set(problems.map(({ key }) => key))
   return {
     healthy: problems.length === 0,
@@ -119,7 +121,7 @@ export function healthReport(health: Health): HealthReport {
     },
     drive: {
       present: drive.isPresent,
-      reason: drive.isPresent ? null : drive.reason.message,
+      reason: reason === undefined ? null : inFull(reason),
       total_bytes: usage?.total ?? null,
       free_bytes: usage?.free ?? null,
       used_percent: usage === undefined ? null : Math.round(fullness(usage) * 10_000) / 100,

@@ -1,23 +1,26 @@
 import type { Database } from '../catalogue/connection.ts'
-import { findLibraryId, listTopNames, rememberLibrary } from '../catalogue/library.ts'
+import { findLibraryId, findWhereabouts, listTopNames, rememberLibrary } from '../catalogue/library.ts'
 import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
+import { libraryDrive, refuseUnmounted } from '../storage/drive-role.ts'
 import { createIdentity, type LibraryFile, readLibraryFile, settleIdentity } from '../storage/identity.ts'
 import { io } from '../storage/io.ts'
 import { listMonthFolders, listNames } from '../storage/month-folders.ts'
+import { leave } from './rebuild/leave.ts'
 import { openJournalOf } from './rebuild/restore-journal.ts'
 
 /**
- * Returns the identity of the library that the catalogue belongs to. On the first start of all there is none: the folder's is
- * remembered if it has one, else the folder becomes a new library.
+ * Returns the identity of the library that the catalogue belongs to. A catalogue that was never told of a photo takes whatever folder it is
+ * given, also after it has belonged to another one: the folder's library if it has one, else the folder becomes a new library.
  *
- * If the catalogue is empty and the library on the drive is not, the catalogue was lost: `rebuild` is to bring it back, with the
- * library remembered. Without `rebuild`, throws `rebuild_needed`, and nothing is written anywhere.
+ * If the catalogue knows nothing and the library on the drive does, the catalogue was lost or is a new one: `rebuild` is to bring it back,
+ * with the library remembered. Without `rebuild`, throws `rebuild_needed`, and nothing is written anywhere.
  *
- * Throws `drive_missing` if an older server's catalogue knows photos and the folder has none of their folders, or is not there: that
- * is a drive which is not mounted, and must not be written to; and if the drive has the mirror of the catalogue's library.
+ * Throws `drive_missing` where writing would be wrong: the folder lies in the place of a drive that is not mounted; an older server's
+ * catalogue knows photos and the folder has none of their folders, or is not there; the drive has the mirror of the catalogue's library.
+ * Whether a catalogue that knows photos has its drive is not asked here.
  */
 export async function establishIdentity(
   db: Database,
@@ -26,28 +29,53 @@ export async function establishIdentity(
   rebuild?: (library: LibraryFile) => Promise<void>,
 ): Promise<string> {
   const remembered = await findLibraryId(db)
-  if (remembered !== undefined) {
+  if (remembered !== undefined && (await hasRows(db))) {
     await refuseMirror(root, remembered)
     return remembered
   }
   const found = await onDrive(readLibraryFile(root))
-  if (found !== undefined) {
-    await onDrive(settleIdentity(root))
-    if ((await hasRows(db)) || !(await holdsAnything(root, found))) return rememberLibrary(db, found.id)
-    if (rebuild === undefined) throw rebuildNeeded()
-    await rebuild(found)
-    return found.id
+  if (remembered !== undefined) {
+    if (found?.id === remembered) return remembered
+    if (found?.mirrorOf === remembered) throw isMirror(root, found, remembered)
   }
+  if (found !== undefined) return takeLibrary(db, root, found, remembered, rebuild)
+  await onDrive(refuseUnmounted(libraryDrive(await findWhereabouts(db)), root))
+  await refuseWithoutOldPhotos(db, root)
+  const id = await onDrive(createIdentity(root, now))
+  if (remembered !== undefined) await leave(db, remembered)
+  return rememberLibrary(db, id)
+}
+
+/** Makes the catalogue that of the library `found`; `remembered`, if any, is one without photos that it has belonged to. */
+async function takeLibrary(
+  db: Database,
+  root: string,
+  found: LibraryFile,
+  remembered: string | undefined,
+  rebuild: ((library: LibraryFile) => Promise<void>) | undefined,
+): Promise<string> {
+  await onDrive(settleIdentity(root))
+  const isLost = !(await hasRows(db)) && (await holdsAnything(root, found))
+  if (isLost && rebuild === undefined) throw rebuildNeeded()
+  if (remembered !== undefined) await leave(db, remembered)
+  if (!isLost) return rememberLibrary(db, found.id)
+  await rebuild?.(found)
+  return found.id
+}
+
+/** A household of an older server has photos, but no library yet: its folder is one that has them. */
+async function refuseWithoutOldPhotos(db: Database, root: string): Promise<void> {
   const expected = await listTopNames(db)
-  const names = new Set(await onDrive(listNamesAt(root)))
-  if (expected.length > 0 && !expected.some((name) => names.has(name))) {
-    throw new AppError(
-      'drive_missing',
-      'The database knows photos of an older server, but the library’s folder has none of them. Mount the drive that holds them, or correct UPLOAD_FOLDER.',
-      { cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`) },
-    )
-  }
-  return rememberLibrary(db, await onDrive(createIdentity(root, now)))
+  const names = await onDrive(listNamesAt(root))
+  if (expected.length === 0 || expected.some((name) => names?.includes(name))) return
+  throw new AppError(
+    'drive_missing',
+    `The database knows photos of an older server, but the folder that UPLOAD_FOLDER names ${names === undefined ? 'does not exist' : names.length === 0 ? 'is empty' : 'has none of them'}. Mount the drive that holds them, or correct UPLOAD_FOLDER.`,
+    {
+      detail: `UPLOAD_FOLDER is ${root}; it should hold ${expected.slice(0, 10).join(', ')}.`,
+      cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`),
+    },
+  )
 }
 
 /** The second copy under the place of the first one is either a mistake or the end of the first one: a person has to say which. */
@@ -57,11 +85,17 @@ async function refuseMirror(root: string, id: string): Promise<void> {
     if (error instanceof AppError || hasErrno(error)) return undefined
     throw error
   })
-  if (found === undefined || found.id === id || found.mirrorOf !== id) return
-  throw new AppError(
+  if (found !== undefined && found.id !== id && found.mirrorOf === id) throw isMirror(root, found, id)
+}
+
+function isMirror(root: string, mirror: LibraryFile, id: string): AppError {
+  return new AppError(
     'drive_missing',
     'The drive under UPLOAD_FOLDER is the second copy of the photo library, not the library itself. Connect the drive with the library; or, if that one is lost, run `npm run iclood -- rebuild` to go on with this one in its place.',
-    { cause: new Error(`${root} holds the mirror ${found.id} of the library ${id}`) },
+    {
+      detail: `UPLOAD_FOLDER is ${root}.`,
+      cause: new Error(`${root} holds the mirror ${mirror.id} of the library ${id}`),
+    },
   )
 }
 
@@ -94,11 +128,11 @@ async function onDrive<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
-async function listNamesAt(folder: string): Promise<string[]> {
+async function listNamesAt(folder: string): Promise<string[] | undefined> {
   try {
     return await io.readdir(folder)
   } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return []
+    if (hasErrno(error, 'ENOENT')) return undefined
     throw error
   }
 }

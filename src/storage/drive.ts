@@ -1,10 +1,11 @@
 import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
-import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
+import { type AppError, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
+import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
-import { IDENTITY_FILE } from './layout.ts'
+import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 
 const LATELY_MS = 1_000
@@ -15,30 +16,6 @@ export interface DriveEvents {
   onMissing(reason: AppError): void
   /** The library is back, perhaps as another device: what was remembered about its folders no longer holds. */
   onReturned(): void
-}
-
-/** What a drive is to the household, in the words in which its absence is told. */
-export interface DriveRole {
-  /** The code of the error. */
-  missing: ErrorCode
-  message: string
-  /** What says where it is. */
-  setting: string
-}
-
-const LIBRARY_DRIVE: DriveRole = {
-  missing: 'drive_missing',
-  message:
-    'The drive with the photo library is not there. Connect and mount it; uploads go on by themselves when it is back.',
-  setting: 'UPLOAD_FOLDER',
-}
-
-/** The drive with the second copy. */
-export const MIRROR_DRIVE: DriveRole = {
-  missing: 'mirror_missing',
-  message:
-    'The drive with the second copy is not there. Connect and mount it; copying goes on by itself when it is back. If another drive shall take its place for good, run `npm run iclood -- mirror --replace`.',
-  setting: 'MIRROR_FOLDER',
 }
 
 /**
@@ -56,7 +33,7 @@ export class Drive {
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
 
-  constructor(root: string, id: string, events: DriveEvents, role: DriveRole = LIBRARY_DRIVE) {
+  constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
     this.id = id
     this.#events = events
@@ -111,19 +88,25 @@ export class Drive {
     if (this.#seen === undefined || performance.now() - this.#checkedAt > LATELY_MS) await this.check()
   }
 
+  /**
+   * Makes sure that the library is there and that this account may write to it, as far as the system tells without touching the drive.
+   * Throws what `check` throws.
+   */
+  async checkWritable(): Promise<void> {
+    await this.check()
+    try {
+      await io.mayWrite(join(this.root, PRIVATE_FOLDER))
+    } catch (error) {
+      throw driveError(error, 'it was being looked at')
+    }
+  }
+
   async #check(): Promise<void> {
     const seen = versionOf(await this.#statIdentity())
     this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
-    const id = await readIdentity(this.root)
-    if (id !== this.id) {
-      throw this.#missing(
-        id === undefined
-          ? `The folder ${this.root} has no library`
-          : `The folder ${this.root} holds another library (${id}) than the one in the catalogue (${this.id})`,
-      )
-    }
+    if ((await readIdentity(this.root)) !== this.id) throw await missingDrive(this.#role, this.root, this.id)
     this.#touched = await touchedOn(this.root)
     const isReturn = this.#away || this.#seen !== undefined
     this.#seen = seen
@@ -135,16 +118,9 @@ export class Drive {
     try {
       return await io.stat(join(this.root, IDENTITY_FILE))
     } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw this.#missing(`The folder ${this.root} has no library`)
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw await missingDrive(this.#role, this.root, this.id)
       throw error
     }
-  }
-
-  #missing(found: string): AppError {
-    const { missing, message, setting } = this.#role
-    return new AppError(missing, message, {
-      cause: new Error(`${found}; is the drive mounted there, and is ${setting} right?`),
-    })
   }
 }
 

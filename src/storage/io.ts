@@ -1,6 +1,7 @@
 import fs, { type BigIntStats } from 'node:fs'
-import { lstat, mkdir, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
+import { access, lstat, mkdir, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { makeFolders } from '../make-folders.ts'
 
 /**
  * Every touch of the drive goes through here, so that there is one place where one can be made to fail. Files are plain
@@ -27,13 +28,15 @@ export const io = {
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
   mkdir: (path: string): Promise<void> => mkdir(path),
-  mkdirs: (path: string): Promise<string | undefined> => mkdir(path, { recursive: true }),
+  mkdirs: (path: string): Promise<string | undefined> => makeFolders(path),
   remove: (path: string): Promise<void> => rm(path, { recursive: true, force: true }),
   stat: (path: string): Promise<BigIntStats> => stat(path, { bigint: true }),
   statNow: (path: string): BigIntStats => fs.statSync(path, { bigint: true }),
   openNow: (path: string): number => fs.openSync(path, 'r'),
   closeNow: (file: number): void => fs.closeSync(file),
   fsync: promisify(fs.fsync),
+  /** Whether this account may write there, and the file system takes writes: asks the system, not the drive. */
+  mayWrite: (path: string): Promise<void> => access(path, fs.constants.W_OK),
   lstat: (path: string): Promise<BigIntStats> => lstat(path, { bigint: true }),
   readdir: (path: string): Promise<string[]> => readdir(path),
   readFile: (path: string): Promise<string> => readFile(path, 'utf8'),

@@ -45,6 +45,7 @@ export const TREATMENTS = {
   openNow: { syscall: 'open', faults: LOOKING, isSync: true },
   closeNow: { syscall: 'close', faults: CLOSING, isSync: true },
   fsync: { syscall: 'fsync', faults: FLUSHING },
+  mayWrite: { syscall: 'access', faults: LOOKING },
   lstat: { syscall: 'lstat', faults: LOOKING },
   readdir: { syscall: 'scandir', faults: LOOKING },
   readFile: { syscall: 'read', faults: LOOKING },

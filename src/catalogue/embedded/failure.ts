@@ -33,7 +33,6 @@ export function explainFileError(error: unknown, dataDir: string): unknown {
   if (hasErrno(error, 'ENOSPC', 'EDQUOT')) {
     return new AppError('disk_full', `The disk of DATA_DIR (${dataDir}) is full: make room on it`, { cause: error })
   }
-  // ENOENT is also what Node makes of a read-only file system when it is told to make a folder with its parents.
   if (hasErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOENT')) {
     return new AppError(
       'database_unavailable',

@@ -1,6 +1,7 @@
-import { mkdir, readFile, realpath } from 'node:fs/promises'
+import { readFile, realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
+import { makeFolders } from '../../make-folders.ts'
 import { chooseAccount } from './account.ts'
 import { findBinaries } from './binaries.ts'
 import { explainFileError } from './failure.ts'
@@ -42,7 +43,7 @@ export async function startEmbeddedServer(options: {
 }): Promise<EmbeddedServer> {
   const { log, signal } = options
   try {
-    await mkdir(options.dataDir, { recursive: true })
+    await makeFolders(options.dataDir)
     const dataDir = await realpath(resolve(options.dataDir))
     const cluster = join(dataDir, 'postgres')
 

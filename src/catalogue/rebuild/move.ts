@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Database } from '../connection.ts'
+import { HAS_ROWS } from './restore.ts'
 
 /**
  * Makes the catalogue of the library `from` that of its mirror `to`: what was read back there counts, and what was read back from the
@@ -8,7 +9,8 @@ import type { Database } from '../connection.ts'
 export async function moveToMirror(db: Database, from: string, to: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const { numAffectedRows } = await sql`
-      update library set id = ${to}, mirror_id = null, journal_complete = false, walked_at = null where id = ${from}
+      update library set id = ${to}, mirror_id = null, journal_complete = false, walked_at = null, folder = null, mount_point = null
+      where id = ${from}
     `.execute(transaction)
     if (numAffectedRows === 0n) return
     await sql`
@@ -21,5 +23,21 @@ export async function moveToMirror(db: Database, from: string, to: string): Prom
       update findings set healed_at = now(), healed_by = 'the second copy taking the place of the first'
       where copy = 'mirror' and healed_at is null
     `.execute(transaction)
+  })
+}
+
+/**
+ * Makes the catalogue nobody's again, if it is that of the library `id` and was never told of a photo. Returns whether it is so.
+ * What phones have announced goes as well: they announce it again.
+ */
+export async function leaveLibrary(db: Database, id: string): Promise<boolean> {
+  return db.transaction().execute(async (transaction) => {
+    await transaction.deleteFrom('library').where('id', '=', id).where(sql<boolean>`not ${HAS_ROWS}`).execute()
+    if ((await transaction.selectFrom('library').select('id').executeTakeFirst()) !== undefined) return false
+    await transaction.deleteFrom('backups').where('status', '=', 'Pending').execute()
+    // What was found in its folder, and was to be written there.
+    await sql`delete from findings`.execute(transaction)
+    await sql`delete from unwritten`.execute(transaction)
+    return true
   })
 }

@@ -31,8 +31,11 @@ export async function restoreCatalogue(
 
 /** Whether the catalogue has anything that a person or a phone has told it. What was only announced does not count. */
 export async function hasRows(db: Database): Promise<boolean> {
-  const { rows } = await sql<{ found: boolean }>`
-    select exists (select from backups where status <> 'Pending') or exists (select from files)
-      or exists (select from ignored_files) as found`.execute(db)
+  const { rows } = await sql<{ found: boolean }>`select ${HAS_ROWS} as found`.execute(db)
   return rows[0]?.found ?? false
 }
+
+/** The same, as a condition. */
+export const HAS_ROWS = sql<boolean>`(
+  exists (select from backups where status <> 'Pending') or exists (select from files)
+  or exists (select from ignored_files))`

@@ -64,10 +64,22 @@ async function lookAtDrives({
 
 async function lookAtDrive(library: Library): Promise<DriveState> {
   try {
-    return { isPresent: true, usage: await driveUsage(library) }
+    const usage = await driveUsage(library)
+    return { isPresent: true, usage, refusal: await refusalOf(library) }
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     return { isPresent: false, reason: error }
+  }
+}
+
+/** Why the drive, which is there, can't be written to. */
+async function refusalOf({ drive }: Library): Promise<AppError | undefined> {
+  try {
+    await drive.checkWritable()
+    return undefined
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'drive_error') return error
+    throw error
   }
 }
 

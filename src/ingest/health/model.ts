@@ -6,8 +6,10 @@ import type { AppError } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 
-/** The library's drive, if it is there. */
-export type DriveState = { isPresent: true; usage: DiskUsage } | { isPresent: false; reason: AppError }
+/** The library's drive, if it is there; `refusal` says why it can't be written to, `undefined` if it can. */
+export type DriveState =
+  | { isPresent: true; usage: DiskUsage; refusal?: AppError | undefined }
+  | { isPresent: false; reason: AppError }
 
 /** What is known of the household's backup at one moment. */
 export interface Facts {

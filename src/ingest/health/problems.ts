@@ -2,6 +2,8 @@ import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
 import type { FindingCount } from '../../catalogue/findings.ts'
 import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
+import { type AppError, inFull } from '../../errors.ts'
+import type { DiskUsage } from '../../storage/space.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { Facts, HealthRules } from './model.ts'
 
@@ -28,26 +30,38 @@ export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
 /** Which problems can't be judged by these facts: an alert of theirs stays as it is. */
 export function isUndecided({ drive, mirror }: Facts): (key: string) => boolean {
   const undecided = new Set<string>()
-  if (!drive.isPresent) undecided.add('drive_full')
+  if (!drive.isPresent) for (const key of ['drive_full', 'drive_unwritable']) undecided.add(key)
   const isMirrorAway = mirror === undefined || mirror.state === 'missing'
   if (isMirrorAway) for (const key of ['mirror_full', 'mirror_error', 'mirror_behind']) undecided.add(key)
   if (mirror === undefined) undecided.add('mirror_missing')
   return (key) => undecided.has(key)
 }
 
-function driveProblems({ drive, at }: Facts, { minFreeSpace }: HealthRules): Problem[] {
+function driveProblems(facts: Facts, rules: HealthRules): Problem[] {
+  const { drive, at } = facts
   if (!drive.isPresent) {
-    const { code, message } = drive.reason
+    const { code } = drive.reason
+    const message = inFull(drive.reason)
     const title = code === 'drive_missing' ? 'The drive is missing' : 'The library can’t be used'
     const key = code === 'rebuild_needed' ? code : 'drive_missing'
     return [{ key, severity: 'error', title, message, since: at }]
   }
-  const { used, free } = drive.usage
+  return [...refusalProblem(drive.refusal, at), ...spaceProblem(drive.usage, at, rules)]
+}
+
+function refusalProblem(refusal: AppError | undefined, at: Date): Problem[] {
+  if (refusal === undefined) return []
+  const title = 'The drive can’t be written to'
+  return [{ key: 'drive_unwritable', severity: 'error', title, message: inFull(refusal), since: at }]
+}
+
+function spaceProblem(usage: DiskUsage, at: Date, { minFreeSpace }: HealthRules): Problem[] {
+  const { used, free } = usage
   if (free <= minFreeSpace) {
     const message = `${inGigabytes(free)} are free, and MIN_FREE_SPACE keeps ${inGigabytes(minFreeSpace)} free: no more photos fit. Make room on the drive, or move the library to a larger one.`
     return [{ key: 'drive_full', severity: 'error', title: 'The drive is full', message, since: at }]
   }
-  const share = fullness(drive.usage)
+  const share = fullness(usage)
   if (share <= FULL) return []
   const title = `The drive is ${Math.floor(share * 100)} % full`
   const message = `${inGigabytes(free)} are free of ${inGigabytes(used + free)}. Make room on it, or get a larger one in time.`

@@ -1,7 +1,7 @@
 import { findMirrorId, rememberMirror, replaceMirror } from '../../catalogue/copies.ts'
 import { AppError } from '../../errors.ts'
-import { MIRROR_DRIVE } from '../../storage/drive.ts'
 import { driveError } from '../../storage/drive-error.ts'
+import { MIRROR_DRIVE, missingDrive, refuseUnmounted } from '../../storage/drive-role.ts'
 import { createIdentity, readLibraryFile, settleIdentity } from '../../storage/identity.ts'
 import { readMirrorNote, writeMirrorNote } from '../../storage/mirror-note.ts'
 import type { Library } from '../library.ts'
@@ -18,11 +18,11 @@ export async function establishMirror(library: Library, root: string): Promise<s
   const found = await lookInto(library, root)
   if (known === undefined) return adopt(library, root, found ?? (await makeMirror(library, root)))
   if (found !== known) {
+    if (found === undefined) throw await onMirror(missingDrive(MIRROR_DRIVE, root, known))
     throw refused(
-      found === undefined
-        ? MIRROR_DRIVE.message
-        : 'The drive that is there is a second copy of this library, but not the one that is kept up to date. Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
-      `The folder ${root} has ${found === undefined ? 'no library' : `the mirror ${found}`}, not the mirror ${known}; is the drive mounted there, and is MIRROR_FOLDER right?`,
+      'The drive that is there is a second copy of this library, but not the one that is kept up to date. Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
+      `The folder ${root} has the mirror ${found}, not the mirror ${known}`,
+      root,
     )
   }
   return rememberMirror(library.db, known)
@@ -62,22 +62,26 @@ async function lookInto(library: Library, root: string): Promise<string | undefi
     ? refused(
         'MIRROR_FOLDER leads to the library itself, or to a plain copy of it. A second copy needs a folder of its own; in a plain copy, move the folder .iclood away to have it taken over.',
         `The folder ${root} holds the library ${found.id} itself`,
+        root,
       )
     : refused(
-        'MIRROR_FOLDER holds another library, which is left alone. Use another folder or drive for the second copy; or move the folder .iclood away from it to give it up.',
+        'MIRROR_FOLDER holds another library, or its second copy, which is left alone. Use another folder or drive for the second copy; or move the folder .iclood away from it to give it up.',
         `The folder ${root} holds the library ${found.id}, which is no mirror of ${library.drive.id}`,
+        root,
       )
 }
 
 async function makeMirror(library: Library, root: string): Promise<string> {
+  await onMirror(refuseUnmounted(MIRROR_DRIVE, root))
   await onMirror(createIdentity(root, library.now(), library.drive.id))
   const made = await lookInto(library, root)
-  if (made === undefined) throw refused('The drive with the second copy went away while it was being set up.', root)
+  if (made === undefined)
+    throw refused('The drive with the second copy went away while it was being set up.', root, root)
   return made
 }
 
-function refused(message: string, cause: string): AppError {
-  return new AppError('mirror_missing', message, { cause: new Error(cause) })
+function refused(message: string, cause: string, root: string): AppError {
+  return new AppError('mirror_missing', message, { cause: new Error(cause), detail: `MIRROR_FOLDER is ${root}.` })
 }
 
 async function onMirror<Result>(work: Promise<Result>): Promise<Result> {

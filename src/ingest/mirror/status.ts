@@ -1,6 +1,7 @@
 import { type Backlog, findMirrorId, sumUncopied } from '../../catalogue/copies.ts'
-import { AppError, hasErrno } from '../../errors.ts'
-import { Drive, MIRROR_DRIVE } from '../../storage/drive.ts'
+import { AppError, hasErrno, inFull } from '../../errors.ts'
+import { Drive } from '../../storage/drive.ts'
+import { MIRROR_DRIVE } from '../../storage/drive-role.ts'
 import { areOnOneDevice } from '../../storage/one-device.ts'
 import { diskUsage } from '../../storage/space.ts'
 import type { Library } from '../library.ts'
@@ -35,9 +36,10 @@ export const NO_MIRROR: MirrorStatus = {
 }
 
 /** What an error says about the mirror. */
-export function troubleOf({ code, message }: AppError): MirrorTrouble {
-  if (code === 'mirror_missing') return { state: 'missing', reason: message }
-  return { state: code === 'disk_full' ? 'full' : 'error', reason: `The second copy: ${message}` }
+export function troubleOf(error: AppError): MirrorTrouble {
+  const { code } = error
+  if (code === 'mirror_missing') return { state: 'missing', reason: inFull(error) }
+  return { state: code === 'disk_full' ? 'full' : 'error', reason: `The second copy: ${inFull(error)}` }
 }
 
 /** Puts together what is known of the mirror in the folder `root`. */
@@ -74,6 +76,7 @@ async function troubleIn(
 ): Promise<MirrorTrouble | undefined> {
   try {
     const drive = await openMirrorDrive(library, root)
+    await drive.checkWritable()
     if (backlog.files === 0 || (await diskUsage(drive)).free > minFreeSpace) return undefined
     return { state: 'full', reason: 'The drive with the second copy is full. Make room on it or use a larger one.' }
   } catch (error) {

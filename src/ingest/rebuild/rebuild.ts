@@ -10,6 +10,7 @@ import { driveError } from '../../storage/drive-error.ts'
 import { type LibraryFile, readLibraryFile } from '../../storage/identity.ts'
 import type { Library } from '../library.ts'
 import { type TakeOverProgress, takeOver } from '../take-over.ts'
+import { leave } from './leave.ts'
 import { findLosses, type Losses } from './losses.ts'
 import { type RestoredJournal, restoreJournal } from './restore-journal.ts'
 import { type Adopted, adoptStrangers } from './strangers.ts'
@@ -132,6 +133,10 @@ async function findLibraryFile(root: string): Promise<LibraryFile> {
 async function takeCatalogue(db: Database, root: string, { id, mirrorOf }: LibraryFile): Promise<boolean> {
   const owner = await findLibraryId(db)
   if (owner === undefined || owner === id) return false
+  if (owner !== mirrorOf && !(await hasRows(db))) {
+    await leave(db, owner)
+    return false
+  }
   if (owner !== mirrorOf) {
     throw new AppError(
       'drive_missing',
