@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'mirror_missing'
   | 'shutting_down'
   | 'disk_full'
+  | 'hashing_failed'
 
 /**
  * An error that a person can meet. `message` names the object, what was found, what was expected and what to do; it is

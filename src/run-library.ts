@@ -16,6 +16,7 @@ import { mustHave, patiently, RETRY_MS, type Start } from './start.ts'
 import { Drive, type DriveEvents } from './storage/drive.ts'
 import { driveError } from './storage/drive-error.ts'
 import { libraryDrive } from './storage/drive-role.ts'
+import { hasherFor, hashHere, measureSpeed } from './storage/hashing/hasher.ts'
 import { clearStaging } from './storage/staging.ts'
 import { whereaboutsOf } from './storage/whereabouts.ts'
 
@@ -40,6 +41,9 @@ export async function runLibrary(
     `the library in ${config.libraryFolder}`,
     'UPLOAD_FOLDER',
   )
+  const speed = measureSpeed()
+  const hasher = hasherFor(speed)
+  log.debug({ megabytesPerSecond: Math.round(speed), ownThread: hasher !== hashHere }, 'SHA-256 was measured')
   let mirror: MirrorKeeper | undefined
   let missedAt = new Date()
   try {
@@ -65,6 +69,7 @@ export async function runLibrary(
       ...config,
       now: () => new Date(),
       changed: state.changed,
+      hasher,
       readSoon: (around) => verification.readSoon(around),
     })
     const verification = new ContinuousVerification(library, {
@@ -99,6 +104,7 @@ export async function runLibrary(
   } finally {
     await journal.close()
     await mirror?.close()
+    await hasher.close()
     await libraryLocks.release()
   }
 }

@@ -25,6 +25,7 @@ const STATUS = {
   mirror_missing: 503,
   shutting_down: 503,
   disk_full: 507,
+  hashing_failed: 503,
 } as const satisfies Record<ErrorCode, number>
 
 const LINGER_MS = 2_000
@@ -36,6 +37,7 @@ const RETRY_AFTER = {
   drive_error: 30,
   rebuild_needed: 30,
   shutting_down: 10,
+  hashing_failed: 5,
 } as const
 
 /** The body of every refusal and failure. */

@@ -6,6 +6,7 @@ import { Committer } from '../storage/commit.ts'
 import { DirectReader } from '../storage/direct-read.ts'
 import type { Drive } from '../storage/drive.ts'
 import { FolderNames } from '../storage/folder-names.ts'
+import { type Hasher, hashHere } from '../storage/hashing/hasher.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import type { NoteChange } from './changes.ts'
 import { KeyedLock } from './keyed-lock.ts'
@@ -17,6 +18,8 @@ export interface Library {
   readonly db: Database
   readonly drive: Drive
   readonly space: Space
+  /** Hashes what is staged. */
+  readonly hasher: Hasher
   readonly committer: Committer
   readonly names: FolderNames
   /** Reads originals back. */
@@ -55,6 +58,7 @@ export function createLibrary(
     timeZone: string
     now: () => Date
     changed: NoteChange
+    hasher?: Hasher
     readSoon?: Library['readSoon']
   },
 ): Library {
@@ -62,6 +66,7 @@ export function createLibrary(
     db,
     drive,
     space: new Space(drive, options.minFreeSpace),
+    hasher: options.hasher ?? hashHere,
     committer: new Committer(drive),
     names: new FolderNames(drive, (folder) => namesIn(db, folder)),
     reader: new DirectReader(drive),

@@ -42,7 +42,7 @@ export async function receive(
   await library.drive.checkLately()
   if (maxFileSize !== undefined && length !== undefined && length > maxFileSize + FORM_BYTES)
     throw tooLarge(maxFileSize)
-  const file = new StagedFile(library.drive, await library.space.reserve(length ?? 0))
+  const file = new StagedFile(library.drive, await library.space.reserve(length ?? 0), library.hasher)
   return {
     write: (bytes) => {
       if (maxFileSize !== undefined && file.size + bytes.byteLength > maxFileSize) throw tooLarge(maxFileSize)
@@ -64,7 +64,7 @@ async function storeWhole(
   if (file.size === 0) {
     throw new AppError('invalid_request', 'The file is empty: the phone could not read it. Send it again.')
   }
-  const staged = file.finish()
+  const staged = await file.finish()
   if (checksum !== null && checksum !== staged.checksum) {
     throw new AppError(
       'checksum_mismatch',

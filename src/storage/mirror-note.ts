@@ -30,7 +30,7 @@ export async function writeMirrorNote(drive: Drive, committer: Committer, id: st
   const file = new StagedFile(drive, await new Space(drive, 0).reserve(0))
   try {
     file.write(Buffer.from(`${JSON.stringify({ mirror: id })}\n`))
-    const staged = file.finish()
+    const staged = await file.finish()
     await staged.durable
     await drive.checkTouched()
     await committer.replace(staged.path, MIRROR_NOTE as LibraryPath)

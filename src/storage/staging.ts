@@ -1,16 +1,17 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { type AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
+import { type Hasher, type Hashing, hashHere } from './hashing/hasher.ts'
 import { io } from './io.ts'
 import { STAGING_FOLDER } from './layout.ts'
 import type { Reservation } from './space.ts'
 import { writeAll } from './write-all.ts'
 
-/** Bytes gathered before a write: a drive takes one large write for the price of a small one. */
-const BATCH_BYTES = 1024 * 1024
+/** Bytes gathered before a write: a drive takes one large write for the price of a small one. With the piece that fills it, 1 MiB at most. */
+const BATCH_BYTES = 960 * 1024
 /** Pieces gathered at most: a client may send one byte at a time, and each piece costs memory of its own. */
 const BATCH_PIECES = 1024
 /** Bytes kept in memory for inspection; see `fileBytes`. */
@@ -41,7 +42,7 @@ export class StagedFile {
   readonly #drive: Drive
   readonly #reservation: Reservation
   readonly #name = `${randomUUID()}.part`
-  readonly #hash = createHash('sha256')
+  readonly #hashing: Hashing
   #file: number | undefined
   #finishing: Promise<void> | undefined
   #isFlushed = false
@@ -57,9 +58,10 @@ export class StagedFile {
   #flushing: Promise<void> | undefined
   #failure: AppError | undefined
 
-  constructor(drive: Drive, reservation: Reservation) {
+  constructor(drive: Drive, reservation: Reservation, hasher: Hasher = hashHere) {
     this.#drive = drive
     this.#reservation = reservation
+    this.#hashing = hasher.begin()
     inFlight.add(this.#name)
   }
 
@@ -77,7 +79,6 @@ export class StagedFile {
   write(bytes: Buffer): void {
     // A write of nothing looks like a drive that takes nothing.
     if (bytes.byteLength === 0) return
-    this.#hash.update(bytes)
     if (this.#headBytes < HEAD_BYTES) this.#headBytes += bytes.copy(this.#head, this.#headBytes)
     this.#gathered.push(bytes)
     this.#gatheredBytes += bytes.byteLength
@@ -110,27 +111,35 @@ export class StagedFile {
     if (this.#failure !== undefined) throw this.#failure
   }
 
-  /** No more bytes will come: begins to write and flush what is left. */
-  finish(): Staged {
-    const durable = this.#finish()
+  /** No more bytes will come: begins to write and flush what is left. Throws the first failure, or `hashing_failed`. */
+  async finish(): Promise<Staged> {
+    const whole = this.#writeLast()
+    const durable = whole.then((last) => this.#finish(last))
     this.#finishing = durable
     // Whoever needs the bytes awaits them; nobody does when something else fails first.
     durable.catch(() => {})
+    const { checksum } = await whole
     return {
       path: this.path,
       size: this.#size,
-      checksum: this.#hash.digest('hex') as Checksum,
+      checksum: await checksum,
       durable,
       readAt: (position, length) => this.#read(durable, position, length),
     }
   }
 
-  async #finish(): Promise<void> {
+  /** Begins to hash and write the last bytes, when those before are written. */
+  async #writeLast(): Promise<{ checksum: Promise<Checksum>; written: Promise<void> | undefined }> {
     while (this.#writing !== undefined) await this.#writing
-    if (this.#failure === undefined && (this.#gatheredBytes > 0 || this.#file === undefined)) {
-      this.#startWriting()
-      await this.#writing
-    }
+    if (this.#failure !== undefined) throw this.#failure
+    const checksum = this.#hashing.digest(this.#gathered)
+    checksum.catch(() => {})
+    if (this.#gatheredBytes > 0 || this.#file === undefined) this.#startWriting({ isHashed: true })
+    return { checksum, written: this.#writing }
+  }
+
+  async #finish({ written }: { written: Promise<void> | undefined }): Promise<void> {
+    await written
     await this.#flushing
     if (this.#failure === undefined) await this.#flush()
     if (this.#failure !== undefined) throw this.#failure
@@ -142,6 +151,7 @@ export class StagedFile {
     // Nothing may touch the file any more: its descriptor may be another file's in a moment.
     this.#gathered = []
     this.#gatheredBytes = 0
+    this.#hashing.abandon()
     await this.#finishing?.catch(() => {})
     while (this.#writing !== undefined) await this.#writing
     await this.#flushing
@@ -177,8 +187,8 @@ export class StagedFile {
     }
   }
 
-  #startWriting(): void {
-    this.#writing = this.#writeGathered()
+  #startWriting({ isHashed = false } = {}): void {
+    this.#writing = this.#takeGathered(isHashed)
       .catch((error: unknown) => {
         this.#failure ??= driveError(error, 'an upload was being written')
       })
@@ -188,11 +198,20 @@ export class StagedFile {
       })
   }
 
-  async #writeGathered(): Promise<void> {
+  /** Writes what has been gathered, and hashes it meanwhile unless that is done elsewhere. */
+  async #takeGathered(isHashed: boolean): Promise<void> {
     const batch = this.#gathered
     const bytes = this.#gatheredBytes
     this.#gathered = []
     this.#gatheredBytes = 0
+    const hashed = isHashed ? undefined : this.#hashing.update(batch)
+    // Not before the write has ended, whatever becomes of it.
+    hashed?.catch(() => {})
+    await this.#write(batch, bytes)
+    await hashed
+  }
+
+  async #write(batch: readonly Buffer[], bytes: number): Promise<void> {
     await this.#reservation.ensure(bytes)
     try {
       this.#file ??= await this.#create()

@@ -39,7 +39,7 @@ it('keeps the bytes whole and in order, in pieces of any size, and reads them ba
       const whole = Buffer.concat(bytes)
       const file = new StagedFile(drive, await space.reserve(0))
       await send(file, bytes)
-      const staged = file.finish()
+      const staged = await file.finish()
       const inspected = await staged.readAt(at, 1000)
       expect(Buffer.from(inspected).equals(whole.subarray(at, at + 1000))).toBe(true)
       await staged.durable
@@ -60,13 +60,13 @@ it('discarded at any moment, it leaves neither a file nor an open descriptor, an
   for (let round = 0; round < 32; round++) {
     const file = new StagedFile(drive, await space.reserve(0))
     for (let piece = 0; piece < 40; piece++) file.write(Buffer.alloc(64 * 1024, round))
-    if (round % 2 === 1) file.finish()
+    if (round % 2 === 1) file.finish().catch(() => {})
     for (let turn = 0; turn < round % 5; turn++) await new Promise(setImmediate)
     const discarding = file.discard()
     await send(kept, [bytes.subarray((round * MB) / 4, ((round + 1) * MB) / 4)])
     await discarding
   }
-  const staged = kept.finish()
+  const staged = await kept.finish()
   await staged.durable
   expect((await readFile(staged.path)).equals(bytes)).toBe(true)
   await kept.discard()
@@ -83,7 +83,7 @@ it('clearing removes what others have left, and nothing of what is under way', a
   await file.drained()
   await writeFile(join(root, '.iclood/incoming/left.part'), 'left')
   expect(await clearStaging(drive)).toBe(1)
-  const staged = file.finish()
+  const staged = await file.finish()
   await staged.durable
   expect((await readFile(staged.path)).length).toBe(2 * MB)
   await file.discard()
@@ -102,12 +102,12 @@ describe('on a drive that is full', needs(driveNeeds('tmpfs')), () => {
         file,
         Array.from({ length: 24 }, () => Buffer.alloc(256 * 1024)),
       )
-      await expect(sending.then(() => file.finish().durable)).rejects.toMatchObject({
+      await expect(sending.then(async () => (await file.finish()).durable)).rejects.toMatchObject({
         code: 'disk_full',
         message: expect.stringMatching(/\d+ bytes are needed, \d+ are free/),
       })
       // The first failure is final.
-      await expect(file.finish().durable).rejects.toMatchObject({ code: 'disk_full' })
+      await expect(file.finish()).rejects.toMatchObject({ code: 'disk_full' })
       await file.discard()
       expect(await stagedIn(full.path)).toEqual([])
       const { free } = await diskUsage(drive)

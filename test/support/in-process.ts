@@ -7,6 +7,7 @@ import { createApp } from '../../src/http/app.ts'
 import { createLibrary, forgetFolders, type Library } from '../../src/ingest/library.ts'
 import { ServerState } from '../../src/state.ts'
 import { Drive } from '../../src/storage/drive.ts'
+import type { Hasher } from '../../src/storage/hashing/hasher.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
 import type { TestDatabase } from './postgres.ts'
@@ -25,7 +26,11 @@ export interface InProcessServer {
 }
 
 /** Starts it on the folder `root`, a library or to become one, and listens. */
-export async function startInProcess(root: string, database: TestDatabase): Promise<InProcessServer> {
+export async function startInProcess(
+  root: string,
+  database: TestDatabase,
+  options: { hasher?: Hasher } = {},
+): Promise<InProcessServer> {
   const db = openDatabase({ connectionString: database.url }, () => {})
   await migrate(db)
   const id = (await readIdentity(root)) ?? (await createIdentity(root, new Date()))
@@ -48,6 +53,7 @@ export async function startInProcess(root: string, database: TestDatabase): Prom
       timeZone: 'Europe/Berlin',
       now: () => new Date(),
       changed: state.changed,
+      ...options,
     })
     await clearStaging(drive)
     state.setLibrary(library)

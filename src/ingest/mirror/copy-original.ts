@@ -25,10 +25,10 @@ export async function copyOriginal(mirror: Mirror, wanted: CopyWanted, pause?: P
   const path = parseLibraryPath(wanted.path)
   await mirror.drive.check()
   if (await isThere(mirror, path, wanted, pause)) return
-  const file = new StagedFile(mirror.drive, await mirror.space.reserve(wanted.size ?? 0))
+  const file = new StagedFile(mirror.drive, await mirror.space.reserve(wanted.size ?? 0), mirror.library.hasher)
   try {
     await copyInto(file, mirror.library.drive, path, pause)
-    const staged = file.finish()
+    const staged = await file.finish()
     if (staged.checksum !== wanted.checksum) throw new SourceError(damaged(path, staged, wanted))
     await staged.durable
     await readBack(mirror, staged, pause)

@@ -60,10 +60,10 @@ async function copyBack(
   pause?: () => Promise<void>,
 ): Promise<boolean> {
   try {
-    const file = new StagedFile(library.drive, await library.space.reserve(lost.size))
+    const file = new StagedFile(library.drive, await library.space.reserve(lost.size), library.hasher)
     try {
       await copyInto(file, candidate.drive, candidate.path, pause)
-      const staged = file.finish()
+      const staged = await file.finish()
       await staged.durable
       if (staged.checksum !== lost.checksum) return false
       return await putBack(library, staged, lost.path, candidate.name)

@@ -80,7 +80,7 @@ export class JournalCopy {
     const copy = new StagedFile(this.#to, await this.#space.reserve(size))
     try {
       await copyInto(copy, this.#from, file.path, pause)
-      const staged = copy.finish()
+      const staged = await copy.finish()
       await staged.durable
       await this.#to.checkTouched()
       await this.#makeFolder()
