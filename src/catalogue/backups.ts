@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import type { BackupStatus } from './tables.ts'
 
@@ -97,9 +98,10 @@ function deviceIs(deviceId: string) {
   return sql<boolean>`coalesce(backups.device_id, 'unknown') = ${deviceId}`
 }
 
-/** What has been backed up, counted by rows, whatever the size of the household. */
+/** What has been backed up, counted by rows, whatever the size of the household; `last` as far as it can be believed at `now`. */
 export async function sumBackups(
   db: Database,
+  now: Date,
 ): Promise<{ bytes: number; photos: number; videos: number; last: Date | null }> {
   const { rows } = await sql<{ bytes: number; photos: number; videos: number; last: Date | null }>`
     select
@@ -107,6 +109,7 @@ export async function sumBackups(
       coalesce(sum(count) filter (where file_type <> 'video'), 0)::bigint as photos,
       coalesce(sum(count) filter (where file_type = 'video'), 0)::bigint as videos,
       (select timestamp from backups where status = 'Completed' and status <> 'Pending' and timestamp is not null
+         and timestamp <= ${believable(now)}
        order by timestamp desc nulls last, id desc limit 1) as last
     from backup_totals
     where status = 'Completed'

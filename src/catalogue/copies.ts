@@ -1,5 +1,6 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
+import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { condition, type Selection } from './verification.ts'
@@ -159,32 +160,47 @@ export async function countSelectedCopies(
   return rows[0] ?? { files: 0, bytes: 0 }
 }
 
-/** Returns up to `limit` copies that were last found intact before `before`, the oldest first. */
-export async function listDueCopies(db: Database, before: Date, limit: number): Promise<CopyWanted[]> {
-  const { rows } = await sql<CopyWanted>`
+/** When a copy was last found intact. */
+const proof = sql`coalesce(copies.verified_at, copies.copied_at)`
+
+/** Returns up to `limit` copies that were last found intact at a time that can't be believed at `now`, or before `before`, the oldest first. */
+export async function listDueCopies(
+  db: Database,
+  { before, now }: { before: Date; now: Date },
+  limit: number,
+): Promise<CopyWanted[]> {
+  const due = (condition: RawBuilder<unknown>) => sql<CopyWanted>`
     select path, encode(checksum, 'hex') as checksum, size
     from copies join files using (path)
-    where coalesce(copies.verified_at, copies.copied_at) < ${before.toISOString()}::timestamptz and checksum is not null
-    order by coalesce(copies.verified_at, copies.copied_at), path limit ${limit}
-  `.execute(db)
+    where ${condition} and checksum is not null
+    order by ${proof}, path limit ${limit}
+  `
+  const { rows: unbelievable } = await due(sql`${proof} > ${believable(now)}`).execute(db)
+  if (unbelievable.length > 0) return unbelievable
+  const { rows } = await due(sql`${proof} < ${before.toISOString()}::timestamptz`).execute(db)
   return rows
 }
 
-/** When that copy was last found intact which was so longest ago (ms since 1970; minus infinity: to be read at once); `undefined` if there is none. */
-export async function findOldestCopyProof(db: Database): Promise<number | undefined> {
+/**
+ * When that copy was last found intact which was so longest ago (ms since 1970; minus infinity: to be read at once, or what is said
+ * can't be believed at `now`); `undefined` if there is none.
+ */
+export async function findOldestCopyProof(db: Database, now: Date): Promise<number | undefined> {
   const { rows } = await sql<{ at: number }>`
-    select (extract(epoch from coalesce(verified_at, copied_at)) * 1000)::float8 as at from copies
-    order by coalesce(verified_at, copied_at), path limit 1
+    (select '-infinity'::float8 as at from copies where ${proof} > ${believable(now)} limit 1)
+    union all
+    (select (extract(epoch from ${proof}) * 1000)::float8 as at from copies order by ${proof}, path limit 1)
+    order by at limit 1
   `.execute(db)
   return rows[0]?.at
 }
 
-/** When a copy was last made or read back; `undefined` if none was. */
-export async function findLastCopy(db: Database): Promise<Date | undefined> {
+/** When a copy was last made or read back, as far as that can be believed at `now`; `undefined` if none was. */
+export async function findLastCopy(db: Database, now: Date): Promise<Date | undefined> {
   // Minus infinity is no Date.
   const { rows } = await sql<{ at: Date | number }>`
-    select coalesce(verified_at, copied_at) as at from copies
-    order by coalesce(verified_at, copied_at) desc, path desc limit 1
+    select ${proof} as at from copies where ${proof} <= ${believable(now)}
+    order by ${proof} desc, path desc limit 1
   `.execute(db)
   const at = rows[0]?.at
   return at instanceof Date ? at : undefined
@@ -245,10 +261,16 @@ export interface Backlog {
   oldest: Date | null
 }
 
-/** Counts what the mirror does not have yet. Looks at every original: a second for a million. */
-export async function sumUncopied(db: Database): Promise<Backlog> {
+/**
+ * Counts what the mirror does not have yet. What was stored at a time that can't be believed at `now` has waited for a day. Looks at every
+ * original: a second for a million.
+ */
+export async function sumUncopied(db: Database, now: Date): Promise<Backlog> {
   const { rows } = await sql<Backlog>`
-    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes, min(stored_at) as oldest
+    select
+      count(*) as files, coalesce(sum(size), 0)::bigint as bytes,
+      min(case when stored_at <= ${believable(now)} then stored_at
+          when stored_at is not null then ${now.toISOString()}::timestamptz - interval '1 day' end) as oldest
     from files
     where missing_at is null and not exists (select from copies where copies.path = files.path)
   `.execute(db)

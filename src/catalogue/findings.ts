@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import type { CopyPlace, FindingKind } from './tables.ts'
 
@@ -80,11 +81,12 @@ export async function healFindings(
   return Number(numAffectedRows ?? 0)
 }
 
-/** Returns those of `paths` about which a finding was closed at that time or later. */
-export async function findHealed(db: Database, paths: readonly string[], since: Date): Promise<Set<string>> {
+/** Returns those of `paths` about which a finding was closed at that time or later, as far as that can be believed at `now`. */
+export async function findHealed(db: Database, paths: readonly string[], since: Date, now: Date): Promise<Set<string>> {
   const { rows } = await sql<{ path: string }>`
     select distinct path from findings
     where copy = 'library' and path = any(${paths}::text[]) and healed_at >= ${since.toISOString()}::timestamptz
+      and healed_at <= ${believable(now)}
   `.execute(db)
   return new Set(rows.map((row) => row.path))
 }

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import { type OfferedFile, offeredRows } from './announce.ts'
+import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import type { FindingKind } from './tables.ts'
 
@@ -40,13 +41,15 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but where that
  * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or the size with
  * its day, or alone where neither id nor day was ever sent; two phones of one model have different photos under one path, and of all those some have one size. Of several
- * originals that a file may be, the one in the worst state is returned. One statement, whose cost grows with the list.
+ * originals that a file may be, the one in the worst state at `now` is returned. One statement, whose cost grows with the list.
  */
 export async function gatherEvidence(
   db: Database,
   deviceId: string,
   files: readonly OfferedFile[],
+  now: Date,
 ): Promise<Evidence[]> {
+  const badness = badnessAt(now)
   const { rows } = await sql<Omit<Evidence, 'original'> & Nulled<KnownOriginal>>`
     with offered as materialized (
       select iclood_asset_key(${deviceId}, path) as key, offered.*, decode(checksum_hex, 'hex') as checksum
@@ -136,10 +139,12 @@ const isCreatedThatDay = sql`
 const hasNoMore = sql`
   backups.asset_id is null and backups.created is null and (files.captured_at is null or offered.created is null)`
 
-const badness = sql`
+/** What was read back at a time that can't be believed was not. */
+const badnessAt = (now: Date) => sql`
   case
     when files.missing_at is not null then 3
     when files.checksum is null then 2
-    when files.verified_at is null or files.recheck then 1
+    when files.recheck or files.verified_at is null
+      or files.verified_at > ${believable(now)} then 1
     else 0
   end`

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
+import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import type { FileState } from './tables.ts'
@@ -114,12 +115,24 @@ const proof = sql`coalesce(verified_at, stored_at, '-infinity'::timestamptz)`
 /** What is lost can't be read back, and what was never read is read elsewhere (`takeOver`). */
 const readable = sql`missing_at is null and checksum is not null`
 
-/** Returns up to `limit` originals to be read because of trouble, then those last proven before `before`, oldest first. */
-export async function listDue(db: Database, before: Date, limit: number): Promise<Provable[]> {
+/**
+ * Returns up to `limit` originals to be read because of trouble, then those whose proof is of a time that can't be believed at `now`, then
+ * those last proven before `before`, oldest first.
+ */
+export async function listDue(
+  db: Database,
+  { before, now }: { before: Date; now: Date },
+  limit: number,
+): Promise<Provable[]> {
   const { rows: troubled } = await sql<Provable>`
     select ${provable} from files where recheck and ${readable} order by path limit ${limit}
   `.execute(db)
   if (troubled.length > 0) return troubled
+  const { rows: unbelievable } = await sql<Provable>`
+    select ${provable} from files where ${proof} > ${believable(now)} and ${readable}
+    order by ${proof}, path limit ${limit}
+  `.execute(db)
+  if (unbelievable.length > 0) return unbelievable
   const { rows } = await sql<Provable>`
     select ${provable} from files
     where ${proof} < ${before.toISOString()}::timestamptz and ${readable}
@@ -160,20 +173,27 @@ export async function recheckSince(db: Database, since: Date): Promise<number> {
   return Number(numAffectedRows ?? 0)
 }
 
-/** When something was last backed up; `undefined` if nothing was. */
-export async function findLastBackup(db: Database): Promise<Date | undefined> {
+/** When something was last backed up, as far as that can be believed at `now`; `undefined` if nothing was. */
+export async function findLastBackup(db: Database, now: Date): Promise<Date | undefined> {
   const { rows } = await sql<{ timestamp: Date }>`
-    select timestamp from backups where status <> 'Pending' and timestamp is not null
+    select timestamp from backups
+    where status <> 'Pending' and timestamp is not null and timestamp <= ${believable(now)}
     order by timestamp desc nulls last, id desc limit 1
   `.execute(db)
   return rows[0]?.timestamp
 }
 
-/** When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity: nobody knows. */
-export async function findOldestProof(db: Database): Promise<number | undefined> {
+/**
+ * When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity: nobody knows, or
+ * what is said can't be believed at `now`.
+ */
+export async function findOldestProof(db: Database, now: Date): Promise<number | undefined> {
   const { rows } = await sql<{ at: number }>`
-    select (extract(epoch from ${proof}) * 1000)::float8 as at from files
-    where ${readable} order by ${proof}, path limit 1
+    (select '-infinity'::float8 as at from files where ${proof} > ${believable(now)} and ${readable} limit 1)
+    union all
+    (select (extract(epoch from ${proof}) * 1000)::float8 as at from files
+     where ${readable} order by ${proof}, path limit 1)
+    order by at limit 1
   `.execute(db)
   return rows[0]?.at
 }
@@ -198,20 +218,35 @@ export interface Count {
   bytes: number
 }
 
-/** Counts the originals by state, at the same cost for any number of them. */
-export async function countByState(db: Database): Promise<Proof> {
+/**
+ * Counts the originals by state, at the same cost for any number of them, but for those that were read back at a time that can't be believed
+ * at `now`: they count as not read back.
+ */
+export async function countByState(db: Database, now: Date): Promise<Proof> {
   const totals = await db.selectFrom('file_totals').selectAll().execute()
   const of = (state: FileState) => {
     const total = totals.find((row) => row.state === state)
     return { files: total?.files ?? 0, bytes: total?.bytes ?? 0 }
   }
-  const { rows } = await sql<{ at: Date }>`
-    select verified_at as at from files
-    where missing_at is null and verified_at is not null
-    order by verified_at limit 1
+  const proven = sql`missing_at is null and verified_at is not null`
+  const { rows } = await sql<{ oldest: Date | null; files: number; bytes: number }>`
+    select
+      count(*) as files, coalesce(sum(size), 0)::bigint as bytes,
+      (select verified_at from files where ${proven} and verified_at <= ${believable(now)} order by verified_at limit 1) as oldest
+    from files where ${proven} and checksum is not null and verified_at > ${believable(now)}
   `.execute(db)
-  const oldest = rows[0]?.at ?? null
-  return { intact: of('intact'), unverified: of('unverified'), unread: of('unread'), lost: of('lost'), oldest }
+  const { oldest, ...doubtful } = rows[0] ?? { oldest: null, files: 0, bytes: 0 }
+  return {
+    intact: plus(of('intact'), doubtful, -1),
+    unverified: plus(of('unverified'), doubtful, 1),
+    unread: of('unread'),
+    lost: of('lost'),
+    oldest,
+  }
+}
+
+function plus(count: Count, other: Count, sign: 1 | -1): Count {
+  return { files: count.files + sign * other.files, bytes: count.bytes + sign * other.bytes }
 }
 
 /**
@@ -219,7 +254,7 @@ export async function countByState(db: Database): Promise<Proof> {
  * where trouble asks for it. Null for a library without originals.
  */
 export async function nextDue(db: Database, every: number, now: Date): Promise<Date | null> {
-  const oldest = await findOldestProof(db)
+  const oldest = await findOldestProof(db, now)
   if (oldest === undefined) return null
   if (oldest === Number.NEGATIVE_INFINITY || (await isTroubled(db))) return now
   return new Date(oldest + every)

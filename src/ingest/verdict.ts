@@ -2,6 +2,7 @@ import type { OfferedFile } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { type Evidence, gatherEvidence } from '../catalogue/verdict.ts'
 import { recheckPaths } from '../catalogue/verification.ts'
+import { believed } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Drive } from '../storage/drive.ts'
@@ -79,7 +80,8 @@ export async function judge(
   const verdicts: Verdict[] = []
   let bytes = allowance.bytes
   for (const portion of portionsOf(files)) {
-    const cases = await gatherEvidence(db, deviceId, portion)
+    const now = library?.now() ?? new Date()
+    const cases = (await gatherEvidence(db, deviceId, portion, now)).map((evidence) => believing(evidence, now))
     const states = present === undefined ? new Map<string, FileState>() : await statesOf(present.drive, cases)
     const impressions = cases.map((evidence) => assess(evidence, states.get(evidence.original?.path ?? '')))
     const read = new Map<string, Date | Doubt>()
@@ -101,6 +103,15 @@ export async function judge(
     }
   }
   return verdicts
+}
+
+/** The evidence without times that can't be true: they prove nothing. */
+function believing(evidence: Evidence, now: Date): Evidence {
+  const { original } = evidence
+  if (original === null) return evidence
+  const { storedAt, verifiedAt } = original
+  const times = { storedAt: believed(storedAt, now), verifiedAt: believed(verifiedAt, now) }
+  return { ...evidence, original: { ...original, ...times } }
 }
 
 /** What the catalogue and a look at the drive say: certainly safe, in doubt, or to be read back first. */

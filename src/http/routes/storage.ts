@@ -45,7 +45,10 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async () => {
         const library = service.library()
-        const [{ total, used, free }, backups] = await Promise.all([driveUsage(library), sumBackups(library.db)])
+        const [{ total, used, free }, backups] = await Promise.all([
+          driveUsage(library),
+          sumBackups(library.db, library.now()),
+        ])
         return {
           status: 'success' as const,
           storage: {

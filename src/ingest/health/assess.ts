@@ -5,6 +5,7 @@ import { listDevices } from '../../catalogue/devices.ts'
 import { countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
 import { findLibrarySince } from '../../catalogue/library.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
+import { believed } from '../../clock.ts'
 import { AppError } from '../../errors.ts'
 import { driveUsage, type Library } from '../library.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
@@ -35,11 +36,11 @@ export async function assess(subject: Subject): Promise<Health> {
   const at = subject.now()
   const [{ drive, mirror }, proof, due, devices, findings, backups] = await Promise.all([
     lookAtDrives(subject),
-    countByState(db),
+    countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
     listDevices(db, MAX_DEVICES),
     countOpenFindings(db),
-    sumBackups(db),
+    sumBackups(db, at),
   ])
   const overdueSince = await findOverdue(db, proof, rules.verifyEvery, at)
   const facts: Facts = { at, backups, proof, nextDue: due, overdueSince, drive, mirror, devices, findings }
@@ -91,8 +92,10 @@ const DAY_MS = 24 * 60 * 60 * 1000
  */
 async function findOverdue(db: Database, proof: Proof, every: number, at: Date): Promise<Date | null> {
   const oldest = proof.oldest === null ? Number.POSITIVE_INFINITY : proof.oldest.getTime()
-  const waiting = proof.unverified.files + proof.unread.files > 0 ? await findOldestProof(db) : undefined
-  const began = (await findLibrarySince(db))?.getTime() ?? Number.NEGATIVE_INFINITY
+  const waiting = proof.unverified.files + proof.unread.files > 0 ? await findOldestProof(db, at) : undefined
+  const since = await findLibrarySince(db)
+  // One that began at a time that can't be believed has just begun.
+  const began = since === undefined ? Number.NEGATIVE_INFINITY : (believed(since, at) ?? at).getTime()
   const due = Math.min(oldest, Math.max(waiting ?? Number.POSITIVE_INFINITY, began)) + every
   return at.getTime() - due > Math.min(DAY_MS, every / 10) ? new Date(due) : null
 }

@@ -12,11 +12,13 @@ const LARGE_FRESH_MS = 3_600_000
 /** Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs little. */
 export class BacklogCount {
   readonly #db: Database
+  readonly #now: () => Date
   #last: { sum: Backlog; at: number; cost: number } | undefined
   #isStale = true
 
-  constructor(db: Database) {
+  constructor(db: Database, now: () => Date) {
     this.#db = db
+    this.#now = now
   }
 
   /** Something has changed. */
@@ -35,7 +37,7 @@ export class BacklogCount {
       if (isFresh || (isLarge && age * SHARE < cost)) return sum
     }
     this.#isStale = false
-    const sum = await sumUncopied(this.#db)
+    const sum = await sumUncopied(this.#db, this.#now())
     const at = performance.now()
     this.#last = { sum, at, cost: at - begun }
     return sum

@@ -41,15 +41,19 @@ export class DueCopies {
 
   /** Milliseconds until something may be due. */
   get dueIn(): number {
-    return Math.max(0, this.#dueAt - this.#now())
+    const now = this.#now()
+    // Further ahead than anything can be: the clock has been set back.
+    if (this.#dueAt > Math.max(horizon(now, this.#rules), now + RETRY_MS)) return 0
+    return Math.max(0, this.#dueAt - now)
   }
 
   /** Reads some of what is due. Returns whether there may be more. Throws what `verifyCopy` throws, if it is not about one file. */
   async verifyNext(): Promise<boolean> {
     if (this.dueIn > 0) return false
     const { db } = this.#mirror.library
-    const before = new Date(dueBefore(this.#now(), this.#rules))
-    const due = await listDueCopies(db, before, PORTION + this.#postponed.size)
+    const now = this.#now()
+    const times = { before: new Date(dueBefore(now, this.#rules)), now: new Date(now) }
+    const due = await listDueCopies(db, times, PORTION + this.#postponed.size)
     const copies = due.filter(({ path }) => !this.#postponed.has(path))
     if (copies.length === 0) {
       this.#dueAt = await this.#nextDue()
@@ -96,7 +100,7 @@ export class DueCopies {
   async #nextDue(): Promise<number> {
     const now = this.#now()
     if (this.#postponed.size > 0) return now + RETRY_MS
-    const oldest = await findOldestCopyProof(this.#mirror.library.db)
+    const oldest = await findOldestCopyProof(this.#mirror.library.db, new Date(now))
     const due = oldest === undefined ? Number.POSITIVE_INFINITY : dueAt(oldest, this.#rules)
     return Math.min(horizon(now, this.#rules), Math.max(due, now + 1_000))
   }

@@ -53,7 +53,7 @@ export class MirrorKeeper {
     this.#library = library
     this.#options = options
     this.#work = new WorkList(library.db)
-    this.#backlog = new BacklogCount(library.db)
+    this.#backlog = new BacklogCount(library.db, library.now)
     this.#troubleAt = options.wasClean ? undefined : 'last'
     library.sources.push(mirrorSource(library, () => this.#drive()))
   }
@@ -159,7 +159,7 @@ export class MirrorKeeper {
   /** After trouble, what was copied just before it is read back at once. */
   async #doubtCopies(): Promise<void> {
     const { db } = this.#library
-    const at = this.#troubleAt === 'last' ? await findLastCopy(db) : this.#troubleAt
+    const at = this.#troubleAt === 'last' ? await findLastCopy(db, this.#library.now()) : this.#troubleAt
     if (at !== undefined) await recheckCopies(db, new Date(at.getTime() - SUSPECT_MS))
     this.#troubleAt = undefined
   }

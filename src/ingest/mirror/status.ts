@@ -64,7 +64,7 @@ export async function mirrorStatus(
   minFreeSpace: number,
 ): Promise<MirrorStatus> {
   if (root === undefined) return NO_MIRROR
-  const backlog = await sumUncopied(library.db)
+  const backlog = await sumUncopied(library.db, library.now())
   return describe(library, root, await troubleIn(library, root, minFreeSpace, backlog), backlog)
 }
 

@@ -104,7 +104,7 @@ async function rebuildLibrary(
   const result = { library: file.id, wasEmpty, wasMirror, journal, adopted, losses, read }
   // A server writes down its own changes alone; these it finds at its next start.
   if (hasChanged(result)) await beginJournal(db)
-  const { lost } = await countByState(db)
+  const { lost } = await countByState(db, library.now())
   return { ...result, lost: lost.files, unreadable: read.unreadable }
 }
 

@@ -1,4 +1,5 @@
 import type { Listed } from '../../catalogue/folder-sums.ts'
+import { believed } from '../../clock.ts'
 import type { Checksum } from '../../media/checksum.ts'
 import { SUMS_FILE } from '../../storage/layout.ts'
 import type { ParsedSums } from '../../storage/sums-format.ts'
@@ -32,7 +33,8 @@ export function compareSums(
   for (const { name, checksum, storedAt, isLost } of originals) {
     const found = sums.get(name) ?? null
     if (checksum === null || found === checksum) continue
-    const isYoung = storedAt !== null && now.getTime() - storedAt.getTime() < LISTED_MS
+    const stored = believed(storedAt, now)
+    const isYoung = stored !== null && now.getTime() - stored.getTime() < LISTED_MS
     if (found !== null || !(isLost || isYoung || mayLack(name))) disagreements.push({ name, expected: checksum, found })
   }
   const formOf = (name: string) => name.normalize('NFC')

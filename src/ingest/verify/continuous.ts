@@ -13,6 +13,7 @@ import {
   recheckSince,
   recordVerified,
 } from '../../catalogue/verification.ts'
+import { believed } from '../../clock.ts'
 import { AppError } from '../../errors.ts'
 import type { Pause } from '../../storage/direct-read.ts'
 import { type LibraryPath, parseLibraryPath } from '../../storage/layout.ts'
@@ -77,7 +78,7 @@ export class ContinuousVerification {
 
   /** Call it before uploads are let in: after an unclean stop, what was stored before it is read first. Throws `database_unavailable`. */
   async begin({ wasClean }: { wasClean: boolean }): Promise<void> {
-    const last = wasClean ? undefined : await findLastBackup(this.#library.db)
+    const last = wasClean ? undefined : await findLastBackup(this.#library.db, this.#library.now())
     if (last !== undefined) await recheckSince(this.#library.db, new Date(last.getTime() - SUSPECT_MS))
   }
 
@@ -120,7 +121,7 @@ export class ContinuousVerification {
       for (;;) {
         await this.#markSuspects()
         const due = await this.#listDue()
-        const wantsWalk = this.#wantsWalk && this.#now() - this.#walkedAt > WALK_MS
+        const wantsWalk = this.#wantsWalk && Math.abs(this.#now() - this.#walkedAt) > WALK_MS
         if (due.length > 0 && !wantsWalk) await this.#readAll(due, signal)
         else if (wantsWalk || (await this.#isWalkDue())) await this.#walk(signal)
         else break
@@ -135,18 +136,19 @@ export class ContinuousVerification {
     if (since === undefined) return
     this.#suspectSince = undefined
     const now = this.#library.now()
-    await recheckSince(this.#library.db, new Date(Math.max(since.getTime(), this.#markedAt))).catch(
-      (error: unknown) => {
-        this.readSoon(new Date(since.getTime() + SUSPECT_MS))
-        throw error
-      },
-    )
+    // A clock that was set back since has marked nothing of what comes now.
+    const marked = this.#markedAt <= now.getTime() ? this.#markedAt : 0
+    await recheckSince(this.#library.db, new Date(Math.max(since.getTime(), marked))).catch((error: unknown) => {
+      this.readSoon(new Date(since.getTime() + SUSPECT_MS))
+      throw error
+    })
     this.#markedAt = now.getTime()
   }
 
   async #listDue(): Promise<Provable[]> {
-    const before = new Date(dueBefore(this.#now(), this.#rules))
-    const due = await listDue(this.#library.db, before, PORTION + this.#postponed.size)
+    const now = this.#now()
+    const times = { before: new Date(dueBefore(now, this.#rules)), now: new Date(now) }
+    const due = await listDue(this.#library.db, times, PORTION + this.#postponed.size)
     return due.filter(({ path }) => !this.#postponed.has(path))
   }
 
@@ -208,10 +210,12 @@ export class ContinuousVerification {
     return this.#wantsWalk || (await this.#walkDueAt()) <= this.#now()
   }
 
-  /** A library that was never walked through is as good as one that was when it was set up. */
+  /** A library that was never walked through is as good as one that was when it was set up; one that was at a time that can't be is not. */
   async #walkDueAt(): Promise<number> {
     const { db } = this.#library
-    const walked = (await findWalk(db)) ?? (await findLibrarySince(db)) ?? this.#library.now()
+    const now = this.#library.now()
+    const walked = believed((await findWalk(db)) ?? (await findLibrarySince(db)) ?? now, now)
+    if (walked === null) return Number.NEGATIVE_INFINITY
     const open = await countOpenFindings(db)
     return walkDueAt(
       walked.getTime(),
@@ -253,7 +257,7 @@ export class ContinuousVerification {
   async #nextDue(): Promise<number> {
     const { db } = this.#library
     const now = this.#now()
-    const oldest = await findOldestProof(db)
+    const oldest = await findOldestProof(db, new Date(now))
     const isLate = this.#postponed.size > 0
     const due = [
       horizon(now, this.#rules),
@@ -268,6 +272,8 @@ export class ContinuousVerification {
   async #sleepUntil(due: number, signal: AbortSignal): Promise<void> {
     const ending = AbortSignal.any([signal, this.#alarm.signal])
     for (let left = due - this.#now(); left > 0 && !ending.aborted; left = due - this.#now()) {
+      // Further ahead than anything can be: the clock has been set back, and what is due is another question.
+      if (due > Math.max(horizon(this.#now(), this.#rules), this.#now() + SLEEP_MS)) return
       await sleep(Math.min(left, SLEEP_MS), undefined, { signal: ending, ref: false }).catch((error: unknown) => {
         if (!ending.aborted) throw error
       })

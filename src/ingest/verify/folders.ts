@@ -184,12 +184,13 @@ async function findWrongSums(
   options: WalkOptions,
 ): Promise<WrongSums[]> {
   const wrong: WrongSums[] = []
-  const since = new Date(library.now().getTime() - LISTED_MS)
+  const now = library.now()
+  const since = new Date(now.getTime() - LISTED_MS)
   for (const folder of folders) {
     const disagreements = (await ifReadable(lookInto(library, folder, options)))?.disagreements ?? []
     // A lost original whose finding was closed may have been given up just now, and its path given away.
     const paths = disagreements.map(({ name }) => pathIn(folder, name))
-    const changed = await findHealed(library.db, paths, since)
+    const changed = await findHealed(library.db, paths, since, now)
     const first = disagreements.find(({ name }) => !changed.has(pathIn(folder, name)))
     if (first !== undefined) wrong.push({ folder, ...first })
   }

@@ -48,13 +48,13 @@ async function findingOf(outcome: Awaited<ReturnType<typeof verifyCopy>>) {
 describe('a copy that is read back', () => {
   it('is intact, and the caller may record it', async () => {
     await sql`update copies set copied_at = '2020-01-01', verified_at = '2020-01-01'`.execute(home.db)
-    const due = await listDueCopies(home.db, new Date('2021-01-01'), 10)
+    const due = await listDueCopies(home.db, { before: new Date('2021-01-01'), now: new Date() }, 10)
     expect(due).toEqual([copy])
     const outcome = await verifyCopy(mirror, copy)
     expect(outcome).toMatchObject({ state: 'intact', path, checksum: copy.checksum, at: expect.any(Date) })
     if (outcome?.state === 'intact') await recordCopiesVerified(home.db, [outcome])
-    expect(await listDueCopies(home.db, new Date('2021-01-01'), 10)).toEqual([])
-    expect(await listDueCopies(home.db, new Date(Date.now() + 1000), 10)).toEqual([copy])
+    expect(await listDueCopies(home.db, { before: new Date('2021-01-01'), now: new Date() }, 10)).toEqual([])
+    expect(await listDueCopies(home.db, { before: new Date(Date.now() + 1000), now: new Date() }, 10)).toEqual([copy])
   })
 
   it('and has one flipped bit goes to quarantine, and the library heals it', async () => {
