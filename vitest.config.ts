@@ -1,16 +1,22 @@
 import { defineConfig } from 'vitest/config'
+import { measureSlowness } from './test/support/slowness.ts'
+
+const slowness = measureSlowness()
+// Against hanging, not a measure of speed: what runs into it takes a few seconds otherwise.
+const timeout = 5 * 60_000 * slowness
 
 // biome-ignore lint/style/noDefaultExport: Vitest takes its configuration from the default export.
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/run.ts'],
+    setupFiles: ['test/support/set-up.ts'],
+    provide: { slowness },
     // Processes, since a test file may start servers, change its environment or be killed.
     pool: 'forks',
-    // Several files start a PostgreSQL each: many more at a time than a small machine has processors only make all slow. A third of the time
-    // they wait, for a clock or a drive.
+    // A third of the time they wait, for a drive or for what a server does in the background.
     maxWorkers: 3,
-    // Against hanging, not a measure of speed.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: timeout,
+    hookTimeout: timeout,
   },
 })

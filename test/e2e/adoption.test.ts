@@ -11,7 +11,7 @@ import { jpeg, mov } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 let folder: string
 let library: string

@@ -8,7 +8,8 @@ import { postmasterOf } from '../support/embedded.ts'
 import { jpeg, mov } from '../support/media.ts'
 import { type Answer, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
+import { until } from '../support/until.ts'
 
 const seed = Number(process.env['ICLOOD_CRASH_SEED'] ?? Date.now() % 1_000_000)
 
@@ -118,7 +119,7 @@ it('kill -9 of the server or its database under load, again and again, loses and
   const folder = await makeFolder()
   const everything: Asset[] = []
   const acknowledged = new Set<Asset>()
-  let server = await startServer(folder)
+  let server = await startServer(folder, EMBEDDED)
   try {
     for (let round = 0; round < 6; round++) {
       const phones = takePhotos(round, 3)
@@ -133,7 +134,7 @@ it('kill -9 of the server or its database under load, again and again, loses and
         await server.kill()
         isOver = true
         await sending
-        server = await startServer(folder)
+        server = await startServer(folder, EMBEDDED)
       } else {
         process.kill(await postmasterOf(join(folder, 'data/postgres')), 'SIGKILL')
         await sending

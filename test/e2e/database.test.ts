@@ -13,7 +13,7 @@ import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { RawConnection, rawUpload, uploadHead } from '../support/raw-http.ts'
 import { freePort, makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const DEBIAN = '/usr/lib/postgresql/15/bin'
 let seed = 0

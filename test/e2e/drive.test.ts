@@ -9,7 +9,7 @@ import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { httpChunk, RawConnection, rawUpload, uploadHead } from '../support/raw-http.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const MB = 1024 * 1024
 const DATE = '2024:07:01 12:00:00'

@@ -9,7 +9,7 @@ import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const PHONE = 'iPhone 16'
 

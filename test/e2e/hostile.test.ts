@@ -5,7 +5,7 @@ import { jpeg, noise } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { httpChunk, type RawAnswer, RawConnection, rawUpload, uploadHead } from '../support/raw-http.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const MB = 1024 * 1024
 /** Far above what the server takes under load, far below what an attacker could make it take. */

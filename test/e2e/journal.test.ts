@@ -10,7 +10,7 @@ import { jpeg, mov, noise } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 /** From the answer to an upload until the drive tells of it. */
 const PROMISE_MS = 5_000

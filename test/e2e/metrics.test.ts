@@ -8,7 +8,8 @@ import { command, needs } from '../support/needs.ts'
 import { post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { send, until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
+import { send } from '../support/wire.ts'
 
 let database: TestDatabase
 let client: pg.Client

@@ -11,7 +11,8 @@ import { isSame, sha256 } from '../support/mirrored.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
+import { until } from '../support/until.ts'
 
 const run = promisify(execFile)
 const MB = 1024 * 1024
@@ -339,7 +340,7 @@ describe('moving to the second copy', () => {
   it('gives everything back when the library’s drive and the database are lost', async () => {
     folder = await makeFolder()
     const mirror = join(folder, 'mirror')
-    server = await startServer(folder, { MIRROR_FOLDER: mirror })
+    server = await startServer(folder, { ...EMBEDDED, MIRROR_FOLDER: mirror })
     await untilOpen(server)
     const household = await backUpHousehold(server)
     const answers = await answersOf(server, household)
@@ -347,7 +348,7 @@ describe('moving to the second copy', () => {
     await server.stop()
     await rm(join(folder, 'data'), { recursive: true })
 
-    server = await startServer(folder, { UPLOAD_FOLDER: mirror })
+    server = await startServer(folder, { ...EMBEDDED, UPLOAD_FOLDER: mirror })
     const moved = server
     await untilOpen(moved)
     await until('all photos are known', async () => {

@@ -6,7 +6,7 @@ import { get, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { startReceiver, type TestReceiver } from '../support/receiver.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 let database: TestDatabase
 let client: pg.Client

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
 import { startTestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
 
 const servers: TestServer[] = []
 const folders: string[] = []
@@ -20,11 +21,15 @@ async function newFolder(): Promise<string> {
 
 it('a second server on one DATA_DIR under another path says so and ends, and the first is unharmed', async () => {
   const folder = await newFolder()
-  const first = await startServer(folder)
+  const first = await startServer(folder, EMBEDDED)
   servers.push(first)
   const other = await newFolder()
   await symlink(join(folder, 'data'), join(other, 'alias'))
-  const start = startServer(other, { DATA_DIR: join(other, 'alias'), UPLOAD_FOLDER: join(other, 'photos') })
+  const start = startServer(other, {
+    ...EMBEDDED,
+    DATA_DIR: join(other, 'alias'),
+    UPLOAD_FOLDER: join(other, 'photos'),
+  })
   await expect(start).rejects.toThrow(/Another iClood server, or one of its commands, is already using the data folder/)
   expect((await fetch(`${first.url}/backup/log`)).status).toBe(200)
 })

@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { originalsIn } from '../support/drives.ts'
 import { heic, jpeg, mov, noise } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
-import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
+import { startEmptyDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 /** What SQLAlchemy made of the old server's models. */
 const FLASK_TABLES = `
@@ -156,7 +156,7 @@ let library: string
 let server: TestServer | undefined
 
 beforeEach(async () => {
-  database = await startTestDatabase()
+  database = await startEmptyDatabase()
   folder = await makeFolder()
   library = join(folder, 'photos')
   await query(FLASK_TABLES)

@@ -15,7 +15,8 @@ import { jpeg } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
+import { until } from '../support/until.ts'
 
 /** A drive as it is after a clean stop, what the server answered, and the database that belongs to it; nobody changes them. */
 let template: { folder: string; library: string; household: Household; answers: unknown; database: TestDatabase }
@@ -105,12 +106,12 @@ async function expectAllKnown(running: TestServer, { assets }: Household): Promi
 
 describe('a household whose database was lost', () => {
   it('gets every answer back as it was when the server starts, with the embedded database', async () => {
-    const household = await backUpHousehold(await start({}))
+    const household = await backUpHousehold(await start(EMBEDDED))
     const before = await answersOf(server as TestServer, household)
     await stop()
     await rm(join(folder, 'data/postgres'), { recursive: true })
 
-    const running = await start({})
+    const running = await start(EMBEDDED)
     expect(running.output()).toContain('the database is empty, but the drive holds a library')
     expect(await answersOf(running, household)).toEqual(before)
     await expectAllKnown(running, household)
@@ -151,10 +152,10 @@ describe('a household whose database was lost', () => {
     library = join(folder, 'media/usb/photos')
     await mkdir(dirname(library), { recursive: true })
     await cp(template.library, library, { recursive: true })
-    const running = await start({})
+    const running = await start(EMBEDDED)
     expect(await answersOf(running, template.household)).toEqual(template.answers)
     await stop()
-    const again = await start({})
+    const again = await start(EMBEDDED)
     expect(await answersOf(again, template.household)).toEqual(template.answers)
     await expectAllKnown(again, template.household)
   })

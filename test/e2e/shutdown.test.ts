@@ -11,7 +11,8 @@ import { jpeg } from '../support/media.ts'
 import { get, upload } from '../support/phone.ts'
 import { RawConnection, rawUpload, uploadHead } from '../support/raw-http.ts'
 import { freePort, makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
+import { until } from '../support/until.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../bin/iclood.cjs', import.meta.url))
 const film = jpeg({ date: '2024:07:01 12:00:00', size: 5_000_000, seed: 'a film' })
@@ -77,7 +78,7 @@ async function refusesConnections(port: number): Promise<boolean> {
 it.each(['SIGTERM', 'SIGINT'] as const)(
   '%s: no new connections, but the upload under way is finished; then it exits with 0, the database shut down cleanly',
   async (signal) => {
-    server = await startServer(folder)
+    server = await startServer(folder, EMBEDDED)
     const { connection, rest } = await beginFilm(server)
     const idle = await RawConnection.open(server.port)
     await idle.write('GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n')
@@ -99,14 +100,14 @@ it.each(['SIGTERM', 'SIGINT'] as const)(
     expect(await server.stop()).toBe(0)
     expect((await readFile(join(server.library, answer?.json().backup.file_path))).equals(film)).toBe(true)
     expect(await processesIn(join(folder, 'data/postgres'))).toEqual([])
-    server = await startServer(folder)
+    server = await startServer(folder, EMBEDDED)
     expect(server.output()).not.toMatch(/recover|not properly shut down|interrupted/)
     expect(await upload(server.url, film)).toMatchObject({ status: 200 })
   },
 )
 
 it('a second signal does not wait for the upload, and the next start leaves nothing of it', async () => {
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   const { connection } = await beginFilm(server)
   const { pid, port } = server
   process.kill(pid, 'SIGTERM')
@@ -119,7 +120,7 @@ it('a second signal does not wait for the upload, and the next start leaves noth
   await connection.ended()
   await untilDeserted(join(folder, 'data/postgres'))
 
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   await until('staging is empty', async () => (await stagedIn(join(folder, 'data/photos'))).length === 0)
   expect(await originalsIn(server.library)).toEqual([])
   expect((await upload(server.url, film)).status).toBe(201)
@@ -134,7 +135,7 @@ it('a signal during the very first start ends it with 0 and leaves nothing runni
   first.process.kill('SIGTERM')
   expect(await first.ended).toMatchObject({ code: 0, signal: null })
   await untilDeserted(folder)
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   expect((await upload(server.url, film)).status).toBe(201)
 })
 
@@ -143,7 +144,7 @@ async function namesIn(path: string): Promise<string[]> {
 }
 
 it('a second server on the same data folder says so and exits, and the first is unharmed', async () => {
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   const { connection, rest } = await beginFilm(server)
   const postmaster = await postmasterOf(join(folder, 'data/postgres'))
   const second = await run(folder, { PORT: String(await freePort()) }).ended
@@ -159,7 +160,7 @@ it('a second server on the same data folder says so and exits, and the first is 
 })
 
 it('a second server on the same library says so and exits, and the first is unharmed', async () => {
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   const { connection, rest } = await beginFilm(server)
   const elsewhere = await makeFolder()
   try {
@@ -219,7 +220,7 @@ it('reads .env in its working directory, and the environment wins', async () => 
     `# mine\nUPLOAD_FOLDER="${join(folder, 'from env file')}"\nMAX_FILE_SIZE=1\nMIN_FREE_SPACE=99999999\nPORT=1\n`,
   )
   // Port and MIN_FREE_SPACE are in the environment of every test server.
-  server = await startServer(folder)
+  server = await startServer(folder, EMBEDDED)
   expect(await upload(server.url, film)).toMatchObject({ status: 413 })
   const photo = jpeg({ date: '2024:07:01 12:00:00', size: 10_000 })
   expect((await upload(server.url, photo)).status).toBe(201)

@@ -4,11 +4,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
 
 let server: TestServer
 
 beforeAll(async () => {
-  server = await startServer(await makeFolder())
+  server = await startServer(await makeFolder(), EMBEDDED)
 })
 
 afterAll(async () => {

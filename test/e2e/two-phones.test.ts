@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jpeg, mov, png } from '../support/media.ts'
 import { formOf, get } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { dial, makePhone, until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
+import { dial, makePhone } from '../support/wire.ts'
 
 const MODEL = 'iPhone 16 Pro'
 const DAY = 86_400_000

@@ -9,7 +9,7 @@ import { jpeg } from '../support/media.ts'
 import { type Answer, get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const MODEL = 'iPhone 16'
 const TAKEN = Date.parse('2024-07-01T12:00:00Z')

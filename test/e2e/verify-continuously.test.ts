@@ -7,7 +7,7 @@ import { jpeg } from '../support/media.ts'
 import { post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 let database: TestDatabase
 let folder: string

@@ -12,7 +12,8 @@ import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
-import { makePhone, until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
+import { makePhone } from '../support/wire.ts'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 

@@ -10,7 +10,7 @@ import { type Answer, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 import { type Moment, type StoppableServer, startStoppable } from '../support/stoppable.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 /*
  * The rows of the crash tables in docs/design.md, under their names: the server ends right after that step, as by kill -9, and is

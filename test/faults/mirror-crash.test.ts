@@ -10,7 +10,7 @@ import { get, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 import { type Moment, type StoppableServer, startStoppable } from '../support/stoppable.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 /* The rows of the mirror's crash table in docs/design.md, under their names; see crash-table.test.ts. */
 

@@ -8,7 +8,7 @@ import { receiverAt } from '../../src/notify/receiver.ts'
 import { Teller } from '../../src/notify/teller.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { startReceiver, type TestReceiver } from '../support/receiver.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 let database: TestDatabase
 let db: Database

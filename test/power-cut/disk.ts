@@ -1,14 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { afterAll } from 'vitest'
-import { drive } from '../support/drives.ts'
+import { drive, makeFileSystem } from '../support/drives.ts'
+import { endsWithTest } from '../support/ends.ts'
 import { command } from '../support/needs.ts'
+import { makeReapedFolder } from '../support/reaper.ts'
+import { until } from '../support/until.ts'
 
 const run = promisify(execFile)
 const MB = 1024 * 1024
@@ -29,7 +29,7 @@ export interface Disk {
    * repairs itself. Nobody may have anything open on it any more.
    */
   restore(): Promise<void>
-  /** Idempotent; done at the end of the test file in any case, and when the process of the tests is killed. */
+  /** Idempotent; done at the end of the test, or file, in any case. */
   remove(): Promise<void>
 }
 
@@ -44,69 +44,24 @@ export function cuttable(kind: Kind): string | undefined {
 }
 
 /**
- * Waits until its standard input ends, which it does when the process of the tests does, whatever way that ends. Then all that belongs
- * to the disk in folder $1 goes: processes that work in it, mounts, device, files.
- */
-const UNDO = `
-cat > /dev/null
-cd /
-for try in 1 2 3 4 5 6 7 8 9 10; do
-  pids=$(ls -l /proc/[0-9]*/cwd 2> /dev/null | sed -n "s#.* /proc/\\([0-9]*\\)/cwd -> $1.*#\\1#p")
-  [ -n "$pids" ] || break
-  kill -9 $pids
-  sleep 0.1
-done
-umount -l "$1/mounted"
-losetup -j "$1/disk" | cut -d : -f 1 | xargs -r losetup -d
-umount -l "$1/disk"
-rm -rf "$1"
-`
-
-const undos = new Set<ChildProcess>()
-
-afterAll(async () => {
-  await Promise.all([...undos].map(undo))
-})
-
-// A worker of Vitest goes on with its test when Vitest itself is killed.
-process.once('disconnect', () => {
-  if (undos.size > 0) process.exit(1)
-})
-
-async function undo(script: ChildProcess): Promise<void> {
-  if (!undos.delete(script)) return
-  const ended = once(script, 'exit')
-  script.stdin?.end()
-  await ended
-}
-
-/**
  * Makes a disk of 512 MB and mounts it, with `mountOptions` if given. From the bottom: an image file; nbdkit, whose cache holds all writes
  * until they are flushed, and dies with them; nbdfuse, which makes a file of it; a loop device; the file system. A flush
  * goes all the way down.
  */
 export async function makeDisk(kind: Kind, mountOptions: readonly string[] = []): Promise<Disk> {
-  const folder = await mkdtemp(join(tmpdir(), 'iclood-power-cut-'))
-  const undoing = spawn('sh', ['-c', UNDO, 'undo', folder], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    env: environment(folder),
-  })
-  undos.add(undoing)
-
+  const { path: folder, reap } = makeReapedFolder()
+  endsWithTest(reap)
   const path = join(folder, 'mounted')
   const beside = join(folder, 'beside')
   await mkdir(path)
   await mkdir(beside)
-  // PostgreSQL runs under another account, which must get in.
-  await chmod(folder, 0o755)
   const image = await open(join(folder, 'image'), 'w')
   // A hole: takes no space before it is written to.
   await image.truncate(512 * MB)
   await image.close()
   // Nothing is left to be zeroed later, which this stack does wrong; see `plugIn`.
   const options = { ext4: ['-q', '-E', 'lazy_itable_init=0,nodiscard'], xfs: ['-q', '-K'], btrfs: ['-q', '-K'] }[kind]
-  await run(`mkfs.${kind}`, [...options, join(folder, 'image')], { env: environment(folder) })
+  await makeFileSystem(kind, [...options, join(folder, 'image')])
 
   const plug = () => plugIn(folder, kind, mountOptions)
   let power = await plug()
@@ -122,7 +77,7 @@ export async function makeDisk(kind: Kind, mountOptions: readonly string[] = [])
       await kill(power.nbdfuse)
       power = await plug()
     },
-    remove: () => undo(undoing),
+    remove: reap,
   }
 }
 
@@ -164,10 +119,10 @@ async function startDaemon(folder: string, program: string, args: readonly strin
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     printed += text
   })
-  while ((await readFile(pidFile, 'utf8').catch(() => '')) === '') {
+  await until(`${program} is ready`, async () => {
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${printed}`)
-    await setTimeout(5)
-  }
+    return (await readFile(pidFile, 'utf8').catch(() => '')) !== ''
+  })
   return child
 }
 
@@ -179,17 +134,14 @@ async function kill(child: ChildProcess): Promise<void> {
   await ended
 }
 
+/** The kernel gives back what a killed process had open a moment after it is gone. */
 async function unmount(path: string): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
-    try {
-      await run('umount', [path])
-      return
-    } catch {
-      // The kernel gives back what a killed process had open a moment after it is gone.
-      await setTimeout(50)
-    }
-  }
-  await run('umount', ['-l', path])
+  await until(`${path} can be unmounted`, () =>
+    run('umount', [path]).then(
+      () => true,
+      () => false,
+    ),
+  )
 }
 
 /** nbdkit keeps its cache in a file without a name in TMPDIR. */

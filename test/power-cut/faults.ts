@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 
 const PRELOADED = fileURLToPath(new URL('faults.cjs', import.meta.url))
 

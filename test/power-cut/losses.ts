@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { originalsIn, stagedIn } from '../support/drives.ts'
-import { until } from '../support/wire.ts'
+import { until } from '../support/until.ts'
 import type { Machine } from './machine.ts'
 import type { Phones } from './phones.ts'
 

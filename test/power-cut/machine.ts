@@ -7,7 +7,8 @@ import { promisify } from 'node:util'
 import { hasErrno } from '../../src/errors.ts'
 import { get } from '../support/phone.ts'
 import { startServer, type TestServer } from '../support/server.ts'
-import { until } from '../support/wire.ts'
+import { EMBEDDED } from '../support/surroundings.ts'
+import { until } from '../support/until.ts'
 import type { Disk } from './disk.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../bin/iclood.cjs', import.meta.url))
@@ -23,7 +24,7 @@ export class Machine {
   constructor(disk: Disk, env: Record<string, string> = {}) {
     this.#disk = disk
     this.#folder = disk.beside
-    this.#env = { UPLOAD_FOLDER: join(disk.path, 'photos'), DATA_DIR: join(disk.path, 'data'), ...env }
+    this.#env = { ...EMBEDDED, UPLOAD_FOLDER: join(disk.path, 'photos'), DATA_DIR: join(disk.path, 'data'), ...env }
   }
 
   /** The server that runs. */

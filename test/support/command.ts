@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-
-const PROGRAM = fileURLToPath(new URL('../../bin/iclood.cjs', import.meta.url))
+import { endsWithTest } from './ends.ts'
+import { PROGRAM, surroundings } from './surroundings.ts'
 
 /** How a command has ended. */
 export interface CommandResult {
@@ -17,7 +16,7 @@ export interface RunningCommand {
   readonly result: Promise<CommandResult>
 }
 
-/** Starts `iclood …` in `folder`, with the same surroundings as `startServer` gives its server. */
+/** Starts `iclood …` in `folder`, with the same surroundings and database as `startServer` gives its server there. */
 export function startCommand(
   folder: string,
   args: readonly string[],
@@ -25,16 +24,10 @@ export function startCommand(
 ): RunningCommand {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     cwd: folder,
-    env: {
-      PATH: process.env['PATH'],
-      HOME: process.env['HOME'],
-      TMPDIR: process.env['TMPDIR'],
-      MIN_FREE_SPACE: '1',
-      TZ: 'Europe/Berlin',
-      ...env,
-    },
+    env: surroundings(folder, env),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  endsWithTest(() => child.kill('SIGKILL'))
   const printed = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {

@@ -1,12 +1,13 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
-import { mkdir, mkdtemp, open, readdir } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, open, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { afterAll } from 'vitest'
+import { endsWithTest } from './ends.ts'
 import { command, root } from './needs.ts'
+import { makeReapedFolder } from './reaper.ts'
+import { until } from './until.ts'
 
 const run = promisify(execFile)
 const MB = 1024 * 1024
@@ -26,36 +27,8 @@ export interface TestDrive {
   detach(): Promise<void>
   /** Remounts it read-only, as the kernel does after an error, or for writing again. */
   remount(mode: 'ro' | 'rw'): Promise<void>
-  /** Unmounts it for good. Idempotent; done at the end of the test file in any case. */
+  /** Unmounts it for good. Idempotent; done at the end of the test, or file, in any case. */
   remove(): Promise<void>
-}
-
-interface Undo {
-  folder: string
-  mounts: string[]
-  device: string | undefined
-}
-
-const drives = new Map<string, Undo>()
-
-afterAll(() => {
-  for (const path of [...drives.keys()]) undo(path)
-})
-// A run that is cut short must not leave mounts behind either.
-process.on('exit', () => {
-  for (const path of [...drives.keys()]) undo(path)
-})
-
-function undo(path: string): void {
-  const drive = drives.get(path)
-  if (drive === undefined) return
-  drives.delete(path)
-  for (const mount of drive.mounts) {
-    // A mount may lie over another one.
-    while (isMounted(mount) && spawnSync('umount', ['-l', mount]).status === 0);
-  }
-  if (drive.device !== undefined) spawnSync('losetup', ['-d', drive.device])
-  rmSync(drive.folder, { recursive: true, force: true, maxRetries: 5 })
 }
 
 /** Needs what it takes to make a drive with that file system. */
@@ -94,25 +67,22 @@ export async function makeDrive(
   size = 64 * MB,
   mkfsOptions: readonly string[] = [],
 ): Promise<TestDrive> {
-  const folder = await mkdtemp(join(tmpdir(), 'iclood-drive-'))
+  const { path: folder, reap } = makeReapedFolder()
+  endsWithTest(reap)
   const path = join(folder, 'mounted')
   await mkdir(path)
-  const entry: Undo = { folder, mounts: [path], device: undefined }
-  drives.set(path, entry)
-  if (kind !== 'tmpfs') entry.device = await makeDevice(kind, join(folder, 'image'), size, mkfsOptions)
-  const { device } = entry
+  const device = kind === 'tmpfs' ? '' : await makeDevice(kind, join(folder, 'image'), size, mkfsOptions)
 
   // What a tmpfs holds goes with its mount: a second one keeps it alive while the first is unmounted.
   const kept = join(folder, 'kept')
   if (kind === 'tmpfs') {
     await mkdir(kept)
     await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'iclood-test', kept])
-    entry.mounts.push(kept)
   }
   const mount = async () => {
     if (kind === 'tmpfs') await run('mount', ['--bind', kept, path])
-    else if (kind === 'exfat') await run('mount.exfat-fuse', [device ?? '', path])
-    else await run('mount', ['-t', kind, device ?? '', path])
+    else if (kind === 'exfat') await run('mount.exfat-fuse', [device, path])
+    else await run('mount', ['-t', kind, device, path])
   }
   await mount()
   return {
@@ -121,7 +91,7 @@ export async function makeDrive(
     unmount: async () => {
       await patiently(() => run('umount', [path]))
       // The helper program of a FUSE file system ends, and gives its device back, a moment later.
-      if (kind === 'exfat') await run('flock', [device ?? '', 'true'])
+      if (kind === 'exfat') await run('flock', [device, 'true'])
     },
     detach: async () => {
       await run('umount', ['-l', path])
@@ -129,21 +99,21 @@ export async function makeDrive(
     remount: async (mode) => {
       await run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])
     },
-    remove: async () => undo(path),
+    remove: reap,
   }
 }
 
-/** A server may be writing its journal at this very moment; what it holds open for longer than that is its fault. */
+/** A server may be writing its journal at this very moment; what it holds open for ever is its fault. */
 async function patiently(unmount: () => Promise<unknown>): Promise<void> {
-  for (let tries = 1; ; tries++) {
+  await until('the drive can be unmounted', async () => {
     try {
       await unmount()
-      return
+      return true
     } catch (error) {
-      if (tries === 20 || !String(error).includes('busy')) throw error
+      if (!String(error).includes('busy')) throw error
+      return false
     }
-    await setTimeout(50)
-  }
+  })
 }
 
 async function makeDevice(
@@ -165,17 +135,28 @@ async function makeDevice(
     btrfs: ['-q'],
     xfs: ['-q'],
   }
-  await run(`mkfs.${kind}`, [...options[kind], ...mkfsOptions, image], { env: withSbin() })
+  await makeFileSystem(kind, [...options[kind], ...mkfsOptions, image])
   const { stdout } = await run('losetup', ['-f', '--show', image], { env: withSbin() })
   return stdout.trim()
 }
 
-function withSbin(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+/** Runs the program that makes a file system of that kind. */
+export async function makeFileSystem(kind: FileSystem, args: readonly string[]): Promise<void> {
+  await until(`mkfs.${kind} runs`, async () => {
+    try {
+      await run(`mkfs.${kind}`, args, { env: withSbin() })
+      return true
+    } catch (error) {
+      // That of btrfs looks at all loop devices, also at one of another test whose disk has no power just now.
+      if (!String(error).includes('cannot check mount status')) throw error
+      return false
+    }
+  })
 }
 
-function isMounted(path: string): boolean {
-  return readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} `)
+/** The environment for programs of Debian that an ordinary user does not call. */
+export function withSbin(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
 }
 
 /** All originals in `folder` and below, as paths relative to it, in order: no SHA256SUMS, nothing in `.iclood` and `lost+found`. */

@@ -5,10 +5,11 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import { endsWithTest } from './ends.ts'
+import { until } from './until.ts'
 
 type Connection = EmbeddedServer['connection']
 
@@ -43,6 +44,7 @@ export interface Installation {
  */
 export async function install(options: { ownPackage: boolean }): Promise<Installation> {
   const folder = await mkdtemp(join(tmpdir(), 'iclood-installed-'))
+  endsWithTest(() => rm(folder, { recursive: true, force: true }))
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
   // The types are another check's business.
   await promisify(execFile)(process.execPath, [tsc, '-p', root, '--noCheck', '--outDir', join(folder, 'dist')])
@@ -70,6 +72,7 @@ function run(folder: string, dataDir: string, account?: { uid: number; gid: numb
     detached: true,
     ...account,
   })
+  endsWithTest(() => child.kill('SIGKILL'))
   let printed = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     printed += text
@@ -112,13 +115,13 @@ export async function ask(connection: Connection, question: string): Promise<unk
 
 /** The same, for a database that is being started again: tries until it answers. */
 export async function askUntilAnswered(connection: Connection, question: string): Promise<unknown> {
-  for (;;) {
-    try {
-      return await ask(connection, question)
-    } catch {
-      await delay(20)
-    }
-  }
+  const { answer } = await until('the database answers', () =>
+    ask(connection, question).then(
+      (answer) => ({ answer }),
+      () => undefined,
+    ),
+  )
+  return answer
 }
 
 /** The numbers of all processes whose working folder is `folder`, as the kernel sees it. */
@@ -133,7 +136,7 @@ export async function processesIn(folder: string): Promise<number[]> {
 
 /** Resolves once no process works in `folder` any more. */
 export async function untilDeserted(folder: string): Promise<void> {
-  while ((await processesIn(folder)).length > 0) await delay(20)
+  await until(`no process works in ${folder}`, async () => (await processesIn(folder)).length === 0)
 }
 
 /** The postmaster's number, from the lock file in the cluster. */

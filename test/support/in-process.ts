@@ -10,6 +10,7 @@ import { Drive } from '../../src/storage/drive.ts'
 import type { Hasher } from '../../src/storage/hashing/hasher.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
+import { endsWithTest } from './ends.ts'
 import type { TestDatabase } from './postgres.ts'
 
 /** The server in the test's own process, without what it does in the background, so that a test knows every call it makes. */
@@ -22,6 +23,7 @@ export interface InProcessServer {
   log(): string
   /** As a new start does it: nothing is remembered, staging is cleared. */
   restart(): Promise<void>
+  /** Idempotent; done at the end of the test, or file, in any case. */
   stop(): Promise<void>
 }
 
@@ -62,6 +64,14 @@ export async function startInProcess(
   const access = { accessToken: undefined, trustedProxies: [], allowedHosts: [], corsOrigins: [] }
   const app = await createApp({ service: state, access, maxFileSize: undefined, version: 'test', log })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  let isRunning = true
+  const stop = async () => {
+    if (!isRunning) return
+    isRunning = false
+    await app.close()
+    await db.destroy()
+  }
+  endsWithTest(stop)
   return {
     url,
     root,
@@ -71,10 +81,7 @@ export async function startInProcess(
     },
     log: () => lines.splice(0).join(''),
     restart: open,
-    stop: async () => {
-      await app.close()
-      await db.destroy()
-    },
+    stop,
   }
 }
 

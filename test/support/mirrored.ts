@@ -10,9 +10,10 @@ import { type KeeperOptions, MirrorKeeper } from '../../src/ingest/mirror/keeper
 import type { MirrorStatus } from '../../src/ingest/mirror/status.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import type { LibraryPath } from '../../src/storage/layout.ts'
+import { endsWithTest } from './ends.ts'
 import { openLibrary } from './library.ts'
 import { startTestDatabase } from './postgres.ts'
-import { until } from './wire.ts'
+import { until } from './until.ts'
 
 /** A library with originals, on a real drive and in a real catalogue, for whatever keeps its second copy. */
 export interface Mirrored {
@@ -25,6 +26,7 @@ export interface Mirrored {
   put(path: string, bytes: Buffer): Promise<LibraryPath>
   /** The paths that the catalogue has copies of, in order. */
   copies(): Promise<string[]>
+  /** Idempotent; done at the end of the test, or file, in any case. */
   close(): Promise<void>
 }
 
@@ -35,6 +37,14 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
   await migrate(db)
   const { drive } = await openLibrary(root)
   await rememberLibrary(db, drive.id)
+  let isOpen = true
+  const close = async () => {
+    if (!isOpen) return
+    isOpen = false
+    await db.destroy()
+    await database.drop()
+  }
+  endsWithTest(close)
   const library = createLibrary(db, drive, {
     minFreeSpace: 0,
     timeZone: 'UTC',
@@ -57,10 +67,7 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
     },
     copies: async () =>
       (await db.selectFrom('copies').select('path').orderBy('path').execute()).map(({ path }) => path),
-    close: async () => {
-      await db.destroy()
-      await database.drop()
-    },
+    close,
   }
 }
 
@@ -96,6 +103,12 @@ export function startKeeper(library: Library, folder: string, options: Partial<K
   })
   const ending = new AbortController()
   const running = keeper.run(ending.signal)
+  const stop = async () => {
+    ending.abort()
+    await running
+    await keeper.close()
+  }
+  endsWithTest(stop)
   return {
     keeper,
     log,
@@ -104,11 +117,7 @@ export function startKeeper(library: Library, folder: string, options: Partial<K
         const status = await keeper.status()
         return status.state === state && status
       }),
-    stop: async () => {
-      ending.abort()
-      await running
-      await keeper.close()
-    },
+    stop,
   }
 }
 

@@ -1,69 +1,63 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import pg from 'pg'
-import { afterAll } from 'vitest'
-import { type EmbeddedServer, startEmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import { inject } from 'vitest'
+import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import { endsWithTest } from './ends.ts'
+import { execute, MIGRATED, type RunPostgres, readAnswer } from './run-postgres.ts'
 
 export interface TestDatabase {
   /** For `pg`. */
   readonly connection: EmbeddedServer['connection']
   /** The same as a DATABASE_URL. */
   readonly url: string
-  /** Removes the database, whoever is still connected to it. */
+  /** Removes the database, whoever is still connected to it. Idempotent. */
   drop(): Promise<void>
 }
 
-export const silentLog = { debug() {}, info() {}, warn() {}, error() {} }
+export { silentLog } from './run-postgres.ts'
 
-interface Cluster {
-  readonly folder: string
-  readonly server: EmbeddedServer
-}
-
-let cluster: Promise<Cluster> | undefined
 let databases = 0
 
-// Registered by the test file that imports this one, for its end.
-afterAll(async () => {
-  if (cluster === undefined) return
-  const { folder, server } = await cluster
-  await server.stop()
-  await rm(folder, { recursive: true, force: true })
-})
-
 /**
- * Makes a new, empty database on a real PostgreSQL that the test file's first call starts (about a second, then tens of
- * milliseconds each) and that ends with the file. It takes 20 connections, over all databases.
+ * Makes a new database that ends with the test, or the file, that calls this: with the tables of today and nothing in them. On the one real
+ * PostgreSQL of the run, beside those of other files, which share its roles and its 200 connections.
  */
 export async function startTestDatabase(): Promise<TestDatabase> {
-  cluster ??= startCluster()
-  const { server } = await cluster
+  return endingWithTest(await createDatabase(MIGRATED))
+}
+
+/** The same, without any tables. */
+export async function startEmptyDatabase(): Promise<TestDatabase> {
+  return endingWithTest(await createDatabase('template1'))
+}
+
+function endingWithTest(database: TestDatabase): TestDatabase {
+  endsWithTest(database.drop)
+  return database
+}
+
+/** Makes a new database, a copy of `template`, that lasts as long as the run unless it is dropped. */
+export async function createDatabase(template: string): Promise<TestDatabase> {
+  const { connection } = await postgres()
   databases += 1
-  const name = `test_${databases}`
-  await execute(server, `create database ${name}`)
+  const name = `test_${process.pid}_${databases}`
+  await execute(connection, `create database ${name} template ${template}`)
 
-  const { host, port, user } = server.connection
+  let isThere = true
+  const { host, port, user } = connection
   return {
-    connection: { ...server.connection, database: name },
+    connection: { ...connection, database: name },
     url: `postgresql://${user}@localhost:${port}/${name}?host=${encodeURIComponent(host)}`,
-    drop: () => execute(server, `drop database if exists ${name} with (force)`),
+    drop: async () => {
+      if (!isThere) return
+      isThere = false
+      await execute(connection, `drop database ${name} with (force)`)
+    },
   }
 }
 
-async function startCluster(): Promise<Cluster> {
-  const folder = await mkdtemp(join(tmpdir(), 'iclood-postgres-'))
-  // As root, PostgreSQL runs under another account, which must get in.
-  await chmod(folder, 0o755)
-  return { folder, server: await startEmbeddedServer({ dataDir: folder, log: silentLog }) }
-}
+let answer: Promise<RunPostgres> | undefined
 
-async function execute(server: EmbeddedServer, statement: string): Promise<void> {
-  const client = new pg.Client(server.connection)
-  await client.connect()
-  try {
-    await client.query(statement)
-  } finally {
-    await client.end()
-  }
+/** Waits until the run's PostgreSQL is there. */
+function postgres(): Promise<RunPostgres> {
+  answer ??= readAnswer(inject('runFolder'))
+  return answer
 }

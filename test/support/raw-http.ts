@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { endsWithTest } from './ends.ts'
 
 /** An answer as it came over the wire. */
 export interface RawAnswer {
@@ -37,6 +38,7 @@ export class RawConnection {
   static async open(port: number): Promise<RawConnection> {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
+    endsWithTest(() => socket.destroy())
     return new RawConnection(socket)
   }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
+import { endsWithTest } from './ends.ts'
 import { freePort } from './server.ts'
 
 /** A request that a receiver of notifications got. */
@@ -45,6 +46,12 @@ export async function startReceiver(): Promise<TestReceiver> {
     await once(server, 'listening')
   }
   await start()
+  const stop = async () => {
+    server?.closeAllConnections()
+    server?.close()
+    if (server?.listening) await once(server, 'close')
+  }
+  endsWithTest(stop)
   return {
     port,
     received,
@@ -53,11 +60,7 @@ export async function startReceiver(): Promise<TestReceiver> {
       status = wanted
       extra = headers
     },
-    stop: async () => {
-      server?.closeAllConnections()
-      server?.close()
-      if (server?.listening) await once(server, 'close')
-    },
+    stop,
     start,
   }
 }

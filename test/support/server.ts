@@ -4,10 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-
-const PROGRAM = fileURLToPath(new URL('../../bin/iclood.cjs', import.meta.url))
+import { endsWithFolder, folderEndsWithTest } from './ends.ts'
+import { PROGRAM, prepareDatabase, removeDatabases, surroundings } from './surroundings.ts'
+import { until } from './until.ts'
 
 /** A real server in a process of its own, as a user starts it, on folders of its own. */
 export interface TestServer {
@@ -27,12 +26,16 @@ export interface TestServer {
   ended(): Promise<void>
 }
 
-/** Makes an empty folder for a test, below `TMPDIR` or in another place. */
+/** Makes an empty folder for a test, or a file, below `TMPDIR` or in another place; it goes at the end of that. */
 export async function makeFolder(place = tmpdir()): Promise<string> {
-  return mkdtemp(join(place, 'iclood-test-'))
+  const folder = await mkdtemp(join(place, 'iclood-test-'))
+  folderEndsWithTest(folder, () => removeFolder(folder))
+  return folder
 }
 
+/** With the databases of servers that were started in it. Idempotent. */
 export async function removeFolder(folder: string): Promise<void> {
+  await removeDatabases(folder)
   // An embedded database that was killed with its server may still be writing its last words.
   await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 }
@@ -49,24 +52,19 @@ export async function freePort(): Promise<number> {
 
 /**
  * Starts the compiled server in `folder` and returns when it answers `/ping` and is ready, or says why not (throws with what it
- * printed if it does not come up). `env` is
- * added to an environment that holds no other settings of the server.
+ * printed if it does not come up). `env` is added to an environment that holds no other settings of the server. Its database is on
+ * the run's PostgreSQL, the same one at each start in the folder: `EMBEDDED` among `env` has it run its own one. Killed
+ * before its folder goes, if it still runs then.
  */
 export async function startServer(folder: string, env: Record<string, string> = {}): Promise<TestServer> {
   const port = Number(env['PORT'] ?? (await freePort()))
+  await prepareDatabase(folder, env)
   const child = spawn(process.execPath, [PROGRAM, 'serve'], {
     cwd: folder,
-    env: {
-      PATH: process.env['PATH'],
-      HOME: process.env['HOME'],
-      TMPDIR: process.env['TMPDIR'],
-      PORT: String(port),
-      MIN_FREE_SPACE: '1',
-      TZ: 'Europe/Berlin',
-      ...env,
-    },
+    env: { PORT: String(port), ...surroundings(folder, env) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  endsWithFolder(folder, () => end(child, 'SIGKILL'))
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -74,9 +72,22 @@ export async function startServer(folder: string, env: Record<string, string> = 
     })
   }
   const url = `http://127.0.0.1:${port}`
-  await untilUp(child, url, () => output)
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+  await until(
+    'the server comes up',
+    async () => {
+      if (hasEnded()) throw new Error(`the server ended: ${output}`)
+      const answer = await fetch(`${url}/ping`).catch(() => undefined)
+      await answer?.arrayBuffer()
+      return answer?.ok
+    },
+    () => output,
+  )
   // On a busy machine it answers before its database has started, to say so; most tests want what comes after.
-  if (env['LOG_LEVEL'] === undefined) await untilSettled(child, () => output)
+  if (env['LOG_LEVEL'] === undefined) {
+    const isSettled = async () => /"msg":"ready for photos"|"code":"\w+"/.test(output) || hasEnded()
+    await until('the server is ready, or says what it waits for', isSettled, () => output)
+  }
   return {
     url,
     port,
@@ -89,28 +100,8 @@ export async function startServer(folder: string, env: Record<string, string> = 
       await end(child, 'SIGKILL')
     },
     ended: async () => {
-      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+      if (!hasEnded()) await once(child, 'exit')
     },
-  }
-}
-
-async function untilUp(child: ChildProcess, url: string, output: () => string): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the server ended: ${output()}`)
-    const answer = await fetch(`${url}/ping`).catch(() => undefined)
-    await answer?.arrayBuffer()
-    if (answer?.ok) return
-    await setTimeout(50)
-  }
-  child.kill('SIGKILL')
-  throw new Error(`the server did not come up: ${output()}`)
-}
-
-/** Waits until the server says that it is ready, or what it waits for. */
-async function untilSettled(child: ChildProcess, output: () => string): Promise<void> {
-  for (let tries = 0; tries < 1200; tries++) {
-    if (/"msg":"ready for photos"|"code":"\w+"/.test(output()) || child.exitCode !== null) return
-    await setTimeout(50)
   }
 }
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import type { Call } from './faults.ts'
 import { startServer, type TestServer } from './server.ts'
+import { until } from './until.ts'
 
 /** The moment at which a process is killed: around a call to the drive. */
 export interface Moment {
@@ -72,7 +72,7 @@ export async function startStoppable(folder: string, env: Record<string, string>
     stopAt: async (moment) => {
       await writeMoment(folder, moment)
       process.kill(server.pid, 'SIGUSR2')
-      while (existsSync(momentIn(folder))) await setTimeout(5)
+      await until('the server has read the moment', async () => !existsSync(momentIn(folder)))
     },
   }
 }

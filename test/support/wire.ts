@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { setTimeout } from 'node:timers/promises'
+import { endsWithTest } from './ends.ts'
 import { formOf, type UploadOptions } from './phone.ts'
 import type { TestServer } from './server.ts'
 
@@ -56,6 +56,7 @@ export async function send(server: Pick<TestServer, 'port'>, wire: WireRequest):
 /** Opens a connection, from that loopback address. */
 export async function dial(server: Pick<TestServer, 'port'>, from?: string): Promise<Socket> {
   const socket = connect({ host: '127.0.0.1', port: server.port, ...(from !== undefined && { localAddress: from }) })
+  endsWithTest(() => socket.destroy())
   await once(socket, 'connect')
   // The far end may hang up while something is still being sent.
   socket.on('error', () => {})
@@ -72,18 +73,7 @@ export async function exchange(server: Pick<TestServer, 'port'>, bytes: Buffer |
   return text
 }
 
-/** Resolves to what `look` returns once that is neither undefined nor false; throws after a minute. */
-export async function until<Found>(
-  what: string,
-  look: () => Promise<Found | undefined | false>,
-): Promise<Exclude<Found, undefined | false>> {
-  for (let tries = 0; tries < 1200; tries++) {
-    const found = await look()
-    if (found !== undefined && found !== false) return found as Exclude<Found, undefined | false>
-    await setTimeout(50)
-  }
-  throw new Error(`it never happened that ${what}`)
-}
+export { until } from './until.ts'
 
 /** A phone as the server sees it: a model's name and an address. */
 export interface Phone {

@@ -15,7 +15,7 @@ import { journalIn, summedIn } from '../../support/journal.ts'
 import { openLibrary } from '../../support/library.ts'
 import { silentLog, startTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
-import { until } from '../../support/wire.ts'
+import { until } from '../../support/until.ts'
 
 let root: string
 let database: TestDatabase

@@ -8,7 +8,7 @@ import { openMirrorDrive } from '../../../src/ingest/mirror/status.ts'
 import { noise } from '../../support/media.ts'
 import { type Mirrored, makeMirrored, startKeeper } from '../../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
-import { until } from '../../support/wire.ts'
+import { until } from '../../support/until.ts'
 
 let folder: string
 let root: string

@@ -10,7 +10,7 @@ import { injectFaults } from '../../support/faults.ts'
 import { noise } from '../../support/media.ts'
 import { isSame, type Mirrored, makeMirrored, type RunningKeeper, sha256, startKeeper } from '../../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
-import { until } from '../../support/wire.ts'
+import { until } from '../../support/until.ts'
 
 const MB = 1024 * 1024
 let folder: string

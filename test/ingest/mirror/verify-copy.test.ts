@@ -12,7 +12,7 @@ import type { LibraryPath } from '../../../src/storage/layout.ts'
 import { noise } from '../../support/media.ts'
 import { isSame, type Mirrored, makeMirrored, sha256, startKeeper } from '../../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
-import { until } from '../../support/wire.ts'
+import { until } from '../../support/until.ts'
 
 const bytes = noise(100_000, 'copied')
 let folder: string

@@ -16,7 +16,7 @@ import { openIn } from '../../support/in-process.ts'
 import { noise } from '../../support/media.ts'
 import { type Mirrored, makeMirrored, sha256 } from '../../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
-import { until } from '../../support/wire.ts'
+import { until } from '../../support/until.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 

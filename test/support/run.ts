@@ -1,0 +1,65 @@
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { openDatabase } from '../../src/catalogue/connection.ts'
+import { chooseAccount } from '../../src/catalogue/embedded/account.ts'
+import { findBinaries } from '../../src/catalogue/embedded/binaries.ts'
+import { initializeCluster } from '../../src/catalogue/embedded/initialize.ts'
+import { prepareLauncher } from '../../src/catalogue/embedded/launcher.ts'
+import { awaitPostmaster, type Postmaster } from '../../src/catalogue/embedded/postmaster.ts'
+import { connectionToRunning } from '../../src/catalogue/embedded/server.ts'
+import { serverArguments } from '../../src/catalogue/embedded/settings.ts'
+import { migrate } from '../../src/catalogue/migrate.ts'
+import { makeReapedFolder } from './reaper.ts'
+import { execute, MIGRATED, silentLog, tell } from './run-postgres.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Holds the folders of all test files of this run, and its PostgreSQL. */
+    runFolder: string
+  }
+}
+
+/**
+ * Begins a run of the tests: its folder, and one PostgreSQL for all files, which starts while the first of them are loaded. Returns how
+ * to end it.
+ */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = makeReapedFolder()
+  project.provide('runFolder', folder.path)
+  const starting = startPostgres(folder.path).catch(async (error: unknown) => {
+    await tell(folder.path, { error: String(error) })
+    return undefined
+  })
+  return async () => {
+    const postmaster = await starting
+    await postmaster?.shutDown()
+    await folder.reap()
+  }
+}
+
+/** As the server starts its own one, but for many at a time, and without flushing: nothing of it shall outlive the run. */
+async function startPostgres(runFolder: string): Promise<Postmaster> {
+  const cluster = join(runFolder, 'postgres')
+  const account = await chooseAccount(runFolder, cluster)
+  const launcher = await prepareLauncher(runFolder, account)
+  const binaries = await findBinaries(runFolder, launcher.passesClosedFolders ? undefined : account)
+  await initializeCluster(cluster, binaries, launcher, silentLog)
+  const connection = await connectionToRunning(runFolder)
+  const settings = {
+    max_connections: 200,
+    fsync: 'off',
+    full_page_writes: 'off',
+    checkpoint_timeout: '1h',
+    max_wal_size: '2GB',
+  }
+  const args = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])
+  const all = [...serverArguments(cluster, connection.host, 'iclood-tests'), ...args]
+  const postmaster = await awaitPostmaster(launcher.launch(binaries.postgres, all, 'INT'), silentLog)
+
+  await execute(connection, `create database ${MIGRATED}`)
+  const db = openDatabase({ ...connection, database: MIGRATED }, () => {})
+  await migrate(db)
+  await db.destroy()
+  await tell(runFolder, { connection })
+  return postmaster
+}
