@@ -22,12 +22,13 @@ for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   sleep 0.05
 done
 
+# Before their files' own mounts, with which their names go; one that is mounted goes with its mount.
+grep -slF -- "$1" /sys/block/loop*/loop/backing_file 2> /dev/null | while read -r file; do
+  losetup -d "/dev/$(echo "$file" | cut -d / -f 4)"
+done
 # The innermost first; a mount may lie over another one.
 sed -n "s#^[^ ]* \($1[^ ]*\) .*#\1#p" /proc/self/mounts 2> /dev/null | sed '1!G;h;$!d' | while read -r mount; do
   umount -l "$(printf %b "$mount")"
-done
-grep -slF -- "$1" /sys/block/loop*/loop/backing_file 2> /dev/null | while read -r file; do
-  losetup -d "/dev/$(echo "$file" | cut -d / -f 4)"
 done
 if ! grep -qsF -- " $1" /proc/self/mounts; then
   rm -rf "$1" || { sleep 0.5; rm -rf "$1"; }
