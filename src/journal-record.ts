@@ -45,6 +45,9 @@ export interface IgnoredRecord {
   asset_id: string | null
   name: string
   at: string | null
+  /** Not in the lines of servers before 0.3. */
+  created?: number | null
+  announced_size?: number | null
 }
 
 export type RemovedRecord =

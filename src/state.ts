@@ -70,10 +70,6 @@ export class ServerState implements Service {
     this.#reason = reason
   }
 
-  get drive() {
-    return this.#library?.drive
-  }
-
   catalogue(): Database {
     if (this.#database === undefined) throw this.#reason
     return this.#database

@@ -1,8 +1,9 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
+import { hasSameExportKey, isIgnored, isSameAsset, isSameExport, isSameFile, mayBeExported } from './same-asset.ts'
 
 /** A file in a phone's list. Times are ms since 1970; what the phone does not know is null. */
 export interface OfferedFile {
@@ -17,63 +18,121 @@ export interface OfferedFile {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
+/** An announcement that is older is made anew, so that its time tells whether the file is still on the phone's list. */
+const REPEATED_MS = 7 * DAY_MS
+/** What nobody has listed for so long is not waited for any more, unless its phone has never sent anything. */
+const FORGOTTEN_MS = 30 * DAY_MS
+/** What may wait of one device: a phone's longest list. */
+const MAX_PENDING = 200_000
+
+/** What the catalogue says of each file of a list, by its index there. */
+export interface Classified {
+  ignored: Set<number>
+  /** And not ignored. */
+  backedUp: Set<number>
+  /** In just the same way, and lately. */
+  announced: Set<number>
+  /** Whether the catalogue waits for files that nobody lists any more. */
+  hasForgotten: boolean
+}
 
 /**
- * Sorts a phone's list, sent from `address`: returns the indexes of the files it has been told to ignore, of those that are backed
- * up (and not ignored), and of those announced before in just the same way. One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
+ * Sorts a phone's list, sent from `address`. One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
  */
 export async function classify(
   db: Database,
   deviceId: string,
   address: string,
   files: readonly OfferedFile[],
-): Promise<{ ignored: Set<number>; backedUp: Set<number>; announced: Set<number> }> {
-  const { rows } = await sql<{ ignored: number[]; backed_up: number[]; announced: number[] }>`
-    with offered as materialized (
-      select iclood_asset_key(${deviceId}, path) as key, offered.*, decode(checksum_hex, 'hex') as checksum
-      from ${offeredRows(files)}
-    ), ignored as (
-      select distinct index from offered join ignored_files on ignored_files.asset_key = offered.key
-      where ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id
-    ), backed_up as (
-      select distinct index
+  now: Date,
+): Promise<Classified> {
+  const ago = (period: number) => sql`${new Date(now.getTime() - period).toISOString()}::timestamptz`
+  const exported = sql`
+    union all
+    select offered.index, ${isSameExport}, false
+    from offered join backups on ${hasSameExportKey} left join files on files.path = backups.file_path
+    where backups.status = 'Completed'`
+  const { rows } = await sql<{ ignored: number[]; backedUp: number[]; announced: number[]; hasForgotten: boolean }>`
+    with offered as materialized (${offeredAssets(deviceId, files)}), known as (
+      select
+        offered.index,
+        backups.status = 'Completed' and ${isSameFile} as is_backed_up,
+        backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)}
+          and (
+            backups.original_path, backups.asset_id, backups.announced_size, backups.created, backups.modified,
+            backups.announced_from
+          ) is not distinct from (offered.path, offered.id, offered.size, offered.created, offered.modified, ${address})
+          as is_announced
       from offered
         join backups on backups.asset_key = offered.key
         left join files on files.path = backups.file_path
-      where backups.status = 'Completed' and case
-        when offered.checksum is not null and files.checksum is not null then offered.checksum = files.checksum
-        else
-          (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
-          and (
-            backups.asset_id is not null or offered.created is null
-            or (backups.created is null and files.captured_at is null)
-            or abs(offered.created - backups.created) <= ${DAY_MS}
-            or abs(offered.created - extract(epoch from files.captured_at) * 1000) <= ${DAY_MS}
-          )
-          and (offered.size is null or offered.size = backups.file_size or offered.size = backups.announced_size)
-          and (offered.modified is null or backups.modified is null or offered.modified = backups.modified)
-        end
-    ), announced as (
-      select distinct index
-      from offered join backups on backups.asset_key = offered.key
-      where backups.status = 'Pending' and backups.asset_id is not distinct from offered.id
-        and (
-          backups.original_path, backups.announced_size, backups.created, backups.modified, backups.announced_from
-        ) is not distinct from (offered.path, offered.size, offered.created, offered.modified, ${address})
+      ${files.some(mayBeExported) ? exported : sql``}
+    ), ignored as (
+      select index from offered join ignored_files on ${isIgnored(files)}
     )
     select
-      array(select index from announced) as announced,
-      array(select index from ignored) as ignored,
-      array(select index from backed_up except select index from ignored) as backed_up
+      array(select distinct index from known where is_announced) as announced,
+      array(select distinct index from ignored) as ignored,
+      array(select index from known where is_backed_up except select index from ignored) as "backedUp",
+      exists (${forgotten(deviceId, ago(FORGOTTEN_MS))}) as "hasForgotten"
   `.execute(db)
-  const row = rows[0]
-  return { ignored: new Set(row?.ignored), backedUp: new Set(row?.backed_up), announced: new Set(row?.announced) }
+  const [row] = rows
+  return {
+    ignored: new Set(row?.ignored),
+    backedUp: new Set(row?.backedUp),
+    announced: new Set(row?.announced),
+    hasForgotten: row?.hasForgotten ?? false,
+  }
+}
+
+/**
+ * `Pending` rows that nobody sends: those that their phone has not listed for long, while it has sent others; and, of one phone's, those beyond all
+ * bounds, the oldest first. A phone that has never sent anything keeps its rows: they say that it tries in vain.
+ */
+function forgotten(deviceId: string, before: RawBuilder<unknown>) {
+  return sql`
+    select backups.id
+    from (
+      select device_id from backup_totals where status = 'Completed' group by device_id having sum(count) > 0
+    ) as senders
+      join backups on coalesce(backups.device_id, 'unknown') = senders.device_id
+    where backups.status = 'Pending' and backups.timestamp < ${before}
+    union all
+    select id from (
+      select id from backups
+      where status = 'Pending' and coalesce(device_id, 'unknown') = ${deviceId}
+        and (
+          select sum(count) from backup_totals where device_id = ${deviceId} and status = 'Pending'
+        ) > ${sql.lit(MAX_PENDING)}
+      order by timestamp desc nulls last
+      offset ${sql.lit(MAX_PENDING)}
+    ) as oldest`
+}
+
+/** Rows removed in one statement. */
+const FORGOTTEN_ROWS = 10_000
+
+/** Removes announcements that nobody sends; not all at once, if they are many. */
+export async function forgetUnsent(db: Database, deviceId: string, now: Date): Promise<void> {
+  const before = sql`${new Date(now.getTime() - FORGOTTEN_MS).toISOString()}::timestamptz`
+  await db.transaction().execute(async (transaction) => {
+    await lockAnnouncements(transaction)
+    await sql`
+      delete from backups
+      where id in (${forgotten(deviceId, before)} limit ${FORGOTTEN_ROWS}) and status = 'Pending'
+    `.execute(transaction)
+  })
+}
+
+/** One at a time: asking whether a row is there and making it is cheaper for all rows together than for each. */
+async function lockAnnouncements(transaction: Database): Promise<void> {
+  await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
 }
 
 /**
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced before. A
- * `Failed` row keeps its status and reason until the file has arrived. `address` is where the list came from. Returns the ids of
- * the `Failed` rows that were changed.
+ * `Failed` row keeps its status and reason until the file has arrived. What was announced for another export of the same asset goes.
+ * `address` is where the list came from. Returns the ids of the `Failed` rows that were changed, or removed.
  */
 export async function announce(
   db: Database,
@@ -84,21 +143,23 @@ export async function announce(
 ): Promise<number[]> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return db.transaction().execute(async (transaction) => {
-    // One at a time: asking whether a row is there and making it is cheaper for all rows together than for each.
-    await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
+    await lockAnnouncements(transaction)
+    const gone = files.some(mayBeExported) ? await supersedeExports(transaction, deviceId, files) : []
     const { rows } = await sql<{ id: number }>`
       with offered as materialized (
-        select distinct on (key, id) keyed.key, offered.*
-        from ${offeredRows(files)}, lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed
-        order by key, id, index desc
+        select distinct on (key, id, undated) keyed.*
+        from (
+          select assets.*, case when id is null then created end as undated
+          from (${offeredAssets(deviceId, files)}) as assets
+        ) as keyed
+        order by key, id, undated, index desc
       ), known as (
         update backups set
           original_path = offered.path, file_name = offered.name, created = offered.created, modified = offered.modified,
           announced_size = offered.size, announced_from = ${address},
           timestamp = case backups.status when 'Pending' then ${timestamp} else backups.timestamp end
         from offered
-        where backups.asset_key = offered.key and backups.status <> 'Completed'
-          and backups.asset_id is not distinct from offered.id
+        where backups.asset_key = offered.key and backups.status <> 'Completed' and ${isAnnouncedAsset}
         returning offered.index, backups.id, backups.status
       ), added as (
         insert into backups (
@@ -111,8 +172,33 @@ export async function announce(
       )
       select id from known where status = 'Failed'
     `.execute(transaction)
-    return rows.map(({ id }) => id)
+    return [...gone, ...rows.map(({ id }) => id)]
   })
+}
+
+/** Whether an announcement is of just the asset that is offered: without ids, that of just that date. */
+const isAnnouncedAsset = sql`(
+  backups.asset_id is not distinct from offered.id
+  and (offered.id is not null or backups.created is not distinct from offered.created)
+)`
+
+/** Removes what waits for other exports of these assets; returns the ids of the `Failed` rows among it. */
+async function supersedeExports(
+  transaction: Database,
+  deviceId: string,
+  files: readonly OfferedFile[],
+): Promise<number[]> {
+  const exported = files.filter(mayBeExported)
+  const { rows } = await sql<{ id: number }>`
+    with offered as materialized (${offeredAssets(deviceId, exported)}), gone as (
+      delete from backups using offered
+      where ${hasSameExportKey}
+        and backups.asset_key <> offered.key and backups.status <> 'Completed' and backups.file_path is null
+      returning backups.id, backups.status
+    )
+    select id from gone where status = 'Failed'
+  `.execute(transaction)
+  return rows.map(({ id }) => id)
 }
 
 /**
@@ -138,13 +224,12 @@ export async function recordKnownContent(
     `.execute(transaction)
     const { rows } = await sql<{ id: number; left: string | null }>`
       with offered as materialized (
-        select distinct on (key, id)
-          offered.*, keyed.key, files.size as stored_size, files.media_type,
+        select distinct on (key, id, case when id is null then offered.created end)
+          offered.*, files.size as stored_size, files.media_type,
           case split_part(files.media_type, '/', 1) when 'video' then 'video' when 'image' then 'photo' else kind end as stored_kind
-        from ${offeredRows(files)}
-          join files on files.path = library_path and files.missing_at is null,
-          lateral (select iclood_asset_key(${deviceId}, offered.path) as key) as keyed
-        order by key, id, index desc
+        from (${offeredAssets(deviceId, files)}) as offered
+          join files on files.path = library_path and files.missing_at is null
+        order by key, id, case when id is null then offered.created end, index desc
       ), completed as (
         update backups set
           file_path = library_path, file_size = stored_size, file_type = stored_kind, mime_type = media_type,
@@ -152,6 +237,7 @@ export async function recordKnownContent(
           modified = offered.modified, announced_size = offered.size
         from offered join backups as before on before.asset_key = offered.key
           and before.status <> 'Completed' and before.asset_id is not distinct from offered.id
+          and (offered.id is not null or before.created is not distinct from offered.created)
         where backups.id = before.id and backups.status <> 'Completed'
         returning index, backups.id, nullif(before.file_path, library_path) as "left"
       ), added as (
@@ -180,8 +266,19 @@ export async function recordKnownContent(
   })
 }
 
-/** The list as rows of `offered`, with its indexes. One JSON text is quicker made than eight arrays, and is made all at once. */
-export function offeredRows(files: readonly (OfferedFile & { libraryPath?: string })[]) {
+type Listed = OfferedFile & { libraryPath?: string }
+
+/** The list as the rows of `offered` that same-asset.ts speaks of: a `select`. */
+export function offeredAssets(deviceId: string, files: readonly Listed[]) {
+  const exportKey = files.some(mayBeExported) ? sql`, iclood_export_key(${deviceId}, id, path) as export_key` : sql``
+  return sql`
+    select
+      iclood_asset_key(${deviceId}, path) as key ${exportKey}, offered.*, decode(checksum_hex, 'hex') as checksum
+    from ${offeredRows(files)}`
+}
+
+/** With the indexes of the list. One JSON text is quicker made than eight arrays, and is made all at once. */
+function offeredRows(files: readonly Listed[]) {
   const rows = files.map(({ checksum, libraryPath, ...file }, index) => {
     return { index, checksum_hex: checksum, library_path: libraryPath, ...file }
   })
@@ -196,6 +293,8 @@ export interface FailedUpload {
   deviceId: string | null
   path: string | null
   assetId: string | null
+  /** ms since 1970. */
+  created: number | null
   fileName: string | null
   address: string
 }
@@ -213,10 +312,12 @@ export async function markFailed(
   const meant =
     upload.path !== null
       ? sql`
-        select id from backups
+        select backups.id
+        from (select ${upload.assetId}::text as id, ${upload.created}::float8 as created) as offered,
+          backups left join files on files.path = backups.file_path
         where asset_key = iclood_asset_key(${upload.deviceId}::text, ${upload.path}::text) and status <> 'Completed'
-          and (${upload.assetId}::text is null or asset_id is null or asset_id = ${upload.assetId}::text)
-        order by asset_id is not distinct from ${upload.assetId}::text desc, announced_from = ${upload.address} desc, id desc
+          and ${isSameAsset}
+        order by backups.asset_id is not distinct from offered.id desc, announced_from = ${upload.address} desc, backups.id desc
         limit 1`
       : sql`
         select min(id) from backups

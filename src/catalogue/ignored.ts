@@ -1,32 +1,48 @@
 import { sql } from 'kysely'
+import { type OfferedFile, offeredAssets } from './announce.ts'
 import type { Database } from './connection.ts'
+import { isIgnored, isSameAsset, mayBeExported } from './same-asset.ts'
 
-/** A file that a person does not want backed up. */
-export interface IgnoredAsset {
-  path: string
-  id: string | null
-  name: string
-}
-
-/** Marks files as ignored; returns the ids of the new rows: one for each that was not ignored before. */
+/**
+ * Marks files as ignored; returns the ids of the new rows: one for each that was not ignored before. What the list, which came from `address`, does
+ * not say of a file is taken from what was announced, or backed up, under its path.
+ */
 export async function ignore(
   db: Database,
   deviceId: string,
-  files: readonly IgnoredAsset[],
+  address: string,
+  files: readonly OfferedFile[],
   now: Date,
 ): Promise<number[]> {
   return db.transaction().execute(async (transaction) => {
     // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
     await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
     const { rows } = await sql<{ id: number }>`
-      insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp)
-      select distinct on (key, id) ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz
-      from ${assetRows(deviceId, files)}
-      where not exists (
-        select from ignored_files
-        where ignored_files.asset_key = key and (ignored_files.asset_id is null or ignored_files.asset_id = offered.id)
+      with listed as materialized (${offeredAssets(deviceId, files)}), offered as materialized (
+        select
+          listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
+          ${files.some(mayBeExported) ? sql`listed.export_key,` : sql``}
+          coalesce(listed.created, known.created) as created, coalesce(listed.size, known.announced_size) as size
+        from listed left join lateral (
+          select backups.asset_id, backups.created, backups.announced_size
+          from (select listed.*) as offered
+            join backups on backups.asset_key = offered.key
+            left join files on files.path = backups.file_path
+          where ${isSameAsset}
+          order by
+            backups.status = 'Completed', backups.announced_from = ${address} desc nulls last,
+            backups.timestamp desc nulls last, backups.id desc
+          limit 1
+        ) as known on true
       )
-      order by key, id, position
+      insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp, created, announced_size)
+      select distinct on (key, id, undated)
+        ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz, created, size
+      from offered, lateral (select case when id is null then created end as undated) as dated
+      where not exists (
+        select from ignored_files where ${isIgnored(files)}
+      )
+      order by key, id, undated, index
       returning id
     `.execute(transaction)
     return rows.map(({ id }) => id)
@@ -37,28 +53,19 @@ export async function ignore(
 export async function unignore(
   db: Database,
   deviceId: string,
-  files: readonly IgnoredAsset[],
+  files: readonly OfferedFile[],
 ): Promise<{ ids: number[]; count: number }> {
   const { rows } = await sql<{ ids: number[]; count: number }>`
-    with removed as (
-      delete from ignored_files using ${assetRows(deviceId, files)}
-      where ignored_files.asset_key = key
-        and (ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id)
+    with offered as materialized (${offeredAssets(deviceId, files)}), removed as (
+      delete from ignored_files using offered
+      where ${isIgnored(files)}
+        -- Who sends back what /photos/ignored lists has its number for an id.
+        or (ignored_files.asset_key = offered.key and ignored_files.id::text = offered.id)
       returning ignored_files.id, ignored_files.asset_key, ignored_files.asset_id
     )
     select count(distinct (asset_key, asset_id)) as count, coalesce(json_agg(id), '[]') as ids from removed
   `.execute(db)
   return rows[0] ?? { ids: [], count: 0 }
-}
-
-function assetRows(deviceId: string, files: readonly IgnoredAsset[]) {
-  return sql`
-    unnest(
-      ${files.map((file) => file.path)}::text[],
-      ${files.map((file) => file.id)}::text[],
-      ${files.map((file) => file.name)}::text[]
-    ) with ordinality as offered (path, id, name, position),
-    lateral (select iclood_asset_key(${deviceId}, path) as key) as keyed`
 }
 
 export interface IgnoredFile {

@@ -105,7 +105,9 @@ export async function ignoredRecords(db: Database, ids: readonly number[]): Prom
 
 async function selectIgnored(db: Database, which: RawBuilder<unknown>): Promise<IgnoredRecord[]> {
   const { rows } = await sql<Omit<IgnoredRecord, 'type' | 'at'> & { at: Date | null }>`
-    select id, device_id as device, original_path as phone_path, asset_id, file_name as name, timestamp as at
+    select
+      id, device_id as device, original_path as phone_path, asset_id, file_name as name, timestamp as at, created,
+      announced_size
     from ignored_files where ${which}
   `.execute(db)
   return rows.map((row) => ({ type: 'ignored', ...row, at: iso(row.at) }))

@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
+import { isSameAsset } from './same-asset.ts'
 import type { BackupStatus } from './tables.ts'
 
 /** What is asked about an original that has just arrived. */
@@ -12,6 +13,9 @@ export interface Question {
   deviceId: string
   /** The path on the phone as sent; null if it was not. */
   path: string | null
+  /** The phone's own id of the asset, and when it says that it was created, in ms since 1970; null if it does not say. */
+  assetId: string | null
+  created: number | null
   /** `path` without fragment and extension, if it can be half of a Live Photo; then `kind` says which half. */
   stem: string | null
   kind: MediaKind
@@ -48,7 +52,7 @@ export interface Answer {
   }[]
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
-  /** All rows of that device and path; without a path, those without one that have this content. */
+  /** The rows of that device and path that may be this asset; without a path, those without one that have this content. */
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, announced or completed. */
   otherHalves: KnownAsset[]
@@ -64,42 +68,45 @@ export function createLookUp(db: Database): (question: Question) => Promise<Answ
 
 async function lookUp(db: Database, questions: readonly Question[]): Promise<Answer[]> {
   const known = sql`jsonb_build_object(
-    'id', b.id, 'status', b.status, 'assetId', b.asset_id, 'created', b.created, 'modified', b.modified,
-    'announcedSize', b.announced_size, 'announcedFrom', b.announced_from, 'filePath', f.path,
-    'timestamp', extract(epoch from b.timestamp) * 1000, 'checksum', encode(f.checksum, 'hex'),
-    'size', f.size, 'isLost', f.missing_at is not null, 'capturedAt', extract(epoch from f.captured_at) * 1000)`
+    'id', backups.id, 'status', backups.status, 'assetId', backups.asset_id, 'created', backups.created,
+    'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
+    'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
+    'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
+    'capturedAt', extract(epoch from files.captured_at) * 1000)`
   const { rows } = await sql<Answer>`
     select
       (select coalesce(jsonb_agg(jsonb_build_object(
-         'path', f.path, 'size', f.size, 'capturedAt', extract(epoch from f.captured_at) * 1000,
-         'capturedOffset', f.captured_offset, 'isLost', f.missing_at is not null) order by f.stored_at nulls first), '[]')
-       from files f where f.checksum = decode(asked.checksum, 'hex')) as "sameContent",
-      (select coalesce(jsonb_agg(f.path), '[]')
-       from files f where f.checksum is null and f.missing_at is null and f.size = asked.size) as "unreadOfSize",
-      case when asked.path is null then
-        (select coalesce(jsonb_agg(${known} order by b.id), '[]')
-         from files f join backups b on b.file_path = f.path
-         where f.checksum = decode(asked.checksum, 'hex') and b.asset_key = iclood_asset_key(asked.device_id, null))
+         'path', files.path, 'size', files.size, 'capturedAt', extract(epoch from files.captured_at) * 1000,
+         'capturedOffset', files.captured_offset, 'isLost', files.missing_at is not null) order by files.stored_at nulls first), '[]')
+       from files where files.checksum = decode(offered.checksum, 'hex')) as "sameContent",
+      (select coalesce(jsonb_agg(files.path), '[]')
+       from files where files.checksum is null and files.missing_at is null and files.size = offered.size) as "unreadOfSize",
+      case when offered.path is null then
+        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
+         from files join backups on backups.file_path = files.path
+         where files.checksum = decode(offered.checksum, 'hex') and backups.asset_key = iclood_asset_key(offered.device_id, null))
       else
-        (select coalesce(jsonb_agg(${known} order by b.id), '[]')
-         from backups b left join files f on f.path = b.file_path
-         where b.asset_key = iclood_asset_key(asked.device_id, asked.path))
+        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
+         from backups left join files on files.path = backups.file_path
+         where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and ${isSameAsset})
       end as "samePath",
-      (select coalesce(jsonb_agg(${known} order by b.id), '[]')
-       from backups b left join files f on f.path = b.file_path
-       where asked.stem is not null and b.asset_key in (
-         select iclood_asset_key(asked.device_id, asked.stem || '.' || extension)
-         from unnest(case asked.kind when 'photo' then ${MOVIES}::text[] else ${STILLS}::text[] end) as extension
+      (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
+       from backups left join files on files.path = backups.file_path
+       where offered.stem is not null and backups.asset_key in (
+         select iclood_asset_key(offered.device_id, offered.stem || '.' || extension)
+         from unnest(case offered.kind when 'photo' then ${MOVIES}::text[] else ${STILLS}::text[] end) as extension
        )) as "otherHalves"
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],
       ${questions.map((question) => question.size)}::bigint[],
       ${questions.map((question) => question.deviceId)}::text[],
       ${questions.map((question) => question.path)}::text[],
+      ${questions.map((question) => question.assetId)}::text[],
+      ${questions.map((question) => question.created)}::float8[],
       ${questions.map((question) => question.stem)}::text[],
       ${questions.map((question) => question.kind)}::text[]
-    ) with ordinality as asked (checksum, size, device_id, path, stem, kind, position)
-    order by asked.position
+    ) with ordinality as offered (checksum, size, device_id, path, id, created, stem, kind, position)
+    order by offered.position
   `.execute(db)
   return rows
 }

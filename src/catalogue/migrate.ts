@@ -4,12 +4,14 @@ import type { Database } from './connection.ts'
 import * as flaskTables from './migrations/0001-flask-tables.ts'
 import * as library from './migrations/0002-library.ts'
 import * as proof from './migrations/0003-proof.ts'
+import * as sameAsset from './migrations/0004-same-asset.ts'
 import * as whereabouts from './migrations/0009-whereabouts.ts'
 
 const MIGRATIONS = {
   '0001-flask-tables': flaskTables,
   '0002-library': library,
   '0003-proof': proof,
+  '0004-same-asset': sameAsset,
   '0009-whereabouts': whereabouts,
 }
 

@@ -104,8 +104,12 @@ export interface IgnoredFilesTable {
   file_name: string
   original_path: string
   device_id: string | null
+  /** When it was ignored; null in some rows of an older server. */
   timestamp: Date | null
   asset_id: string | null
+  /** What was known of the asset, as in `backups`. */
+  created: number | null
+  announced_size: number | null
   asset_key: Generated<string>
 }
 

@@ -1,8 +1,9 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
-import { type OfferedFile, offeredRows } from './announce.ts'
+import { type OfferedFile, offeredAssets } from './announce.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
+import { hasSameExportKey, isCreatedThatDay, isIgnored, isSameExport, isSameFile, mayBeExported } from './same-asset.ts'
 import type { FindingKind } from './tables.ts'
 
 /** The original that a file of a phone's list is, as the catalogue knows it. */
@@ -35,8 +36,6 @@ export interface Evidence {
   isIgnored: boolean
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
-
 /**
  * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but where that
  * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or the size with
@@ -52,8 +51,7 @@ export async function gatherEvidence(
   const badness = badnessAt(now)
   const { rows } = await sql<Omit<Evidence, 'original'> & Nulled<KnownOriginal>>`
     with offered as materialized (
-      select iclood_asset_key(${deviceId}, path) as key, offered.*, decode(checksum_hex, 'hex') as checksum
-      from ${offeredRows(files)}
+      ${offeredAssets(deviceId, files)}
     ), candidate as (
       select
         offered.index, true as is_content, true as is_proven, -${badness} as rank, 0 as id, null as status, null as failure,
@@ -71,18 +69,8 @@ export async function gatherEvidence(
       from offered
         join backups on backups.asset_key = offered.key
         left join files on files.path = backups.file_path
-      where (offered.checksum is null or files.checksum is null)
-        and (backups.asset_id is null or offered.id is null or backups.asset_id = offered.id)
-        and (backups.modified is null or offered.modified is null or backups.modified = offered.modified)
-        and (
-          offered.size = files.size or offered.size = backups.announced_size
-          or offered.size is null or coalesce(files.size, backups.announced_size) is null
-        )
-        and (
-          backups.asset_id = offered.id or offered.created is null
-          or (backups.created is null and files.captured_at is null)
-          or ${isCreatedThatDay}
-        )
+      where ${isSameFile}
+      ${files.some(mayBeExported) ? exportedWith(badness) : sql``}
     ), best as (
       select distinct on (index)
         candidate.*,
@@ -103,9 +91,7 @@ export async function gatherEvidence(
       coalesce(best.is_pending and not best.is_content, false) as "isPending",
       case when not best.is_content then best.last_failure end as failure,
       exists (
-        select from ignored_files
-        where best.path is null and ignored_files.asset_key = offered.key
-          and (ignored_files.asset_id is null or offered.id is null or ignored_files.asset_id = offered.id)
+        select from ignored_files where best.path is null and ${isIgnored(files)}
       ) as "isIgnored"
     from offered
       left join best on best.index = offered.index
@@ -131,10 +117,6 @@ type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
 const originalColumns = sql`
   files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.missing_at, files.recheck`
 
-const isCreatedThatDay = sql`
-  abs(offered.created - backups.created) <= ${sql.lit(DAY_MS)}
-  or abs(offered.created - extract(epoch from files.captured_at) * 1000) <= ${sql.lit(DAY_MS)}`
-
 /** Of an upload that a script has sent, nobody knows more than its path and its bytes. The app sends its id and dates. */
 const hasNoMore = sql`
   backups.asset_id is null and backups.created is null and (files.captured_at is null or offered.created is null)`
@@ -148,3 +130,13 @@ const badnessAt = (now: Date) => sql`
       or files.verified_at > ${believable(now)} then 1
     else 0
   end`
+
+const exportedWith = (badness: ReturnType<typeof badnessAt>) => sql`
+  union all
+  select
+    offered.index, false, files.path is not null, ${badness}, backups.id, backups.status, backups.failure,
+    ${originalColumns}
+  from offered
+    join backups on ${hasSameExportKey} and backups.asset_key <> offered.key
+    left join files on files.path = backups.file_path
+  where ${isSameExport}`

@@ -4,13 +4,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { OfferedFile } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
-import { plausibleCreated } from '../ingest/capture.ts'
-import { nameOnPhone } from '../ingest/phone-path.ts'
-import { parseChecksum } from '../media/checksum.ts'
 import { consumeBody } from './body.ts'
 import { checker, type Finding } from './checker.ts'
 import { FileListScanner } from './file-list.ts'
-import { PhotoEntry, PhotoList } from './schemas.ts'
+import { readOfferedFile } from './offered-file.ts'
+import { PhotoList } from './schemas.ts'
 
 /** A phone's list, with each object as the phone wrote it. */
 export interface ReceivedList {
@@ -18,13 +16,23 @@ export interface ReceivedList {
   files: OfferedFile[]
   /** The JSON text of each file, byte for byte, in the order of `files`. */
   raw: Buffer[]
+  /** What is no file, since it has no path, and stands in none of the two above. */
+  invalid: InvalidEntry[]
+}
+
+export interface InvalidEntry {
+  /** In the list as it was sent. */
+  index: number
+  /** What is wrong: a sentence. */
+  message: string
+  /** Its JSON text. */
+  raw: Buffer
 }
 
 /** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
 const PORTION = 500
 
 const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
-const entry = checker(PhotoEntry)
 
 /**
  * Has the routes of `app` take lists: their bodies are received piece by piece, with each object kept as it was sent. What a script calls
@@ -53,12 +61,23 @@ export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedL
   if (!head.fits(scanned.head)) {
     throw invalid(`The body ${describe(head.finding())}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`)
   }
-  const files: OfferedFile[] = []
-  for (const [index, text] of scanned.files.entries()) {
-    if (index % PORTION === 0) await setImmediate()
-    files.push(toOfferedFile(parse(text, index), index))
+  const list: ReceivedList = {
+    deviceId: (scanned.head.device_id || 'unknown').toWellFormed(),
+    files: [],
+    raw: [],
+    invalid: [],
   }
-  return { deviceId: (scanned.head.device_id || 'unknown').toWellFormed(), files, raw: scanned.files }
+  for (const [index, raw] of scanned.files.entries()) {
+    if (index % PORTION === 0) await setImmediate()
+    const file = readOfferedFile(parse(raw, index))
+    if (typeof file === 'string') {
+      list.invalid.push({ index, message: `files[${index}] ${file}.`, raw })
+    } else {
+      list.files.push(file)
+      list.raw.push(raw)
+    }
+  }
+  return list
 }
 
 function parse(text: Buffer, index: number): unknown {
@@ -67,20 +86,6 @@ function parse(text: Buffer, index: number): unknown {
   } catch (error) {
     if (error instanceof SyntaxError) throw invalid(`files[${index}] is not valid JSON: ${error.message}.`)
     throw error
-  }
-}
-
-function toOfferedFile(value: unknown, index: number): OfferedFile {
-  if (!entry.fits(value)) throw invalid(`files[${index}] ${describe(entry.finding())}.`)
-  return {
-    path: value.path.toWellFormed(),
-    id: value.id == null || value.id === '' ? null : String(value.id).toWellFormed(),
-    name: (value.name || nameOnPhone(value.path) || value.path).toWellFormed(),
-    kind: value.type === 'video' ? 'video' : 'photo',
-    size: Math.round(value.size ?? 0) || null,
-    created: plausibleCreated(value.created),
-    modified: value.modified ?? null,
-    checksum: value.sha256 == null ? null : (parseChecksum(value.sha256) ?? null),
   }
 }
 
@@ -96,4 +101,9 @@ function invalid(message: string): AppError {
 export function jsonArray(raw: readonly Buffer[]): Buffer[] {
   const comma = Buffer.from(',')
   return [Buffer.from('['), ...raw.flatMap((text, index) => (index === 0 ? [text] : [comma, text])), Buffer.from(']')]
+}
+
+/** What an answer says of entries that are no files: nothing if there are none, so that apps that do not know of it never meet it. */
+export function invalidJson(invalid: readonly InvalidEntry[]): { invalid?: { index: number; message: string }[] } {
+  return invalid.length === 0 ? {} : { invalid: invalid.map(({ index, message }) => ({ index, message })) }
 }

@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
 import type Type from 'typebox'
 import { AppError } from '../errors.ts'
-import { plausibleCreated } from '../ingest/capture.ts'
 import type { Library } from '../ingest/library.ts'
 import { type Description, type Reception, receive } from '../ingest/receive.ts'
 import type { Stored } from '../ingest/store.ts'
@@ -10,6 +9,7 @@ import { parseChecksum } from '../media/checksum.ts'
 import { announcedLength, consumeBody } from './body.ts'
 import { checker } from './checker.ts'
 import { boundaryOf, type FilePart, MultipartParser } from './multipart.ts'
+import { readTime } from './read-time.ts'
 import { UploadFields } from './schemas.ts'
 
 /** The form as it arrives: known in part, if it ends too early. */
@@ -42,6 +42,7 @@ export async function receiveUpload(
         deviceId: form.fields.get('device_id') || 'unknown',
         path: form.fields.get('original_path') || null,
         assetId: form.fields.get('asset_id') || null,
+        created: readTime(form.fields.get('created')) ?? null,
         fileName: form.part?.fileName ?? null,
         address,
       },
@@ -89,7 +90,7 @@ function describe(form: Form, address: string): Description {
     fileName: part.fileName ?? null,
     claimedType: part.mediaType ?? null,
     claimedKind: fields.file_type === 'photo' || fields.file_type === 'video' ? fields.file_type : null,
-    created: plausibleCreated(readCreated(fields.created)),
+    created: readCreated(fields.created),
     address,
   }
 }
@@ -108,16 +109,11 @@ function readFields(form: Form): Type.Static<typeof UploadFields> {
   )
 }
 
-/** What a form holds where a program had nothing to put there. */
-const NOTHING = ['undefined', 'null', 'NaN']
-
-/** ms since 1970, as the app has it, or a date as scripts write it. */
 function readCreated(text: string | undefined): number | null {
-  if (text === undefined || NOTHING.includes(text)) return null
-  const value = /^\s*[-+]?[\d.]+(e[-+]?\d+)?\s*$/i.test(text) ? Number(text) : Date.parse(text)
-  if (Number.isFinite(value)) return value
+  const created = readTime(text)
+  if (created !== undefined) return created
   throw new AppError(
     'invalid_request',
-    `The field created holds ${JSON.stringify(text.slice(0, 100))}; expected milliseconds since 1970 or a date such as 2024-07-01T12:00:00Z.`,
+    `The field created holds ${JSON.stringify(text?.slice(0, 100))}; expected milliseconds since 1970 or a date such as 2024-07-01T12:00:00Z.`,
   )
 }

@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox'
 
-const MAX_PATH_LENGTH = 16_384
-const MAX_ID_LENGTH = 512
+export const MAX_PATH_LENGTH = 16_384
+export const MAX_ID_LENGTH = 512
 
 export const Nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([schema, Type.Null()])
 
@@ -27,9 +27,14 @@ export const Backup = Type.Object({
 })
 export type Backup = Static<typeof Backup>
 
-const Milliseconds = Nullable(Type.Number({ description: 'ms since 1970, may be fractional' }))
+const Milliseconds = Nullable(
+  Type.Union([Type.Number(), Type.String()], { description: 'ms since 1970, may be fractional; or ISO 8601' }),
+)
 
-/** One file in a phone's list. Other fields are accepted, and returned untouched. */
+/**
+ * One file in a phone's list. Other fields are accepted, and returned untouched; fields that are not as described here are as if they were absent, but for
+ * `path`.
+ */
 export const PhotoEntry = Type.Object({
   path: Type.String({ minLength: 1, maxLength: MAX_PATH_LENGTH, pattern: '^[^\\u0000]*$' }),
   id: Type.Optional(
@@ -62,6 +67,14 @@ export const PhotoList = Type.Object({
   device_id: Type.Optional(Nullable(DeviceId)),
   files: Type.Array(PhotoEntry),
 })
+
+/** The entries of a list that could not be sorted, where there are any. */
+export const Invalid = Type.Optional(
+  Type.Array(
+    Type.Object({ index: Type.Integer({ description: 'in the list that was sent' }), message: Type.String() }),
+    { description: 'entries without a usable path; left out if there are none' },
+  ),
+)
 
 export const ErrorAnswer = Type.Object(
   {

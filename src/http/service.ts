@@ -9,8 +9,6 @@ export interface Service {
   catalogue(): Database
   /** Drive and catalogue. Throws `database_unavailable` or `drive_missing` with the reason until both have been there once. */
   library(): Library
-  /** The drive, also while it is away; `undefined` until the library has been there once. */
-  readonly drive: Library['drive'] | undefined
   /** How the household's backup is. Throws `database_unavailable`. */
   health(): Promise<Health>
   /** Hears of every change that is made to the catalogue. */

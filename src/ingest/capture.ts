@@ -31,11 +31,3 @@ export function folderAt(at: Date, offset: number | null, timeZone: string): Mon
     offset === null ? localMonth(at.getTime(), timeZone) : localMonth(at.getTime() + offset * 60_000, 'UTC')
   return monthFolder(year, month)
 }
-
-const EARLIEST = Date.UTC(1826, 0, 1)
-const LATEST = Date.UTC(9999, 11, 31)
-
-/** What a phone sends as `created`, if it can be a date: 0 is what clocks say that were never set. */
-export function plausibleCreated(created: number | null | undefined): number | null {
-  return typeof created === 'number' && created !== 0 && created >= EARLIEST && created <= LATEST ? created : null
-}

@@ -21,8 +21,8 @@ export interface ChosenRow {
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Decides which of the rows of its device and path an upload belongs to. Two phones of one model share those rows, so an
- * upload without an asset id is matched by where it came from and by when it was taken, and a row that may be the other phone's
+ * Decides which of `samePath`, the rows of its device and path that may be its asset, an upload belongs to. Two phones of one model share
+ * them, so an upload without an asset id is matched by where it came from and by when it was taken, and a row that may be the other phone's
  * is left alone: that phone is asked again, and content makes asking free.
  */
 export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): ChosenRow {
@@ -30,10 +30,8 @@ export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): Ch
   const same = samePath.filter((row) => row.status === 'Completed' && row.checksum === arrival.checksum)
 
   if (arrival.assetId !== null) {
-    const announced =
-      newest(waiting.filter((row) => row.assetId === arrival.assetId)) ?? newest(waiting.filter(hasNoId))
-    const twin = same.find((row) => row.assetId === arrival.assetId) ?? same.find(hasNoId)
-    return { announced, twin }
+    const hasItsId = (row: KnownAsset) => row.assetId === arrival.assetId
+    return { announced: newest(waiting.filter(hasItsId)) ?? newest(waiting), twin: same.find(hasItsId) ?? same[0] }
   }
 
   const announced = chooseWaiting(arrival, waiting, same[0])

@@ -1,8 +1,7 @@
-import { announce, classify, type OfferedFile, recordKnownContent } from '../catalogue/announce.ts'
+import { announce, classify, forgetUnsent, type OfferedFile, recordKnownContent } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { retryingDeadlocks } from '../catalogue/deadlock.ts'
 import { findContent } from '../catalogue/files.ts'
-import { AppError } from '../errors.ts'
 import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -16,10 +15,10 @@ export interface Sorted {
   backedUp: number
 }
 
-/** What sorting needs; the drive may be away, then no content is known to be there. */
+/** What sorting needs. */
 export interface OfferContext {
   db: Database
-  drive: Drive | undefined
+  drive: Drive
   now: () => Date
   changed: NoteChange
 }
@@ -30,7 +29,8 @@ const PORTION_CHARACTERS = 4_000_000
 
 /**
  * Sorts a phone's list into what is backed up, what is ignored and what is to be sent, and remembers the last as announced from
- * `address`. A file whose checksum the library has, on the drive, is recorded at once.
+ * `address`. A file whose checksum the library has, on the drive, is recorded at once. Throws `drive_missing` or `drive_error` while the drive
+ * is away: a phone that is told "nothing new" takes all for backed up.
  */
 export async function offer(
   context: OfferContext,
@@ -38,12 +38,14 @@ export async function offer(
   address: string,
   files: readonly OfferedFile[],
 ): Promise<Sorted> {
+  await context.drive.check()
   const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
   let start = 0
   for (const portion of portionsOf(files)) {
-    const { ignored, backedUp, announced } = await classify(context.db, deviceId, address, portion)
-    const open = portion.filter((_, index) => !ignored.has(index) && !backedUp.has(index))
     const now = context.now()
+    const classified = await classify(context.db, deviceId, address, portion, now)
+    const { ignored, backedUp, announced } = classified
+    const open = portion.filter((_, index) => !ignored.has(index) && !backedUp.has(index))
     const known = await recordKnown(context, deviceId, address, await findKnown(context, open), now)
     const wanted = (file: OfferedFile, index: number) => !ignored.has(index) && !backedUp.has(index) && !known.has(file)
     const unannounced = portion.filter((file, index) => wanted(file, index) && !announced.has(index))
@@ -51,6 +53,7 @@ export async function offer(
       const backups = await change(context, () => announce(context.db, deviceId, address, unannounced, now))
       if (backups.length > 0) context.changed({ backups })
     }
+    if (classified.hasForgotten) await retryingDeadlocks(() => forgetUnsent(context.db, deviceId, now))
 
     for (const [index, file] of portion.entries()) {
       if (ignored.has(index)) sorted.ignored.push(start + index)
@@ -102,7 +105,7 @@ async function recordKnown(
 async function findKnown(context: OfferContext, files: readonly OfferedFile[]): Promise<Map<OfferedFile, string>> {
   const checksums = files.flatMap((file) => file.checksum ?? [])
   const known = new Map<OfferedFile, string>()
-  if (checksums.length === 0 || context.drive === undefined || !(await isThere(context.drive))) return known
+  if (checksums.length === 0) return known
   const content = await findContent(context.db, [...new Set(checksums)])
   for (const file of files) {
     const found = file.checksum === null ? undefined : content.get(file.checksum)
@@ -111,15 +114,4 @@ async function findKnown(context: OfferContext, files: readonly OfferedFile[]): 
     if (size === found.size) known.set(file, found.path)
   }
   return known
-}
-
-/** Whether the library's drive can be used at this moment. */
-export async function isThere(drive: Drive): Promise<boolean> {
-  try {
-    await drive.check()
-    return true
-  } catch (error) {
-    if (error instanceof AppError) return false
-    throw error
-  }
 }

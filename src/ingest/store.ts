@@ -116,7 +116,7 @@ async function tryToStore(
   const { timeZone } = library
   const arrived = library.now()
   // The catalogue answers while the drive flushes; from here on the bytes are durable.
-  const question = { checksum, size, deviceId, path, stem, kind }
+  const question = { checksum, size, deviceId, path, assetId, created: upload.created, stem, kind }
   const [answer] = await Promise.all([library.lookUp(question), upload.staged.durable])
 
   const taken = captureOf(facts, upload.created, arrived, timeZone).at?.getTime() ?? null

@@ -10,7 +10,7 @@ import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { type FileState, stateOf } from '../storage/originals.ts'
 import type { KeyedLock } from './keyed-lock.ts'
 import type { Library } from './library.ts'
-import { isThere, portionsOf } from './offer.ts'
+import { portionsOf } from './offer.ts'
 import { verifyOriginal } from './verify/verify-original.ts'
 
 /** Why a file is not known to be safe. */
@@ -194,6 +194,17 @@ async function readBack(library: Library, path: LibraryPath): Promise<Date | Dou
     if (!(error instanceof AppError)) throw error
     if (error.code === 'drive_missing') return 'drive_missing'
     if (error.code === 'drive_error') return 'unreadable'
+    throw error
+  }
+}
+
+/** Whether the library's drive can be used at this moment. */
+async function isThere(drive: Drive): Promise<boolean> {
+  try {
+    await drive.check()
+    return true
+  } catch (error) {
+    if (error instanceof AppError) return false
     throw error
   }
 }

@@ -100,7 +100,17 @@ describe('the rows that the journal tells of', () => {
       ]),
     )
     expect(await ignoredRecords(db, [5, 5000])).toEqual([
-      { type: 'ignored', id: 5, device: null, phone_path: 'p5', asset_id: null, name: 'n', at: null },
+      {
+        type: 'ignored',
+        id: 5,
+        device: null,
+        phone_path: 'p5',
+        asset_id: null,
+        name: 'n',
+        at: null,
+        created: null,
+        announced_size: null,
+      },
     ])
   })
 

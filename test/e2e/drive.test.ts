@@ -219,7 +219,9 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
     expect((await get(server.url, '/ping')).status).toBe(200)
     expect((await get(server.url, '/backup/log')).body).toMatchObject({ status: 'success' })
     const list = { ...known, files: [...known.files, { path: 'ph://wanted', sha256: 'ab'.repeat(32) }] }
-    expect((await post(server.url, '/photos/new', list)).body).toMatchObject({ count: 1, backed_up_count: 1 })
+    const answer = await post(server.url, '/photos/new', list)
+    expect(answer).toMatchObject({ status: 503, body: { status: 'error', code: 'drive_missing' } })
+    expect(answer.headers.get('retry-after')).toBe('30')
     expect(await readdir(usb.path)).toEqual([])
     expect(server.output()).toMatch(/drive_missing.*(mount|Mount)/)
 
@@ -286,7 +288,7 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
     server = await startServer(folder, { UPLOAD_FOLDER: usb.path })
     await expectRefused(server, 503, 'drive_missing')
     expect(await get(server.url, '/storage/usage')).toMatchObject({ status: 503, body: { code: 'drive_missing' } })
-    expect((await post(server.url, '/photos/new', known)).body).toMatchObject({ count: 0, backed_up_count: 1 })
+    expect(await post(server.url, '/photos/new', known)).toMatchObject({ status: 503, body: { code: 'drive_missing' } })
     expect((await get(server.url, '/backup/log')).status).toBe(200)
     expect(await readdir(usb.path)).toEqual([])
 

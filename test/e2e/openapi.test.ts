@@ -21,7 +21,10 @@ interface Operation {
   summary: string
   parameters?: { name: string; in: string; description?: string; schema: object }[]
   requestBody?: { required: boolean; content: Record<string, { schema: object }> }
-  responses: Record<string, { description: string; content?: Record<string, { schema: { properties: object } }> }>
+  responses: Record<
+    string,
+    { description: string; content?: Record<string, { schema: { properties: object; required?: string[] } }> }
+  >
 }
 
 async function operations(): Promise<Map<string, Operation>> {
@@ -137,7 +140,8 @@ describe('/openapi.json', () => {
       expect(status === '4XX' ? `${Math.floor(answer.status / 100)}XX` : String(answer.status), what).toBe(status)
       const schema = documented.get(name)?.responses[status]?.content?.['application/json']?.schema
       expect(schema && Compile(schema).Check(answer.body), what).toBe(true)
-      expect(Object.keys(answer.body).sort(), what).toEqual(Object.keys(schema?.properties ?? {}).sort())
+      expect(Object.keys(answer.body).sort(), what).toEqual((schema?.required ?? []).toSorted())
+      expect(Object.keys(schema?.properties ?? {}), what).toEqual(expect.arrayContaining(Object.keys(answer.body)))
     }
   })
 

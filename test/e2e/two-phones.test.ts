@@ -326,10 +326,11 @@ describe('a path is backed up', () => {
     expect(await isAsked({ path: path('R1.JPG'), id: 'R1b' })).toBe(true)
   })
 
-  it('for an entry without id on the path alone, whatever else it says', async () => {
+  it('for an entry without id on the path alone, unless created is more than a day off', async () => {
     await backUp('R2.JPG', { id: 'R2' })
     expect(await isAsked({ path: path('R2.JPG') })).toBe(false)
-    expect(await isAsked({ path: path('R2.JPG'), id: null, created: taken(date) + 400 * DAY })).toBe(false)
+    expect(await isAsked({ path: path('R2.JPG'), id: null, created: taken(date) + DAY - 1 })).toBe(false)
+    expect(await isAsked({ path: path('R2.JPG'), id: null, created: taken(date) + 400 * DAY })).toBe(true)
   })
 
   it('for another device not at all', async () => {

@@ -128,7 +128,7 @@ describe('what has just arrived', () => {
   })
 
   it('refuses what is no list, as /photos/new does', async () => {
-    for (const body of ['{', '{"files": 1}', '{"files": [{}]}', '']) {
+    for (const body of ['{', '{"files": 1}', '{"files": [{]}', '']) {
       expect((await post(server.url, '/photos/verdict', body)).status, body).toBe(400)
     }
   })

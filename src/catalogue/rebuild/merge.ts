@@ -122,8 +122,10 @@ async function insertBackups(transaction: Database): Promise<number> {
 async function insertIgnored(transaction: Database): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     with added as (
-      insert into ignored_files (id, device_id, original_path, asset_id, file_name, timestamp)
-      select id, device, phone_path, asset_id, name, at
+      insert into ignored_files (
+        id, device_id, original_path, asset_id, file_name, timestamp, created, announced_size
+      )
+      select id, device, phone_path, asset_id, name, at, created, announced_size
       from (select distinct on (id) * from said_ignored order by id, seq desc) as last
       where not removed
       returning 1

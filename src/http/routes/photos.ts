@@ -5,12 +5,13 @@ import { AppError } from '../../errors.ts'
 import { noteIfUnsure } from '../../ingest/changes.ts'
 import { offer } from '../../ingest/offer.ts'
 import { backupJson } from '../backup-json.ts'
-import { jsonArray, type ReceivedList, received, takeLists } from '../photo-list.ts'
+import { invalidJson, jsonArray, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { receiveUpload } from '../receive-upload.ts'
 import {
   Backup,
   DeviceFilter,
   ErrorAnswer,
+  Invalid,
   Nullable,
   PhotoEntry,
   PhotoList,
@@ -39,15 +40,16 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
               count: Type.Integer({ description: 'of new_files' }),
               ignored_files: Type.Array(PhotoEntry),
               backed_up_count: Type.Integer(),
+              invalid: Invalid,
             }),
             ...failures,
           },
         },
       },
       async (request, reply) => {
-        const { deviceId, files, raw } = received(request.body)
-        const { drive, changed } = service
-        const context = { db: service.catalogue(), drive, now: () => new Date(), changed }
+        const { deviceId, files, raw, invalid } = received(request.body)
+        const { drive, now } = service.library()
+        const context = { db: service.catalogue(), drive, now, changed: service.changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
         const pick = (indexes: readonly number[]) => jsonArray(indexes.flatMap((index) => raw[index] ?? []))
         const answer = Buffer.concat([
@@ -55,7 +57,8 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
           ...pick(sorted.new),
           Buffer.from(`,"count":${sorted.new.length},"ignored_files":`),
           ...pick(sorted.ignored),
-          Buffer.from(`,"backed_up_count":${sorted.backedUp}}`),
+          Buffer.from(`,"backed_up_count":${sorted.backedUp}`),
+          Buffer.from(invalid.length === 0 ? '}' : `,${JSON.stringify(invalidJson(invalid)).slice(1)}`),
         ])
         // Bytes in the shape of the schema: parsing the objects to write them again would change them.
         return reply.type('application/json; charset=utf-8').send(answer as never)
@@ -69,18 +72,23 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
           summary: 'Do not ask for these files any more',
           body: PhotoList,
           response: {
-            200: success({ message: Type.String(), ignored_count: Type.Integer({ description: 'newly ignored' }) }),
+            200: success({
+              message: Type.String(),
+              ignored_count: Type.Integer({ description: 'newly ignored' }),
+              invalid: Invalid,
+            }),
             ...failures,
           },
         },
       },
       async (request) => {
-        const { deviceId, files } = nonEmpty(received(request.body))
-        const ignoring = ignore(service.catalogue(), deviceId, files, new Date())
+        const { deviceId, files, invalid } = nonEmpty(received(request.body))
+        const ignoring = ignore(service.catalogue(), deviceId, request.clientAddress, files, new Date())
         const ids = await noteIfUnsure(service.changed, ignoring)
         service.changed({ ignored: ids })
         const count = ids.length
-        return { status: 'success' as const, message: `${count} files marked as ignored`, ignored_count: count }
+        const message = `${count} files marked as ignored`
+        return { status: 'success' as const, message, ignored_count: count, ...invalidJson(invalid) }
       },
     )
 
@@ -90,22 +98,26 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         schema: {
           summary: 'Ask for these files again',
           body: PhotoList,
-          response: { 200: success({ message: Type.String(), unignored_count: Type.Integer() }), ...failures },
+          response: {
+            200: success({ message: Type.String(), unignored_count: Type.Integer(), invalid: Invalid }),
+            ...failures,
+          },
         },
       },
       async (request) => {
-        const { deviceId, files } = nonEmpty(received(request.body))
+        const { deviceId, files, invalid } = nonEmpty(received(request.body))
         const unignoring = unignore(service.catalogue(), deviceId, files)
         const { ids, count } = await noteIfUnsure(service.changed, unignoring)
         service.changed({ ignored: ids })
-        return { status: 'success' as const, message: `${count} files no longer ignored`, unignored_count: count }
+        const message = `${count} files no longer ignored`
+        return { status: 'success' as const, message, unignored_count: count, ...invalidJson(invalid) }
       },
     )
   }
 }
 
 function nonEmpty(list: ReceivedList): ReceivedList {
-  if (list.files.length > 0) return list
+  if (list.files.length + list.invalid.length > 0) return list
   throw new AppError('invalid_request', 'The list of files is empty; expected at least one.')
 }
 

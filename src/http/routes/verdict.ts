@@ -5,8 +5,8 @@ import { AppError } from '../../errors.ts'
 import { KeyedLock } from '../../ingest/keyed-lock.ts'
 import type { Library } from '../../ingest/library.ts'
 import { judge, type Verdict } from '../../ingest/verdict.ts'
-import { received, takeLists } from '../photo-list.ts'
-import { ErrorAnswer, Nullable, PhotoEntry, PhotoList, success, Timestamp } from '../schemas.ts'
+import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
+import { ErrorAnswer, Invalid, Nullable, PhotoEntry, PhotoList, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
 
 /** What one request may have read back from the drive while the app waits. */
@@ -29,7 +29,7 @@ const InDoubt = Type.Object({
   safe: Type.Literal(false),
   reason: Type.String({
     description:
-      'not_backed_up, ignored, pending, failed, not_identified, missing, corrupt, unreadable, not_verified or drive_missing',
+      'not_backed_up, ignored, pending, failed, not_identified, missing, corrupt, unreadable, not_verified, drive_missing or invalid',
   }),
   message: Type.String({ description: 'a sentence for people' }),
 })
@@ -57,6 +57,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
               }),
               safe_count: Type.Integer(),
               count: Type.Integer({ description: 'of files' }),
+              invalid: Invalid,
             }),
             '4xx': ErrorAnswer,
             '5xx': ErrorAnswer,
@@ -64,14 +65,19 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const { deviceId, files, raw } = received(request.body)
+        const list = received(request.body)
         const court = { db: service.catalogue(), library: libraryOf(service), reading }
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
-        const verdicts = await judge(court, deviceId, files, allowance)
-        const safe = verdicts.filter((verdict) => verdict.safe).length
-        const text = await jsonOf(raw, verdicts)
-        const answer = `{"status":"success","files":${text},"safe_count":${safe},"count":${verdicts.length}}`
-        return reply.type('application/json; charset=utf-8').send(answer as never)
+        const verdicts = await judge(court, list.deviceId, list.files, allowance)
+        const texts = await jsonOf(list, verdicts)
+        const answer = JSON.stringify({
+          safe_count: verdicts.filter((verdict) => verdict.safe).length,
+          count: texts.length,
+          ...invalidJson(list.invalid),
+        })
+        return reply
+          .type('application/json; charset=utf-8')
+          .send(`{"status":"success","files":[${texts.join(',')}],${answer.slice(1)}` as never)
       },
     )
   }
@@ -87,13 +93,24 @@ function libraryOf(service: Service): Library | undefined {
   }
 }
 
-async function jsonOf(raw: readonly Buffer[], verdicts: readonly Verdict[]): Promise<string> {
+/** What is said of each entry of the list, in its order. */
+async function jsonOf({ raw, invalid }: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
+  const said = verdicts.map((verdict, index) => ({ raw: raw[index], said: verdictJson(verdict) })).values()
+  const wrong = new Map(invalid.map((entry) => [entry.index, entry]))
   const texts: string[] = []
-  for (const [index, verdict] of verdicts.entries()) {
+  for (let index = 0; index < raw.length + invalid.length; index++) {
     if (index % PORTION === PORTION - 1) await setImmediate()
-    texts.push(JSON.stringify({ ...JSON.parse(String(raw[index])), ...verdictJson(verdict) }))
+    const odd = wrong.get(index)
+    const entry = odd === undefined ? said.next().value : { raw: odd.raw, said: invalidVerdict(odd.message) }
+    const sent: unknown = JSON.parse(String(entry?.raw))
+    texts.push(JSON.stringify({ ...(typeof sent === 'object' ? sent : {}), ...entry?.said }))
   }
-  return `[${texts.join(',')}]`
+  return texts
+}
+
+/** What has no path is no file that could be safe. */
+function invalidVerdict(message: string): Type.Static<typeof InDoubt> {
+  return { safe: false, reason: 'invalid', message }
 }
 
 function verdictJson(verdict: Verdict): Type.Static<typeof Safe> | Type.Static<typeof InDoubt> {

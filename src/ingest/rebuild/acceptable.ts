@@ -51,7 +51,9 @@ export function isAcceptable(record: JournalRecord): boolean {
         isId(record.id) &&
         isText(record.device, MAX_DEVICE_LENGTH) &&
         [record.phone_path, record.asset_id, record.name].every((text) => isText(text)) &&
-        isTime(record.at)
+        isTime(record.at) &&
+        isNumber(record.created ?? null) &&
+        isSize(record.announced_size ?? null)
       )
     case 'removed':
       return record.what === 'original' ? isPath(record.path) : isId(record.id)

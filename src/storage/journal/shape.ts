@@ -2,7 +2,7 @@ import type { JournalLine } from '../../journal-record.ts'
 import { parseChecksum } from '../../media/checksum.ts'
 
 type Check = (value: unknown) => boolean
-type Members<Line> = { [Name in Exclude<keyof Line, 'type'>]: Check }
+type Members<Line> = { [Name in Exclude<keyof Line, 'type'>]-?: Check }
 
 const text: Check = (value) => typeof value === 'string'
 const number: Check = (value) => typeof value === 'number'
@@ -17,11 +17,16 @@ const orNull =
   (check: Check): Check =>
   (value) =>
     value === null || check(value)
+/** Of a member that older servers did not write. */
+const ifThere =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value)
 const object =
   (members: Readonly<Record<string, Check>>): Check =>
   (value) =>
     isObject(value) &&
-    Object.entries(members).every(([name, check]) => Object.hasOwn(value, name) && check(value[name]))
+    Object.entries(members).every(([name, check]) => check(Object.hasOwn(value, name) ? value[name] : undefined))
 
 type LineOf<Type extends JournalLine['type']> = Extract<JournalLine, { type: Type }>
 
@@ -62,6 +67,8 @@ const IGNORED: Members<LineOf<'ignored'>> = {
   asset_id: orNull(text),
   name: text,
   at: orNull(time),
+  created: ifThere(orNull(number)),
+  announced_size: ifThere(orNull(count)),
 }
 
 const SHAPES: { readonly [Type in JournalLine['type']]: Check } = {

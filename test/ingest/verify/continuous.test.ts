@@ -236,7 +236,7 @@ it('an upload that fails with an I/O error has the last ones read; one that is r
   const troubles: (Date | undefined)[] = []
   const library = { ...made.library, readSoon: (around?: Date) => troubles.push(around) }
   const reception = await receive(library, 1000, undefined)
-  const upload = { deviceId: 'x', path: 'x', assetId: null, fileName: 'x', address: 'x' }
+  const upload = { deviceId: 'x', path: 'x', assetId: null, created: null, fileName: 'x', address: 'x' }
   const refused = Object.assign(new Error('EROFS: read-only file system, open'), { code: 'EROFS', syscall: 'open' })
   await reception.recordFailure(upload, driveError(refused, 'it was tested'))
   expect(troubles).toEqual([])

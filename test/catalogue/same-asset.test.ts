@@ -1,0 +1,364 @@
+import { sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { classify, type OfferedFile } from '../../src/catalogue/announce.ts'
+import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
+import { ignore } from '../../src/catalogue/ignored.ts'
+import { createLookUp } from '../../src/catalogue/look-up.ts'
+import { migrate } from '../../src/catalogue/migrate.ts'
+import { gatherEvidence } from '../../src/catalogue/verdict.ts'
+import type { Checksum } from '../../src/media/checksum.ts'
+import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
+
+const DAY = 86_400_000
+const YEARS = 4 * 365 * DAY
+const THEN = Date.UTC(2020, 6, 1, 12)
+const NOW = new Date('2026-03-01T12:00:00Z')
+const ADDRESS = '192.168.1.2'
+
+let database: TestDatabase
+let db: Database
+
+beforeAll(async () => {
+  database = await startTestDatabase()
+  db = openDatabase({ connectionString: database.url }, () => {})
+  await migrate(db)
+})
+
+afterAll(async () => {
+  await db.destroy()
+  await database.drop()
+})
+
+/** What one side says of a file; what it leaves out it does not know. */
+interface Said {
+  id?: string
+  created?: number
+  size?: number
+  modified?: number
+  checksum?: Checksum
+}
+
+/** A row of a backup, and its original. */
+interface Stored extends Said {
+  announcedSize?: number
+  captured?: number
+  timestamp?: number | null
+}
+
+const sum = (digit: string) => digit.repeat(64) as Checksum
+const path = (n: number) => `file:///var/mobile/Media/DCIM/100APPLE/IMG_${n}.HEIC`
+const entry = (at: string, { id, created, size, modified, checksum }: Said): OfferedFile => ({
+  path: at,
+  id: id ?? null,
+  name: 'IMG.HEIC',
+  kind: 'photo',
+  size: size ?? null,
+  created: created ?? null,
+  modified: modified ?? null,
+  checksum: checksum ?? null,
+})
+
+/** Stores them, each under a path of its own, as uploads leave them. */
+async function store(device: string, stored: readonly Stored[], pathOf = path): Promise<void> {
+  const rows = stored.map((row, n) => ({
+    path: pathOf(n),
+    place: `${device}/${n}`,
+    id: row.id ?? null,
+    created: row.created ?? null,
+    modified: row.modified ?? null,
+    size: row.size ?? null,
+    announced: row.announcedSize ?? null,
+    checksum: row.checksum ?? null,
+    captured: row.captured === undefined ? null : new Date(row.captured).toISOString(),
+    at: row.timestamp === null ? null : new Date(row.timestamp ?? NOW.getTime()).toISOString(),
+  }))
+  const said = sql`json_to_recordset(${JSON.stringify(rows)}::json) as said (
+    path text, place text, id text, created float8, modified float8, size bigint, announced bigint, checksum text,
+    captured timestamptz, at timestamptz)`
+  await sql`insert into files (path, checksum, size, captured_at, stored_at)
+    select place, decode(checksum, 'hex'), size, captured, at from ${said}`.execute(db)
+  await sql`insert into backups (device_id, original_path, asset_id, file_name, file_path, file_size, announced_size,
+      file_type, created, modified, timestamp, status)
+    select ${device}, path, id, 'IMG.HEIC', place, size, announced, 'photo', created, modified, at, 'Completed'
+    from ${said}`.execute(db)
+}
+
+/** What list and verdict say of each of these. */
+async function ask(device: string, files: readonly OfferedFile[]) {
+  const listed = await classify(db, device, ADDRESS, files, NOW)
+  const evidence = await gatherEvidence(db, device, files, NOW)
+  return files.map((_, n) => ({
+    list: listed.backedUp.has(n),
+    // Of a file that is known and not proven it says "not identified", which is not "not backed up".
+    verdict: (evidence[n]?.original ?? null) !== null || evidence[n]?.isUnproven === true,
+  }))
+}
+
+/** How one thing may stand in the entry of a list and in the row. */
+const MEETINGS = ['nowhere', 'in the entry', 'in the row', 'the same in both', 'different'] as const
+type Meeting = (typeof MEETINGS)[number]
+
+function meet<Value>(meeting: Meeting, value: Value, other: Value): { entry?: Value; row?: Value } {
+  return {
+    ...(meeting !== 'nowhere' && meeting !== 'in the row' && { entry: value }),
+    ...(meeting === 'in the row' || meeting === 'the same in both' ? { row: value } : {}),
+    ...(meeting === 'different' && { row: other }),
+  }
+}
+
+type Case = Record<'id' | 'created' | 'size' | 'modified' | 'checksum', Meeting>
+
+const ALL: Case[] = MEETINGS.flatMap((id) =>
+  MEETINGS.flatMap((created) =>
+    MEETINGS.flatMap((size) =>
+      MEETINGS.flatMap((modified) => MEETINGS.map((checksum) => ({ id, created, size, modified, checksum }))),
+    ),
+  ),
+)
+
+/** The rule, in words as plain as can be. */
+function isSame({ id, created, size, modified, checksum }: Case): boolean {
+  const areBoth = (meeting: Meeting) => meeting === 'the same in both' || meeting === 'different'
+  if (areBoth(checksum)) return checksum === 'the same in both'
+  const isAsset = areBoth(id) ? id === 'the same in both' : created !== 'different'
+  return isAsset && size !== 'different' && modified !== 'different'
+}
+
+function sidesOf(one: Case, n: number): { said: Said; stored: Stored } {
+  const at = {
+    id: meet(one.id, `${n}/L0/001`, `other ${n}/L0/001`),
+    created: meet(one.created, THEN, THEN - YEARS),
+    size: meet(one.size, 1000, 2000),
+    modified: meet(one.modified, THEN + 5, THEN + 6),
+    // Contents of their own, so that none is found under the path of another.
+    checksum: meet(one.checksum, sum('a').slice(0, 56) + hex(n), sum('b').slice(0, 56) + hex(n)),
+  }
+  const side = (which: 'entry' | 'row'): Said =>
+    Object.fromEntries(
+      Object.entries(at).flatMap(([name, { [which]: value }]) => (value === undefined ? [] : [[name, value]])),
+    )
+  return { said: side('entry'), stored: side('row') }
+}
+
+const hex = (n: number) => n.toString(16).padStart(8, '0')
+
+describe('of all combinations of id, created, size, modified and checksum on either side', () => {
+  it('list and verdict call the same ones backed up, and no other', async () => {
+    const sides = ALL.map(sidesOf)
+    await store(
+      'all',
+      sides.map(({ stored }) => stored),
+    )
+    const said = await ask(
+      'all',
+      sides.map(({ said }, n) => entry(path(n), said)),
+    )
+    expect(ALL).toHaveLength(3125)
+    const wrong = ALL.flatMap((one, n) => {
+      const expected = isSame(one)
+      return said[n]?.list === expected && said[n]?.verdict === expected ? [] : [{ ...one, expected, ...said[n] }]
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('an upload belongs to the rows of which the list says so, by id and date; its content decides the rest', async () => {
+    const cases = ALL.filter(({ size, modified, checksum }) =>
+      [size, modified, checksum].every((is) => is === 'nowhere'),
+    )
+    const sides = cases.map(sidesOf)
+    await store(
+      'uploads',
+      sides.map(({ stored }) => stored),
+    )
+    const listed = await ask(
+      'uploads',
+      sides.map(({ said }, n) => entry(path(n), said)),
+    )
+    const lookUp = createLookUp(db)
+    for (const [n, { said }] of sides.entries()) {
+      const question = {
+        checksum: sum('c'),
+        size: 1000,
+        deviceId: 'uploads',
+        path: path(n),
+        stem: null,
+        kind: 'photo',
+      } as const
+      const { samePath } = await lookUp({ ...question, assetId: said.id ?? null, created: said.created ?? null })
+      expect(samePath.length === 1, JSON.stringify(cases[n])).toBe(listed[n]?.list)
+    }
+  })
+})
+
+describe('a file is backed up', () => {
+  let devices = 0
+  const isBackedUp = async (said: Said, ...stored: Stored[]) => {
+    devices++
+    await store(`rule ${devices}`, stored, () => path(0))
+    const [answer] = await ask(`rule ${devices}`, [entry(path(0), said)])
+    expect(answer?.verdict).toBe(answer?.list)
+    return answer?.list
+  }
+
+  it.each<[string, boolean, Said, Stored]>([
+    ['with the date that its bytes tell', true, { created: THEN }, { captured: THEN }],
+    ['with the one of two dates that fits', true, { created: THEN }, { created: THEN - YEARS, captured: THEN + DAY }],
+    ['not with a date that fits none', false, { created: THEN }, { created: THEN - YEARS, captured: THEN + DAY + 1 }],
+    [
+      'not stored with an id and listed without, years apart',
+      false,
+      { created: THEN },
+      { id: 'A', created: THEN - YEARS },
+    ],
+    [
+      'not stored without an id and listed with one, years apart',
+      false,
+      { id: 'A', created: THEN },
+      { created: THEN - YEARS },
+    ],
+    ['whatever its dates, if both have its id', true, { id: 'A', created: THEN }, { id: 'A', created: THEN - YEARS }],
+    ['with the size that was announced', true, { size: 7 }, { size: 9, announcedSize: 7 }],
+    ['with the size that arrived', true, { size: 9 }, { size: 9, announcedSize: 7 }],
+    ['not with a third size', false, { size: 8 }, { size: 9, announcedSize: 7 }],
+    ['not when it was created after it was stored', false, { created: THEN + DAY + 1 }, { timestamp: THEN }],
+    ['when it was created the day it was stored', true, { created: THEN + DAY }, { timestamp: THEN }],
+    ['when nobody knows when it was stored', true, { created: THEN + YEARS }, { timestamp: null }],
+  ])('%s', async (_, expected, said, stored) => {
+    expect(await isBackedUp(said, stored)).toBe(expected)
+  })
+
+  it('as one of several rows of its path', async () => {
+    const rows = [{ id: 'A', created: THEN - YEARS }, { created: THEN - YEARS }, { id: 'B', created: THEN }]
+    expect(await isBackedUp({ id: 'B' }, ...rows)).toBe(true)
+    expect(await isBackedUp({ created: THEN }, ...rows)).toBe(true)
+    expect(await isBackedUp({ created: THEN + 2 * DAY }, ...rows)).toBe(false)
+    expect(await isBackedUp({ id: 'C', created: THEN }, ...rows)).toBe(false)
+  })
+})
+
+describe('an export from the app’s own container', () => {
+  const CONTAINER = 'file:///var/mobile/Containers/Data/Application'
+  const exported = (uuid: string, name = 'IMG_0042.mov') => `${CONTAINER}/${uuid}/Library/Caches/${name}`
+  const ID = 'B84E8479-475C-4727-A4A4-B77AA9980897/L0/001'
+  const MUTATION = 'file:///var/mobile/Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0042/Adjustments/FullSizeRender.mov'
+  let devices = 0
+
+  const isBackedUp = async (at: string, said: Said, storedAt: string, stored: Stored) => {
+    devices++
+    await store(`exports ${devices}`, [stored], () => storedAt)
+    const [answer] = await ask(`exports ${devices}`, [entry(at, said)])
+    expect(answer?.verdict).toBe(answer?.list)
+    return answer?.list
+  }
+  const said = { id: ID, created: THEN + 0.25, size: 4711 }
+  const stored = { id: ID, created: THEN + 0.25, size: 5000 }
+
+  it.each<[string, boolean, string, Said, string, Stored]>([
+    ['is the same under another path and of another size', true, exported('2'), said, exported('1'), stored],
+    ['is the same under /private', true, exported('2').replace('/var', '/private/var'), said, exported('1'), stored],
+    ['is the same as a plain path', true, exported('2').slice(7), said, exported('1'), stored],
+    ['is the same under another name', true, exported('2', 'FE12.MOV'), said, exported('1'), stored],
+    ['is another one with another id', false, exported('2'), { ...said, id: 'C/L0/001' }, exported('1'), stored],
+    ['is another one without an id', false, exported('2'), { created: said.created }, exported('1'), stored],
+    [
+      'is another one created another second',
+      false,
+      exported('2'),
+      { ...said, created: THEN + 1000 },
+      exported('1'),
+      stored,
+    ],
+    ['is another one if nobody says when it was created', false, exported('2'), { id: ID }, exported('1'), stored],
+    [
+      'is another one with an id of another kind',
+      false,
+      exported('2'),
+      { ...said, id: '7' },
+      exported('1'),
+      { ...stored, id: '7' },
+    ],
+    [
+      'is another one once it was modified',
+      false,
+      exported('2'),
+      { ...said, modified: 2 },
+      exported('1'),
+      { ...stored, modified: 1 },
+    ],
+    ['is another one of another kind of file', false, exported('2', 'IMG_0042.jpg'), said, exported('1'), stored],
+    ['is not what lies in the camera roll', false, exported('2'), said, path(1), stored],
+    ['does not stand for an edit', false, MUTATION, said, exported('1'), stored],
+    ['is not the edit', false, exported('2'), said, MUTATION, stored],
+    [
+      'is another content with another checksum',
+      false,
+      exported('2'),
+      { ...said, checksum: sum('d') },
+      exported('1'),
+      { ...stored, checksum: sum('e') },
+    ],
+  ])('%s', async (_, expected, at, one, storedAt, other) => {
+    expect(await isBackedUp(at, one, storedAt, other)).toBe(expected)
+  })
+
+  it('is found by an index', async () => {
+    const { rows } = await sql<{ 'QUERY PLAN': string }>`
+      explain select from backups where iclood_export_key(device_id, asset_id, original_path) = md5('x')::uuid
+    `.execute(db)
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('backups_exported')
+  })
+})
+
+describe('what a person ignores', () => {
+  let devices = 0
+  const IGNORED_AT = new Date(THEN)
+
+  const isIgnored = async (said: Said, ...ignored: Said[]) => {
+    devices++
+    const device = `ignorer ${devices}`
+    for (const one of ignored) await ignore(db, device, ADDRESS, [entry(path(0), one)], IGNORED_AT)
+    const files = [entry(path(0), said)]
+    const { ignored: listed } = await classify(db, device, ADDRESS, files, NOW)
+    const [evidence] = await gatherEvidence(db, device, files, NOW)
+    expect(evidence?.isIgnored).toBe(listed.has(0))
+    return listed.has(0)
+  }
+
+  it.each<[string, boolean, Said, Said]>([
+    ['is the asset of that id', true, { id: 'A', created: THEN - YEARS, size: 1 }, { id: 'A', created: THEN, size: 2 }],
+    ['is no other asset of that path', false, { id: 'B', created: THEN }, { id: 'A', created: THEN }],
+    ['without an id is that of its date', true, { id: 'B', created: THEN - DAY }, { created: THEN }],
+    ['without an id is none of another date', false, { id: 'B', created: THEN - DAY - 1 }, { created: THEN }],
+    ['listed without an id is that of its date', true, { created: THEN - DAY }, { id: 'A', created: THEN }],
+    ['listed without an id is none of another date', false, { created: THEN - YEARS }, { id: 'A', created: THEN }],
+    ['without an id is none of another size', false, { created: THEN, size: 2 }, { created: THEN, size: 1 }],
+    [
+      'of which nothing is known but its path is anything that was there',
+      true,
+      { id: 'A', created: THEN, size: 9 },
+      {},
+    ],
+    ['of which nothing is known but its path is nothing newer', false, { id: 'A', created: THEN + 1 }, {}],
+    ['of which nothing is known but its path is that path', true, {}, {}],
+    ['of which its size is known is nothing newer', false, { created: THEN + 1, size: 1 }, { size: 1 }],
+  ])('%s', async (_, expected, said, ignored) => {
+    expect(await isIgnored(said, ignored)).toBe(expected)
+  })
+
+  it('is each of several assets of one path', async () => {
+    const all = [
+      { id: 'A', created: THEN },
+      { id: 'B', created: THEN - YEARS },
+    ]
+    for (const one of all) expect(await isIgnored(one, ...all)).toBe(true)
+    expect(await isIgnored({ id: 'C', created: THEN }, ...all)).toBe(false)
+  })
+
+  it('long ago, when nobody wrote down when, is that path for ever', async () => {
+    await sql`insert into ignored_files (file_name, device_id, original_path) values ('x', 'flask', ${path(0)})`.execute(
+      db,
+    )
+    const { ignored } = await classify(db, 'flask', ADDRESS, [entry(path(0), { id: 'A', created: THEN + YEARS })], NOW)
+    expect(ignored.has(0)).toBe(true)
+  })
+})
