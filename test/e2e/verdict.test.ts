@@ -321,6 +321,7 @@ it('keeps the promise that docs/api.md makes of it', () => {
     'unreadable',
     'not_verified',
     'drive_missing',
+    'invalid',
   ]) {
     expect(docs).toContain(`\`${reason}\``)
   }
