@@ -1,4 +1,4 @@
-import type { MediaFacts } from '../media/inspect.ts'
+import { type CaptureDate, isWeak } from '../media/capture-date.ts'
 import { localMonth, resolveCaptureTime } from '../media/zone.ts'
 import { type MonthFolder, monthFolder } from '../storage/layout.ts'
 
@@ -14,10 +14,18 @@ export interface Capture {
 /** Neither PostgreSQL nor clients read a year of five digits as `toISOString` writes it. */
 const LAST_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
-/** Takes the first of: what the bytes say, what the phone says (`created`, ms since 1970), when it arrived. */
-export function captureOf(facts: MediaFacts, created: number | null, arrived: Date, timeZone: string): Capture {
-  if (facts.captured !== undefined) {
-    const { instant, offsetMinutes, year, month } = resolveCaptureTime(facts.captured, timeZone)
+/**
+ * Takes the first of: what the bytes say (`captured`), what the phone says (`created`, ms since 1970), when it arrived.
+ * What the bytes say of anything but the capture itself, such as of the last change, counts after what the phone says.
+ */
+export function captureOf(
+  captured: CaptureDate | undefined,
+  created: number | null,
+  arrived: Date,
+  timeZone: string,
+): Capture {
+  if (captured !== undefined && !(created !== null && isWeak(captured))) {
+    const { instant, offsetMinutes, year, month } = resolveCaptureTime(captured, timeZone)
     const at = instant <= LAST_INSTANT ? new Date(instant) : null
     return { folder: monthFolder(year, month), at, offset: offsetMinutes ?? null }
   }
@@ -25,7 +33,10 @@ export function captureOf(facts: MediaFacts, created: number | null, arrived: Da
   return { folder: folderAt(at ?? arrived, null, timeZone), at, offset: null }
 }
 
-/** The month folder of an instant, by the clock `offset` minutes east of UTC if that is known, else by that of `timeZone`. */
+/**
+ * The month folder of an instant, by the clock `offset` minutes east of UTC if that is known, else by that of
+ * `timeZone`.
+ */
 export function folderAt(at: Date, offset: number | null, timeZone: string): MonthFolder {
   const { year, month } =
     offset === null ? localMonth(at.getTime(), timeZone) : localMonth(at.getTime() + offset * 60_000, 'UTC')

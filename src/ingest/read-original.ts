@@ -17,8 +17,8 @@ export async function recordContent(
   { checksum, size }: { checksum: Checksum; size: number },
   verifiedAt: Date | null,
 ): Promise<ReadFile> {
-  const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size))
-  const { at, offset } = captureOf(facts, null, library.now(), library.timeZone)
+  const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size, library.now()))
+  const { at, offset } = captureOf(facts.captured, null, library.now(), library.timeZone)
   const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'
   const read = { path, checksum, size, mediaType, capturedAt: at, capturedOffset: offset, verifiedAt }
   await recordRead(library.db, read)

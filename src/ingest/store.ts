@@ -2,6 +2,7 @@ import { type Backup, findBackup } from '../catalogue/backups.ts'
 import type { Answer } from '../catalogue/look-up.ts'
 import type { Completion, Recorded } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
+import { isWeak } from '../media/capture-date.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
@@ -56,7 +57,7 @@ interface Subject {
  * loses nothing of it. The staged file remains the caller's, to be discarded whether this succeeds or throws.
  */
 export async function store(library: Library, upload: Upload): Promise<Stored> {
-  const subject = await inspectUpload(upload)
+  const subject = await inspectUpload(upload, library.now())
   const { content, asset } = library.locks
   const run = () => storeOnce(library, upload, subject)
   const key = upload.path === null ? null : (subject.stem ?? withoutFragment(upload.path))
@@ -65,8 +66,11 @@ export async function store(library: Library, upload: Upload): Promise<Stored> {
   )
 }
 
-async function inspectUpload({ staged, path, fileName, claimedType, claimedKind }: Upload): Promise<Subject> {
-  const facts = await inspect(staged.readAt, staged.size)
+async function inspectUpload(
+  { staged, path, fileName, claimedType, claimedKind }: Upload,
+  now: Date,
+): Promise<Subject> {
+  const facts = await inspect(staged.readAt, staged.size, now)
   const givenName = fileName || (path === null ? '' : nameOnPhone(path))
   const mediaType = mediaTypeOf(facts.mediaType, givenName) ?? claimedType ?? 'application/octet-stream'
   const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
@@ -119,12 +123,14 @@ async function tryToStore(
   const question = { checksum, size, deviceId, path, assetId, created: upload.created, stem, kind }
   const [answer] = await Promise.all([library.lookUp(question), upload.staged.durable])
 
-  const taken = captureOf(facts, upload.created, arrived, timeZone).at?.getTime() ?? null
+  // When it was last changed tells nothing of which asset it is.
+  const told = facts.captured !== undefined && isWeak(facts.captured) ? undefined : facts.captured
+  const taken = captureOf(told, upload.created, arrived, timeZone).at?.getTime() ?? null
   const { announced, twin } = chooseRow({ checksum, assetId, address, taken }, answer.samePath)
   const said = announced ?? twin
   const created = upload.created ?? said?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
-  const capture = captureOf(facts, created ?? lastSaid, arrived, timeZone)
+  const capture = captureOf(facts.captured, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, isLast, () =>

@@ -1,56 +1,59 @@
-import { boxes, metaBoxes } from './boxes.ts'
-import type { CaptureDate } from './capture-date.ts'
+import { type Box, boxes } from './boxes.ts'
+import type { Found } from './found.ts'
 import { type ItemLocation, itemLocations } from './item-location.ts'
 import { type Bytes, join, part } from './read.ts'
 import { readExif } from './tiff.ts'
+import { readXmp } from './xmp.ts'
 
-// A file has one Exif item per picture in it, and what phones make has one.
-const MAX_EXIF_ITEMS = 16
+// A file has one such item per picture in it, and what phones make has one of each kind.
+const MAX_ITEMS = 16
+/** Enough for the name of an item and its media type. */
+const MAX_ENTRY = 128
 
 /**
- * Reads the EXIF capture date of a HEIC, HEIF or AVIF file (ISO/IEC 23008-12, annex A), wherever the item lies: behind
- * or before the pictures, in pieces, in `idat`. Of several Exif items, those that describe the primary picture count
- * first.
+ * Reads the EXIF and XMP of a HEIC, HEIF or AVIF file (ISO/IEC 23008-12, annexes A and C) from the boxes in its `meta`,
+ * wherever the items lie: behind or before the pictures, in pieces, in `idat`. Of several, those that describe the
+ * primary picture count first.
  */
-export async function heifDate(file: Bytes): Promise<CaptureDate | undefined> {
-  for await (const { type, body } of boxes(file, 0, { topLevel: true })) {
-    if (type === 'meta') return itemsDate(file, body)
+export async function readItems(file: Bytes, meta: readonly Box[], found: Found): Promise<void> {
+  const bodyOf = (type: string) => meta.find((box) => box.type === type)?.body
+  const items = await describingItems(bodyOf('iinf'))
+  if (items.length === 0) return
+  const primary = await primaryItem(bodyOf('pitm'))
+  const described = await descriptions(bodyOf('iref'))
+  const aside = ({ id }: Item) => described.get(id)?.includes(primary ?? -1) === false
+  const locations = await itemLocations(
+    bodyOf('iloc'),
+    items.map(({ id }) => id),
+  )
+  for (const item of [...items.filter((item) => !aside(item)), ...items.filter(aside)]) {
+    if (found.has('exif')) return
+    const data = itemData(locations.get(item.id), file, bodyOf('idat'))
+    if (data !== undefined) await (item.isExif ? readExifItem(data, found) : readXmp(data, found))
   }
-  return undefined
 }
 
-async function itemsDate(file: Bytes, meta: Bytes): Promise<CaptureDate | undefined> {
-  const found = new Map<string, Bytes>()
-  for await (const { type, body } of metaBoxes(meta)) {
-    if (!found.has(type)) found.set(type, body)
-  }
-  const items = await exifItems(found.get('iinf'))
-  if (items.length === 0) return undefined
-  const primary = await primaryItem(found.get('pitm'))
-  const described = await descriptions(found.get('iref'))
-  const aside = (item: number) => described.get(item)?.includes(primary ?? -1) === false
-  const ordered = [...items.filter((item) => !aside(item)), ...items.filter(aside)]
-
-  const locations = await itemLocations(found.get('iloc'), items)
-  for (const item of ordered) {
-    const data = itemData(locations.get(item), file, found.get('idat'))
-    const date = data && (await itemDate(data))
-    if (date !== undefined) return date
-  }
-  return undefined
+interface Item {
+  id: number
+  /** EXIF, else XMP. */
+  isExif: boolean
 }
 
-/** Item information, ISO/IEC 14496-12, 8.11.6: the numbers of the items of type `Exif`. */
-async function exifItems(iinf: Bytes | undefined): Promise<number[]> {
-  const items: number[] = []
+/** Item information, ISO/IEC 14496-12, 8.11.6: the items of type `Exif`, and those of type `mime` that are XMP. */
+async function describingItems(iinf: Bytes | undefined): Promise<Item[]> {
+  const items: Item[] = []
   const version = (await iinf?.read(0, 1))?.[0]
   if (iinf === undefined || version === undefined) return items
   for await (const { type, body } of boxes(iinf, version === 0 ? 6 : 8)) {
-    const entry = type === 'infe' ? await body.read(0, Math.min(body.size, 14)) : undefined
+    const entry = type === 'infe' ? await body.read(0, Math.min(body.size, MAX_ENTRY)) : undefined
     // Version 2 numbers items with 16 bits and 3 with 32; the earlier ones know no types.
-    if (entry?.[0] === 2 && entry.toString('latin1', 8, 12) === 'Exif') items.push(entry.readUInt16BE(4))
-    if (entry?.[0] === 3 && entry.toString('latin1', 10, 14) === 'Exif') items.push(entry.readUInt32BE(4))
-    if (items.length === MAX_EXIF_ITEMS) break
+    if (entry?.[0] !== 2 && entry?.[0] !== 3) continue
+    const width = entry[0] === 2 ? 2 : 4
+    if (entry.length < 10 + width) continue
+    const itemType = entry.toString('latin1', 6 + width, 10 + width)
+    const isXmp = itemType === 'mime' && entry.toString('latin1', 10 + width).includes('\0application/rdf+xml')
+    if (itemType === 'Exif' || isXmp) items.push({ id: entry.readUIntBE(4, width), isExif: !isXmp })
+    if (items.length === MAX_ITEMS) break
   }
   return items
 }
@@ -96,11 +99,11 @@ function itemData(location: ItemLocation | undefined, file: Bytes, idat: Bytes |
 }
 
 /** An Exif item begins with the distance from behind this number to the TIFF header; some writers leave it out. */
-async function itemDate(data: Bytes): Promise<CaptureDate | undefined> {
+async function readExifItem(data: Bytes, found: Found): Promise<void> {
   const head = await data.read(0, 4)
-  if (head === undefined) return undefined
+  if (head === undefined) return
   const start = head.toString('latin1')
-  if (start === 'II*\0' || start === 'MM\0*' || start === 'Exif') return readExif(data)
+  if (start === 'II*\0' || start === 'MM\0*' || start === 'Exif') return readExif(data, found)
   const exif = part(data, 4 + head.readUInt32BE(0))
-  return exif && readExif(exif)
+  if (exif !== undefined) await readExif(exif, found)
 }

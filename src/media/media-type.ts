@@ -33,6 +33,7 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   crw: 'image/x-canon-crw',
   erf: 'image/x-epson-erf',
   iiq: 'image/x-phaseone-iiq',
+  mrw: 'image/x-minolta-mrw',
   nef: 'image/x-nikon-nef',
   nrw: 'image/x-nikon-nrw',
   orf: 'image/x-olympus-orf',
@@ -42,6 +43,7 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   rwl: 'image/x-leica-rwl',
   sr2: 'image/x-sony-sr2',
   srw: 'image/x-samsung-srw',
+  x3f: 'image/x-sigma-x3f',
 
   mov: 'video/quicktime',
   qt: 'video/quicktime',
@@ -56,7 +58,11 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   mpeg: 'video/mpeg',
   mts: 'video/mp2t',
   m2ts: 'video/mp2t',
+  m2t: 'video/mp2t',
   wmv: 'video/x-ms-wmv',
+  asf: 'video/x-ms-wmv',
+  flv: 'video/x-flv',
+  dv: 'video/x-dv',
 
   m4a: 'audio/mp4',
   mp3: 'audio/mpeg',
@@ -64,7 +70,10 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   pdf: 'application/pdf',
 }
 
-/** Returns the media type that the extension of `fileName` stands for, in any case; undefined for none or an unknown one. */
+/**
+ * Returns the media type that the extension of `fileName` stands for, in any case; undefined for none or an unknown
+ * one.
+ */
 export function mediaTypeByName(fileName: string): string | undefined {
   const extension = /\.([^./\\]+)$/.exec(fileName)?.[1]?.toLowerCase()
   return extension !== undefined && Object.hasOwn(BY_EXTENSION, extension) ? BY_EXTENSION[extension] : undefined

@@ -48,7 +48,10 @@ export function fileBytes(readAt: ReadAt, size: number): Bytes {
   }
 }
 
-/** Returns the part of `bytes` with `length` bytes from `offset` on (all the rest by default); undefined if it sticks out. */
+/**
+ * Returns the part of `bytes` with `length` bytes from `offset` on (all the rest by default); undefined if it sticks
+ * out.
+ */
 export function part(bytes: Bytes, offset: number, length: number = bytes.size - offset): Bytes | undefined {
   if (!fits(offset, length, bytes.size)) return undefined
   return {
@@ -83,6 +86,16 @@ export function join(parts: readonly Bytes[]): Bytes {
         start = 0
       }
       return Buffer.concat(pieces)
+    },
+  }
+}
+
+/** Returns bytes that are in memory already, in the same shape. */
+export function inMemory(data: Buffer): Bytes {
+  return {
+    size: data.length,
+    async read(offset, length) {
+      return fits(offset, length, data.length) ? data.subarray(offset, offset + length) : undefined
     },
   }
 }

@@ -2,15 +2,17 @@
  * How a file is built, which decides how its date is read. An `old-movie` has no `ftyp`: it begins with four letters
  * that a text could begin with, and is a movie only if it has a `moov`.
  */
-export type Container = 'jpeg' | 'png' | 'tiff' | 'webp' | 'heif' | 'movie' | 'old-movie' | 'other'
+export type Container = 'jpeg' | 'png' | 'tiff' | 'webp' | 'iso-media' | 'old-movie' | 'other'
 
 export interface Sniffed {
   container: Container
   mediaType: string
+  /** Where it begins, if there is rubbish before it. */
+  start?: number
 }
 
 /** How many bytes from the start of a file {@link sniff} looks at. */
-export const SNIFF_LENGTH = 256
+export const SNIFF_LENGTH = 1024
 
 const SIGNATURES: readonly { at: number; bytes: string; container: Container; mediaType: string }[] = [
   { at: 0, bytes: '\xff\xd8\xff', container: 'jpeg', mediaType: 'image/jpeg' },
@@ -23,29 +25,45 @@ const SIGNATURES: readonly { at: number; bytes: string; container: Container; me
   { at: 0, bytes: 'FUJIFILMCCD-RAW', container: 'other', mediaType: 'image/x-fujifilm-raf' },
   { at: 4, bytes: 'JXL \r\n\x87\n', container: 'other', mediaType: 'image/jxl' },
   { at: 4, bytes: 'jP  \r\n\x87\n', container: 'other', mediaType: 'image/jp2' },
+  { at: 0, bytes: 'II+\0\x08\0\0\0', container: 'other', mediaType: 'image/tiff' },
+  { at: 0, bytes: 'MM\0+\0\x08\0\0', container: 'other', mediaType: 'image/tiff' },
+  { at: 0, bytes: 'IIRO', container: 'other', mediaType: 'image/x-olympus-orf' },
+  { at: 0, bytes: 'IIRS', container: 'other', mediaType: 'image/x-olympus-orf' },
+  { at: 0, bytes: 'MMOR', container: 'other', mediaType: 'image/x-olympus-orf' },
+  { at: 0, bytes: 'IIU\0', container: 'other', mediaType: 'image/x-panasonic-rw2' },
+  { at: 6, bytes: 'HEAPCCDR', container: 'other', mediaType: 'image/x-canon-crw' },
+  { at: 0, bytes: '\0MRM', container: 'other', mediaType: 'image/x-minolta-mrw' },
+  { at: 0, bytes: 'FOVb', container: 'other', mediaType: 'image/x-sigma-x3f' },
+  { at: 0, bytes: '8BPS\0', container: 'other', mediaType: 'image/vnd.adobe.photoshop' },
+  { at: 0, bytes: '\x30\x26\xb2\x75\x8e\x66\xcf\x11', container: 'other', mediaType: 'video/x-ms-wmv' },
+  { at: 0, bytes: 'FLV\x01', container: 'other', mediaType: 'video/x-flv' },
+  { at: 0, bytes: '\0\0\x01\xba', container: 'other', mediaType: 'video/mpeg' },
+  { at: 0, bytes: '\0\0\x01\xb3', container: 'other', mediaType: 'video/mpeg' },
+  { at: 0, bytes: '\x1f\x07\0\x3f', container: 'other', mediaType: 'video/x-dv' },
+  { at: 0, bytes: '\x1f\x07\0\xbf', container: 'other', mediaType: 'video/x-dv' },
 ]
 
 /** ISO base media files by major brand; the HEIF ones as ISO/IEC 23008-12 and the AV1 image format register them. */
 const BRANDS: Readonly<Record<string, Sniffed>> = {
-  heic: { container: 'heif', mediaType: 'image/heic' },
-  heix: { container: 'heif', mediaType: 'image/heic' },
-  heim: { container: 'heif', mediaType: 'image/heic' },
-  heis: { container: 'heif', mediaType: 'image/heic' },
-  hevc: { container: 'heif', mediaType: 'image/heic-sequence' },
-  hevx: { container: 'heif', mediaType: 'image/heic-sequence' },
-  avif: { container: 'heif', mediaType: 'image/avif' },
-  avis: { container: 'heif', mediaType: 'image/avif' },
-  mif1: { container: 'heif', mediaType: 'image/heif' },
-  mif2: { container: 'heif', mediaType: 'image/heif' },
-  msf1: { container: 'heif', mediaType: 'image/heif-sequence' },
+  heic: { container: 'iso-media', mediaType: 'image/heic' },
+  heix: { container: 'iso-media', mediaType: 'image/heic' },
+  heim: { container: 'iso-media', mediaType: 'image/heic' },
+  heis: { container: 'iso-media', mediaType: 'image/heic' },
+  hevc: { container: 'iso-media', mediaType: 'image/heic-sequence' },
+  hevx: { container: 'iso-media', mediaType: 'image/heic-sequence' },
+  avif: { container: 'iso-media', mediaType: 'image/avif' },
+  avis: { container: 'iso-media', mediaType: 'image/avif' },
+  mif1: { container: 'iso-media', mediaType: 'image/heif' },
+  mif2: { container: 'iso-media', mediaType: 'image/heif' },
+  msf1: { container: 'iso-media', mediaType: 'image/heif-sequence' },
   'crx ': { container: 'other', mediaType: 'image/x-canon-cr3' },
-  'qt  ': { container: 'movie', mediaType: 'video/quicktime' },
-  'M4V ': { container: 'movie', mediaType: 'video/x-m4v' },
-  M4VH: { container: 'movie', mediaType: 'video/x-m4v' },
-  M4VP: { container: 'movie', mediaType: 'video/x-m4v' },
-  'M4A ': { container: 'movie', mediaType: 'audio/mp4' },
-  'M4B ': { container: 'movie', mediaType: 'audio/mp4' },
-  'M4P ': { container: 'movie', mediaType: 'audio/mp4' },
+  'qt  ': { container: 'iso-media', mediaType: 'video/quicktime' },
+  'M4V ': { container: 'iso-media', mediaType: 'video/x-m4v' },
+  M4VH: { container: 'iso-media', mediaType: 'video/x-m4v' },
+  M4VP: { container: 'iso-media', mediaType: 'video/x-m4v' },
+  'M4A ': { container: 'iso-media', mediaType: 'audio/mp4' },
+  'M4B ': { container: 'iso-media', mediaType: 'audio/mp4' },
+  'M4P ': { container: 'iso-media', mediaType: 'audio/mp4' },
 }
 
 /** What QuickTime files from before `ftyp` begin with. */
@@ -67,7 +85,31 @@ export function sniff(head: Buffer): Sniffed | undefined {
     const isWebm = head.subarray(0, 64).includes('webm')
     return { container: 'other', mediaType: isWebm ? 'video/webm' : 'video/x-matroska' }
   }
-  return isBmp(head) ? { container: 'other', mediaType: 'image/bmp' } : undefined
+  if (isBmp(head)) return { container: 'other', mediaType: 'image/bmp' }
+  if (isTransportStream(head)) return { container: 'other', mediaType: 'video/mp2t' }
+  return jpegBehindRubbish(head)
+}
+
+/** Packets of 188 bytes, in camcorders' files with four more before each, that all begin alike. */
+function isTransportStream(head: Buffer): boolean {
+  return [
+    [0, 188],
+    [4, 192],
+  ].some(([start = 0, step = 0]) => [0, 1, 2, 3].every((index) => head[start + index * step] === 0x47))
+}
+
+/** What has pictures in it and is none: a document, an archive, music, a page, a text. */
+const NO_RUBBISH: readonly string[] = [
+  ...['%PDF', '%!PS', 'PK', 'ID3', 'OggS', 'fLaC', 'RIFF', 'Rar!', '\x1f\x8b', 'BZh', '7z\xbc\xaf', 'MZ', '\x7fELF'],
+  ...['\xd0\xcf\x11\xe0', 'SQLite', 'bplist', '<', '{', '['],
+]
+
+/** Rubbish before a photo is passed over, as ExifTool does; whether a photo follows, its segments tell. */
+function jpegBehindRubbish(head: Buffer): Sniffed | undefined {
+  const start = head.indexOf('\xff\xd8\xff', 0, 'latin1')
+  const isOther = NO_RUBBISH.some((first) => head.toString('latin1', 0, first.length) === first)
+  if (start === -1 || isOther) return undefined
+  return { container: 'jpeg', mediaType: 'image/jpeg', start }
 }
 
 /** Two letters are little to go by: the reserved bytes and the size of the second header must fit too. */
@@ -85,13 +127,13 @@ function byBrands(head: Buffer): Sniffed {
 
   const known = Object.hasOwn(BRANDS, major) ? BRANDS[major] : undefined
   if (known?.mediaType.startsWith('image/heif') && compatible.includes('avif')) {
-    return { container: 'heif', mediaType: 'image/avif' }
+    return { container: 'iso-media', mediaType: 'image/avif' }
   }
   if (known !== undefined) return known
-  if (major.startsWith('3g2')) return { container: 'movie', mediaType: 'video/3gpp2' }
-  if (/^3g[a-z]/.test(major)) return { container: 'movie', mediaType: 'video/3gpp' }
+  if (major.startsWith('3g2')) return { container: 'iso-media', mediaType: 'video/3gpp2' }
+  if (/^3g[a-z]/.test(major)) return { container: 'iso-media', mediaType: 'video/3gpp' }
   const isQuickTime = compatible.includes('qt  ') && !compatible.some((brand) => /^(?:mp4[12]|avc1)$/.test(brand))
-  return { container: 'movie', mediaType: isQuickTime ? 'video/quicktime' : 'video/mp4' }
+  return { container: 'iso-media', mediaType: isQuickTime ? 'video/quicktime' : 'video/mp4' }
 }
 
 function byForm(form: string): Sniffed | undefined {

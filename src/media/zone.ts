@@ -1,4 +1,4 @@
-import type { CaptureDate } from './capture-date.ts'
+import type { UtcDate, WallDate } from './capture-date.ts'
 
 /**
  * When something was taken: `instant` in ms since 1970 UTC; the month (1 to 12) and year on the calendar where it was
@@ -15,8 +15,8 @@ export interface CaptureTime {
  * Places `date` in time. `timeZone` (IANA, known to this computer) stands in for what the file does not say. A wall
  * time that the zone's clocks skipped counts from before the change; of one that they showed twice it is the first.
  */
-export function resolveCaptureTime(date: CaptureDate, timeZone: string): CaptureTime {
-  if (date.source === 'mvhd') {
+export function resolveCaptureTime(date: WallDate | UtcDate, timeZone: string): CaptureTime {
+  if ('utc' in date) {
     return { instant: date.utc, offsetMinutes: undefined, ...localMonth(date.utc, timeZone) }
   }
   const { wallTime, offsetMinutes } = date

@@ -1,31 +1,38 @@
-import { type CaptureDate, parseDate } from '../../src/media/capture-date.ts'
+import { parseDate, type UtcDate, type WallDate } from '../../src/media/capture-date.ts'
 import { inspect, type MediaFacts } from '../../src/media/inspect.ts'
 
 export interface Inspection extends MediaFacts {
-  /** The capture date as text, such as `2024-07-01T19:30:05+02:00`; with `Z` if it is that of a movie header. */
+  /** The capture date as text, such as `2024-07-01T19:30:05+02:00`; with `Z` if it is in UTC, wherever it was taken. */
   date: string | undefined
   reads: number
   bytes: number
   longestRead: number
 }
 
+/** When the tests take place, wherever the clock is. */
+export const NOW = new Date('2026-11-27T12:00:00Z')
+
 /** Inspects `file` and counts what it costs. `size` is what the file claims to have. */
-export async function inspectBytes(file: Buffer, size = file.length): Promise<Inspection> {
+export async function inspectBytes(file: Buffer, size = file.length, now = NOW): Promise<Inspection> {
   let reads = 0
   let bytes = 0
   let longestRead = 0
-  const facts = await inspect(async (position, length) => {
-    reads += 1
-    bytes += length
-    longestRead = Math.max(longestRead, length)
-    return file.subarray(position, position + length)
-  }, size)
+  const facts = await inspect(
+    async (position, length) => {
+      reads += 1
+      bytes += length
+      longestRead = Math.max(longestRead, length)
+      return file.subarray(position, position + length)
+    },
+    size,
+    now,
+  )
   return { ...facts, date: dateText(facts.captured), reads, bytes, longestRead }
 }
 
-export function dateText(date: CaptureDate | undefined): string | undefined {
+export function dateText(date: WallDate | UtcDate | undefined): string | undefined {
   if (date === undefined) return undefined
-  if (date.source === 'mvhd') return new Date(date.utc).toISOString().replace('.000', '')
+  if ('utc' in date) return new Date(date.utc).toISOString().replace('.000', '')
   return wallText(date)
 }
 
@@ -35,7 +42,7 @@ export function parsedText(text: string): string | undefined {
   return date && wallText(date)
 }
 
-function wallText({ wallTime, offsetMinutes }: { wallTime: number; offsetMinutes: number | undefined }): string {
+function wallText({ wallTime, offsetMinutes }: WallDate): string {
   const wall = new Date(wallTime).toISOString().replace('.000Z', '')
   if (offsetMinutes === undefined) return wall
   const minutes = Math.abs(offsetMinutes)

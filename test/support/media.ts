@@ -225,7 +225,7 @@ function tiffBlock(options: ExifOptions, more: readonly Field[], imageSize: numb
     return Buffer.concat([...entries, number(4, 0), ...values])
   }
 
-  const exif = [field(0x9000, 7, Buffer.from('0232')), ascii(0x9004, '2031:12:30 23:59:58')]
+  const exif = [field(0x9000, 7, Buffer.from('0232')), ascii(0x9004, '9031:12:30 23:59:58')]
   if (date !== undefined) exif.push(ascii(0x9003, date))
   if (offset !== undefined) exif.push(ascii(0x9011, offset))
   const first = (exifAt: number, imageAt: number) => {
@@ -240,7 +240,7 @@ function tiffBlock(options: ExifOptions, more: readonly Field[], imageSize: numb
       short(0x116, 16),
       long(0x117, imageSize),
     ]
-    const about = [ascii(0x10f, 'Apple'), ascii(0x110, 'iPhone 16 Pro'), ascii(0x132, '2031:12:31 23:59:59')]
+    const about = [ascii(0x10f, 'Apple'), ascii(0x110, 'iPhone 16 Pro'), ascii(0x132, '9031:12:31 23:59:59')]
     return directory([...(imageSize === 0 ? [] : image), ...about, ...more, long(0x8769, exifAt)], 8)
   }
   const exifAt = 8 + first(0, 0).length
