@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'mirror_missing'
   | 'shutting_down'
   | 'disk_full'
+  | 'space_promised'
   | 'hashing_failed'
 
 /**

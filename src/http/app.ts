@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { Registry } from 'prom-client'
 import { AppError } from '../errors.ts'
 import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access.ts'
 import { linger } from './body.ts'
-import { answerBrokenRequest, answerError, installErrorHandler } from './error-handler.ts'
+import { answerBrokenRequest, answerError, type Exchange, installErrorHandler } from './error-handler.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 import { backupRoutes } from './routes/backup.ts'
 import { docsRoutes } from './routes/docs.ts'
@@ -52,10 +53,11 @@ export interface AppOptions {
 /** The HTTP server, ready to listen: access first, then the routes; errors in one shape. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { service } = options
+  const exchanges = new WeakMap<Socket, Exchange>()
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, exchanges.get(socket)),
     // A path that can't be decoded never reaches the hooks.
     frameworkErrors: (error, request, reply) => answerError(error, request, reply.headers(SECURITY_HEADERS)),
     // Said by the hook below, in our own words.
@@ -76,6 +78,9 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   })
   // Node would drop what is over the limit without a word, and with it what tells where a request comes from.
   app.server.maxHeadersCount = 0
+  app.server.on('request', (request, response) => {
+    exchanges.set(request.socket, { request, response })
+  })
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     // Without this, Node would call for the body before anyone has looked at the headers.
     app.server.emit('request', request, response)

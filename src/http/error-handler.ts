@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
@@ -25,6 +26,7 @@ const STATUS = {
   mirror_missing: 503,
   shutting_down: 503,
   disk_full: 507,
+  space_promised: 503,
   hashing_failed: 503,
 } as const satisfies Record<ErrorCode, number>
 
@@ -38,6 +40,8 @@ const RETRY_AFTER = {
   rebuild_needed: 30,
   shutting_down: 10,
   hashing_failed: 5,
+  // A connection that is dead keeps its promise for as long as one may be silent.
+  space_promised: 60,
 } as const
 
 /** The body of every refusal and failure. */
@@ -94,27 +98,44 @@ function toAppError(error: Error): AppError {
   })
 }
 
-/** Answers what is not even a request, in the same shape, and hangs up. */
-export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+/** A request and what it is answered. */
+export interface Exchange {
+  request: IncomingMessage
+  response: ServerResponse
+}
+
+/** Answers what is not even a request, in the same shape, and hangs up. `last` is what began last on that connection. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket, last: Exchange | undefined): void {
+  const isUnderWay = last !== undefined && !last.request.complete
   if (hasErrno(error, 'ECONNRESET') || !socket.writable) {
     socket.destroy()
     return
   }
-  const known = brokenRequest(error)
+  // A second answer would be taken for that to another request.
+  hangUp(socket, isUnderWay && last.response.headersSent ? '' : answerTo(brokenRequest(error, isUnderWay)))
+}
+
+function answerTo(known: AppError): string {
   const body = JSON.stringify(errorBody(known))
   const head = `HTTP/1.1 ${STATUS[known.code]} Error\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
-  socket.end(head + body)
+  return head + body
+}
+
+function hangUp(socket: Socket, words: string): void {
+  socket.end(words)
   // A client that keeps its side open would keep ours, too; at once, and it might not see the answer.
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
-function brokenRequest(error: NodeJS.ErrnoException): AppError {
+function brokenRequest(error: NodeJS.ErrnoException, isUnderWay: boolean): AppError {
   switch (error.code) {
+    case 'HPE_INVALID_EOF_STATE':
+      if (!isUnderWay) break
+      return new AppError('upload_incomplete', 'The body ended before it was complete. Send it again.')
     case 'HPE_HEADER_OVERFLOW':
       return new AppError('headers_too_large', 'The request’s headers are too large; expected at most 16 KB in all.')
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new AppError('request_timeout', 'The request’s headers did not arrive within 30 seconds.')
-    default:
-      return new AppError('invalid_request', 'This is not a valid HTTP/1.1 request.')
   }
+  return new AppError('invalid_request', 'This is not a valid HTTP/1.1 request.')
 }

@@ -21,7 +21,10 @@ export async function diskUsage(drive: Drive): Promise<DiskUsage> {
 
 /** Space on the drive that an upload has been promised and has not used yet. */
 export interface Reservation {
-  /** Makes sure that `bytes` more than what was used so far are promised; throws `disk_full` if they can't be. */
+  /**
+   * Makes sure that `bytes` more than what was used so far are promised. Throws `disk_full` if they can't be, and `space_promised` if
+   * only what is promised to others is in the way.
+   */
   ensure(bytes: number): Promise<void>
   /** Says that `bytes` of the promise are on the drive now. */
   used(bytes: number): void
@@ -49,7 +52,7 @@ export class Space {
     this.#minFree = minFree
   }
 
-  /** Promises `bytes` (0 if the length is not known yet), or throws `disk_full` with what is needed and what is free. */
+  /** Promises `bytes` (0 if the length is not known yet), or throws as `ensure` does, with what is needed and what is free. */
   async reserve(bytes: number): Promise<Reservation> {
     let left = 0
     const ensure = async (wanted: number): Promise<void> => {
@@ -59,7 +62,7 @@ export class Space {
       if (!isAmple) await this.#ask()
       // No await between this sum and the promise: of two that ask at once, the second sees the first.
       const available = this.#available()
-      if (more > available) throw this.#full(wanted, available)
+      if (more > available) throw this.#short(wanted, available, left)
       this.#promised += more
       left += more
     }
@@ -92,6 +95,17 @@ export class Space {
 
   #available(): number {
     return this.#free - this.#minFree - this.#promised
+  }
+
+  /** `own` of what is promised is the asker's. */
+  #short(wanted: number, available: number, own: number): AppError {
+    const others = this.#promised - own
+    if (wanted - own > available + others) return this.#full(wanted, available)
+    // One of these uploads may be the same one, on a connection that nobody knows to be dead yet.
+    return new AppError(
+      'space_promised',
+      `There is no room for ${wanted} bytes beside the uploads that are under way: ${others} bytes are promised to them, ${Math.max(available, 0)} are free for photos. Send it again when they are over, in a minute.`,
+    )
   }
 
   #full(wanted: number, available: number, cause?: unknown): AppError {

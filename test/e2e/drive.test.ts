@@ -114,11 +114,15 @@ describe('a full drive', needs(drive('tmpfs')), () => {
     expect((await upload(server.url, photo(MB))).status).toBe(201)
   })
 
-  it('counts what uploads in flight still need: of two that fit only one by one the second is refused', async () => {
+  it('counts what uploads in flight still need: of two that fit only one by one the second is to come later', async () => {
     const bytes = jpeg({ date: DATE, size: 25 * MB, seed: 'the first' })
     const first = await beginUpload(server, bytes, bytes.length)
     const second = await upload(server.url, jpeg({ date: DATE, size: 25 * MB, seed: 'the second' }))
-    expect(second).toMatchObject({ status: 507, body: { code: 'disk_full' } })
+    expect(second).toMatchObject({ status: 503, body: { code: 'space_promised' } })
+    expect(second.headers.get('retry-after')).toMatch(/^\d+$/)
+    // What would not fit by itself either.
+    const third = await upload(server.url, jpeg({ date: DATE, size: 45 * MB, seed: 'the third' }))
+    expect(third).toMatchObject({ status: 507, body: { code: 'disk_full' } })
     expect((await upload(server.url, photo(MB))).status).toBe(201)
 
     const answer = await first.finish()

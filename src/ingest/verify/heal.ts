@@ -79,5 +79,5 @@ async function copyBack(
 /** The source can't be read, or the drive can't take it: then it is not healed from there. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof SourceError) return true
-  return error instanceof AppError && (error.code === 'drive_error' || error.code === 'disk_full')
+  return error instanceof AppError && ['drive_error', 'disk_full', 'space_promised'].includes(error.code)
 }
