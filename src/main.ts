@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { pino } from 'pino'
+import { UnfitDatabase } from './catalogue/encoding.ts'
 import type { CommandContext } from './cli/context.ts'
 import { mirrorCommand } from './cli/mirror.ts'
 import { rebuildCommand } from './cli/rebuild.ts'
@@ -83,9 +84,10 @@ function onSignal(stop: () => void): void {
 
 /** The one place where an error becomes an exit code. What a person can mend is said without a stack trace. */
 function fail(error: unknown): never {
-  const isForPeople = error instanceof ConfigError || error instanceof StartError
+  const isConfig = error instanceof ConfigError || error instanceof UnfitDatabase
+  const isForPeople = isConfig || error instanceof StartError
   console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
-  process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
+  process.exit(isConfig ? EX_CONFIG : 1)
 }
 
 program.parseAsync().catch(fail)

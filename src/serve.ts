@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { openDatabase } from './catalogue/connection.ts'
 import { startEmbeddedServer } from './catalogue/embedded/server.ts'
+import { expectUtf8 } from './catalogue/encoding.ts'
 import { migrate } from './catalogue/migrate.ts'
 import type { Config } from './config.ts'
 import { hasErrno } from './errors.ts'
@@ -95,6 +96,7 @@ async function run(start: Start): Promise<void> {
   const openPatient = () => openDatabase(settings, onLost, { queryTimeoutMs: 0 })
   try {
     await patiently(start, async () => {
+      await expectUtf8(db, settings)
       const patient = openPatient()
       await migrate(patient).finally(() => patient.destroy())
     })

@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { UnfitDatabase } from '../catalogue/encoding.ts'
 import { type Config, ConfigError } from '../config.ts'
 import { AppError, inFull } from '../errors.ts'
 import { type Session, withSession } from './session.ts'
@@ -37,7 +38,7 @@ export async function runCommand(context: CommandContext, work: (session: Sessio
     const log = pino({ level: config.logLevel === 'info' ? 'warn' : config.logLevel }, pino.destination(2))
     process.exit(await withSession(config, log, ending.signal, work))
   } catch (error) {
-    const isForPeople = error instanceof ConfigError || error instanceof Interrupted
+    const isForPeople = error instanceof ConfigError || error instanceof UnfitDatabase || error instanceof Interrupted
     console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
     process.exit(COULD_NOT_RUN)
   }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { type ConnectionSettings, type Database, openDatabase } from '../catalogue/connection.ts'
 import { connectionToRunning, startEmbeddedServer } from '../catalogue/embedded/server.ts'
+import { expectUtf8 } from '../catalogue/encoding.ts'
 import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
 import { migrate } from '../catalogue/migrate.ts'
 import type { Config } from '../config.ts'
@@ -42,6 +43,7 @@ export async function withSession<Result>(
     const db = openDatabase(settings, onLost, { queryTimeoutMs: 0 })
     const changes = new LeftChanges(db)
     try {
+      await expectUtf8(db, settings)
       await migrate(db)
       return await use({ config, db, log, changed: changes.note, signal }).finally(() => changes.settle())
     } finally {
