@@ -26,6 +26,7 @@ export interface Config {
   readonly quietDays: number
   /** `http(s)://…`, `ntfy(s)://…` */
   readonly notifyUrls: readonly string[]
+  readonly heartbeatUrl: string | undefined
   readonly accessToken: string | undefined
   /** IP addresses and CIDRs. */
   readonly trustedProxies: readonly string[]
@@ -109,6 +110,7 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
     autoRebuild: read(SETTINGS.autoRebuild) ?? databaseUrl === undefined,
     quietDays: read(SETTINGS.quietDays),
     notifyUrls: Object.freeze(read(SETTINGS.notifyUrls) ?? []),
+    heartbeatUrl: read(SETTINGS.heartbeatUrl),
     accessToken: read(SETTINGS.accessToken),
     trustedProxies: Object.freeze(read(SETTINGS.trustedProxies) ?? []),
     allowedHosts: Object.freeze(read(SETTINGS.allowedHosts) ?? []),

@@ -2,6 +2,7 @@ import type { Database } from './catalogue/connection.ts'
 import { assess } from './ingest/health/assess.ts'
 import type { Health } from './ingest/health/model.ts'
 import { Monitor } from './ingest/health/monitor.ts'
+import { keepHeartBeating } from './notify/heartbeat.ts'
 import { receiverAt } from './notify/receiver.ts'
 import { Teller } from './notify/teller.ts'
 import { withResolvers } from './resolvers.ts'
@@ -27,6 +28,11 @@ export function createWatch({ config, state, log, settled }: Start, db: Database
     now,
   })
   state.onTrouble(monitor.soon)
+  const isHealthy = async () => (await assess(subject)).problems.every(({ severity }) => severity !== 'error')
+  const url = config.heartbeatUrl
+  const beat = async (signal: AbortSignal) => {
+    if (url !== undefined) await keepHeartBeating({ url, isHealthy, log }, signal)
+  }
   return {
     assess: async () => {
       const health = await assess(subject)
@@ -36,7 +42,7 @@ export function createWatch({ config, state, log, settled }: Start, db: Database
     run: async (signal) => {
       // Before that nothing is known, and what is not known would look like trouble.
       await orAborted(settled.promise, signal)
-      await Promise.all([monitor.run(signal), teller.run(signal)])
+      await Promise.all([monitor.run(signal), teller.run(signal), beat(signal)])
     },
   }
 }

@@ -33,6 +33,7 @@ describe('loadConfig', () => {
       autoRebuild: true,
       quietDays: 7,
       notifyUrls: [],
+      heartbeatUrl: undefined,
       host: undefined,
       libraryFolder: '/srv/iclood/data/photos',
       dataDir: '/srv/iclood/data',

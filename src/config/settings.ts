@@ -17,6 +17,7 @@ import {
   type Surroundings,
   timeZone,
   token,
+  webAddress,
   withoutPassword,
   yesOrNo,
 } from './values.ts'
@@ -154,6 +155,17 @@ export const SETTINGS = {
       'Who is told when something is wrong, and when it is well again: `ntfy://` or `ntfys://` (TLS), host and topic; any other `http(s)://` address gets JSON. Several are separated by commas.',
     wanted: 'addresses separated by commas, such as ntfys://ntfy.sh/our-photos or https://example.org/hook',
     parse: receivers,
+    show: hidden,
+  }),
+
+  heartbeatUrl: optional({
+    name: 'HEARTBEAT_URL',
+    otherwise: 'nobody is told',
+    example: 'https://hc-ping.com/your-check',
+    meaning:
+      'Who is told every minute that all is well, and notices when it is not, or the whole machine is dead: an `http(s)://` address of healthchecks.io, Uptime Kuma (a push monitor) or the like.',
+    wanted: 'one address that begins with http:// or https://, such as https://hc-ping.com/your-check',
+    parse: webAddress,
     show: hidden,
   }),
 

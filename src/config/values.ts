@@ -94,6 +94,12 @@ export function receivers(text: string): readonly string[] {
   })
 }
 
+/** An address that is asked for over HTTP. It may be secret, so a refusal does not show it. */
+export function webAddress(text: string): string {
+  if (!/^https?:\/\/[^/?#\s]+\S*$/i.test(text) || !URL.canParse(text)) throw new Refusal()
+  return text
+}
+
 /** A secret that can travel in an HTTP header. */
 export function token(text: string): string {
   if (!/^[\x21-\x7e]+$/.test(text)) throw new Refusal()

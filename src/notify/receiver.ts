@@ -35,22 +35,28 @@ export interface Notice {
 /** `url` is one of NOTIFY_URL: `ntfy(s)://[user:password@]host/topic`, or `http(s)://…` that takes JSON. */
 export function receiverAt(url: string): Receiver {
   const isNtfy = /^ntfys?:/i.test(url)
-  const address = new URL(url.replace(/^ntfy(s?):/i, 'http$1:'))
-  const { username, password } = address
-  const credentials = `${decoded(username)}:${decoded(password)}`
-  const authorization: Record<string, string> =
-    credentials === ':' ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` }
-  address.username = ''
-  address.password = ''
+  const { href, host, headers: ours } = addressOf(url.replace(/^ntfy(s?):/i, 'http$1:'))
   const write = isNtfy ? ntfyLetter : jsonLetter
   return {
     id: createHash('sha256').update(url).digest('hex'),
-    host: address.host,
+    host,
     letter: (alert) => {
       const { headers, body } = write(noticeOf(alert))
-      return { url: address.href, headers: { ...headers, ...authorization, 'user-agent': 'iClood' }, body }
+      return { url: href, headers: { ...headers, ...ours }, body }
     },
   }
+}
+
+/** Takes an `http(s)://[user:password@]…` apart: what to ask for, the host alone, and the headers that say who asks. */
+export function addressOf(url: string): { href: string; host: string; headers: Record<string, string> } {
+  const address = new URL(url)
+  const { username, password, host } = address
+  const credentials = `${decoded(username)}:${decoded(password)}`
+  const headers: Record<string, string> = { 'user-agent': 'iClood' }
+  if (credentials !== ':') headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`
+  address.username = ''
+  address.password = ''
+  return { href: address.href, host, headers }
 }
 
 function noticeOf(alert: Alert): Notice {

@@ -7,14 +7,24 @@ const TIMEOUT_MS = 15_000
 
 /**
  * Sends a letter; returns once it was taken. Throws `NotDelivered` if nobody answers within 15 s or the answer is anything but a
- * success. Redirects are not followed: what is sent, and the password with it, is for this address alone.
+ * success.
  */
-export async function send(letter: Letter, signal: AbortSignal): Promise<void> {
-  const { url, headers, body } = letter
+export async function send({ url, headers, body }: Letter, signal: AbortSignal): Promise<void> {
+  return deliver(url, { method: 'POST', headers, body }, 'NOTIFY_URL', signal)
+}
+
+/**
+ * Makes a request to the address in the setting `setting`, and returns and throws as `send` does. Redirects are not followed: what is
+ * sent, and the password with it, is for this address alone.
+ */
+export async function deliver(
+  url: string,
+  request: { method: 'GET' | 'POST'; headers: Readonly<Record<string, string>>; body?: string },
+  setting: string,
+  signal: AbortSignal,
+): Promise<void> {
   const response = await fetch(url, {
-    method: 'POST',
-    headers,
-    body,
+    ...request,
     redirect: 'manual',
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   }).catch((error: unknown) => {
@@ -25,7 +35,7 @@ export async function send(letter: Letter, signal: AbortSignal): Promise<void> {
   if (response.ok) return
   const isRedirect = response.status >= 300 && response.status < 400
   throw new NotDelivered(
-    `it answered ${response.status}${isRedirect ? ', a redirect, which is not followed: put its new address into NOTIFY_URL' : ''}`,
+    `it answered ${response.status}${isRedirect ? `, a redirect, which is not followed: put its new address into ${setting}` : ''}`,
   )
 }
 
