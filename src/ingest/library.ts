@@ -62,17 +62,19 @@ export function createLibrary(
     readSoon?: Library['readSoon']
   },
 ): Library {
+  const unrecorded = new Unrecorded()
   return {
     db,
     drive,
     space: new Space(drive, options.minFreeSpace),
     hasher: options.hasher ?? hashHere,
     committer: new Committer(drive),
-    names: new FolderNames(drive, (folder) => namesIn(db, folder)),
+    // What is on its way into the catalogue is no stranger: asked for first, so that it is in one of the two.
+    names: new FolderNames(drive, async (folder) => [...unrecorded.namesIn(folder), ...(await namesIn(db, folder))]),
     reader: new DirectReader(drive),
     lookUp: createLookUp(db),
     record: createRecord(db),
-    unrecorded: new Unrecorded(),
+    unrecorded,
     sources: [],
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
     timeZone: options.timeZone,

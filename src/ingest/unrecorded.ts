@@ -1,5 +1,5 @@
 import type { Checksum } from '../media/checksum.ts'
-import type { LibraryPath } from '../storage/layout.ts'
+import { type LibraryPath, splitPath } from '../storage/layout.ts'
 
 /**
  * Where this server has put contents that the catalogue may not know of: their uploads are on the way to be recorded, or could not be,
@@ -36,6 +36,12 @@ export class Unrecorded {
   /** Where that content may lie. */
   find(checksum: Checksum): LibraryPath | undefined {
     return this.#paths.get(checksum)
+  }
+
+  /** The names in `folder` that such contents have. */
+  namesIn(folder: string): string[] {
+    const places = [...this.#paths.values()].map(splitPath)
+    return places.filter((place) => place.folder === folder).map(({ name }) => name)
   }
 
   /** It is recorded, or does not lie there. */

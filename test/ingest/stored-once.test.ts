@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto'
 import { link, lstat, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Checksum } from '../../src/media/checksum.ts'
+import type { LibraryPath, MonthFolder } from '../../src/storage/layout.ts'
 import { originalsIn } from '../support/drives.ts'
 import { type Faults, injectFaults, named, systemError } from '../support/faults.ts'
 import { type InProcessServer, startInProcess } from '../support/in-process.ts'
@@ -190,4 +193,13 @@ it('bytes that have changed since are no reason not to store it', async () => {
   await writeFile(join(root, '2024/07/IMG_1.JPG'), Buffer.alloc(bare.length))
   const { status, body } = await send({ bytes: bare, created: AUGUST })
   expect({ status, path: body.backup.file_path }).toEqual({ status: 201, path: '2024/08/IMG_1.JPG' })
+})
+
+it('what another upload is just storing is no stranger to those that come meanwhile, which would read it', async () => {
+  await put('2024/07/IMG_1.JPG', photo('under way'))
+  await put('2024/07/IMG_2.JPG', photo('a stranger'))
+  const checksum = createHash('sha256').update(photo('under way')).digest('hex') as Checksum
+  server.library.unrecorded.note(checksum, '2024/07/IMG_1.JPG' as LibraryPath)
+  expect(await server.library.names.strangers('2024/07' as MonthFolder)).toEqual(['IMG_2.JPG'])
+  expect(await server.library.names.isFree('2024/07' as MonthFolder, 'IMG_1.JPG')).toBe(false)
 })
