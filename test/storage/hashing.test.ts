@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Drive } from '../../src/storage/drive.ts'
@@ -116,6 +117,32 @@ it('when its thread dies, what it was hashing fails, what is small does not, and
   expect(await untouched.digest([Buffer.from('small')])).toBe(sha256(Buffer.from('small')))
   expect(await hash(hasher, [bytes, bytes])).toBe(sha256(Buffer.concat([bytes, bytes])))
   await hasher.close()
+})
+
+it('the thread does nothing that it was not given, also when it is woken for what it has done already', async () => {
+  const control = new Int32Array(new SharedArrayBuffer(4 * 7))
+  const [bytes, digests] = [new SharedArrayBuffer(1000), new SharedArrayBuffer(32)]
+  const worker = new Worker(new URL('../../src/storage/hashing/hash-worker.js', import.meta.url), {
+    workerData: { control, bytes, digests, slots: 1, slotBytes: 1000 },
+  })
+  const [submitted, completed, jobs] = [0, 1, 2]
+  const givesUp = Date.now() + 60_000
+  for (let woken = 0; woken < 3; ) {
+    expect(Date.now()).toBeLessThan(givesUp)
+    woken += Atomics.notify(control, submitted)
+    await turn()
+  }
+  expect(Atomics.load(control, completed)).toBe(0)
+
+  const digest = 1
+  control.set([7, 1000, digest], jobs)
+  Atomics.store(control, submitted, 1)
+  Atomics.notify(control, submitted)
+  const isDone = Atomics.waitAsync(control, completed, 0)
+  if (isDone.async) await isDone.value
+  expect(Buffer.from(digests).toString('hex')).toBe(sha256(Buffer.alloc(1000)))
+  expect(Atomics.load(control, completed)).toBe(1)
+  await worker.terminate()
 })
 
 it('is computed on the thread that asks where that is fast, or where there is no second processor', () => {

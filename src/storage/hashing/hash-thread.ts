@@ -14,8 +14,9 @@ const SMALL_BYTES = 128 * 1024
 const SUBMITTED = 0
 const COMPLETED = 1
 const JOBS = 2
-/** Of a job: which hashing, how many bytes, what to do. */
-const JOB_FIELDS = 3
+/** Of a job: which hashing, how many bytes, what to do. Of the answer to a digest: the number of its job, and of how many bytes it is. */
+const JOB_FIELDS = 5
+const ANSWER = 3
 const DIGEST_BYTES = 32
 
 type Task = 'update' | 'digest' | 'abandon'
@@ -51,6 +52,7 @@ class ThreadHashing implements Hashing {
   readonly #running: () => Ring
   /** The one that knows the bytes so far. */
   #ring: Ring | undefined
+  #length = 0
 
   constructor(id: number, running: () => Ring) {
     this.#id = id
@@ -59,7 +61,7 @@ class ThreadHashing implements Hashing {
 
   async update(chunks: readonly Buffer[]): Promise<void> {
     this.#ring ??= this.#running()
-    await this.#ring.submit(this.#id, chunks, 'update')
+    await this.#submit(this.#ring, chunks, 'update')
   }
 
   async digest(chunks: readonly Buffer[]): Promise<Checksum> {
@@ -70,13 +72,18 @@ class ThreadHashing implements Hashing {
     }
     const ring = this.#ring ?? this.#running()
     this.#ring = undefined
-    return (await ring.submit(this.#id, chunks, 'digest')).toString('hex') as Checksum
+    return (await this.#submit(ring, chunks, 'digest')).toString('hex') as Checksum
   }
 
   abandon(): void {
     // A thread that has ended knows of it no more.
-    this.#ring?.submit(this.#id, [], 'abandon').catch(() => {})
+    this.#ring?.submit(this.#id, [], 'abandon', this.#length).catch(() => {})
     this.#ring = undefined
+  }
+
+  #submit(ring: Ring, chunks: readonly Buffer[], task: Task): Promise<Buffer> {
+    this.#length += lengthOf(chunks)
+    return ring.submit(this.#id, chunks, task, this.#length)
   }
 }
 
@@ -86,6 +93,8 @@ interface Job {
   /** At most `SLOT_BYTES`. */
   chunks: readonly Buffer[]
   task: Task
+  /** Of all that the hashing has been given with it. */
+  total: number
   resolve(digest: Buffer): void
   reject(reason: AppError): void
 }
@@ -133,15 +142,15 @@ class Ring {
   }
 
   /**
-   * Resolves when the bytes have been taken, for the task `digest` when it is known, with it. Throws `hashing_failed` when the thread has
-   * ended, which has then lost what it knew.
+   * Resolves when the bytes have been taken, for the task `digest` when it is known, with it; `total` is how many bytes that is of.
+   * Throws `hashing_failed` when the thread has ended, which has then lost what it knew.
    */
-  async submit(id: number, chunks: readonly Buffer[], task: Task): Promise<Buffer> {
+  async submit(id: number, chunks: readonly Buffer[], task: Task, total: number): Promise<Buffer> {
     const pieces = cut(chunks)
     const taken = pieces.map((piece, index) => {
       const isLast = index === pieces.length - 1
       return new Promise<Buffer>((resolve, reject) => {
-        this.#waiting.push({ id, chunks: piece, task: isLast ? task : 'update', resolve, reject })
+        this.#waiting.push({ id, chunks: piece, task: isLast ? task : 'update', total, resolve, reject })
       })
     })
     this.#advance()
@@ -157,10 +166,7 @@ class Ring {
       return
     }
     this.#completed = Atomics.load(this.#control, COMPLETED)
-    for (let next = this.#computed(); next !== undefined; next = this.#computed()) {
-      const at = (next.number & (SLOTS - 1)) * DIGEST_BYTES
-      next.job.resolve(Buffer.from(this.#digests.subarray(at, at + DIGEST_BYTES)))
-    }
+    for (let next = this.#computed(); next !== undefined; next = this.#computed()) this.#answer(next)
     while (this.#waiting.length > 0 && ((this.#submitted - this.#completed) | 0) < SLOTS) {
       const job = this.#waiting.shift()
       if (job !== undefined) this.#give(job)
@@ -172,6 +178,18 @@ class Ring {
   #computed(): { job: Job; number: number } | undefined {
     const [next] = this.#computing
     return next !== undefined && isBefore(next.number, this.#completed) ? this.#computing.shift() : undefined
+  }
+
+  /** Never believed unseen: a wrong checksum would make one photo pass for another, and be thrown away. */
+  #answer({ job, number }: { job: Job; number: number }): void {
+    const slot = number & (SLOTS - 1)
+    const at = JOBS + slot * JOB_FIELDS + ANSWER
+    if (this.#control[at] === number && this.#control[at + 1] === (job.total | 0)) {
+      job.resolve(Buffer.from(this.#digests.subarray(slot * DIGEST_BYTES, (slot + 1) * DIGEST_BYTES)))
+    } else {
+      job.reject(this.#fail(new Error('the thread that computes checksums has answered what it was not asked')))
+      void this.end()
+    }
   }
 
   #give(job: Job): void {
@@ -205,7 +223,7 @@ class Ring {
     this.#isWatched = false
   }
 
-  #fail(cause: Error): void {
+  #fail(cause: Error): AppError {
     this.#failure ??= new AppError(
       'hashing_failed',
       'The checksum of this file could not be computed: the part of the server that does that has ended. It is started again; send the file again.',
@@ -214,6 +232,7 @@ class Ring {
     this.#refuseAll(this.#failure)
     // Nobody else would end the watch.
     Atomics.notify(this.#control, COMPLETED)
+    return this.#failure
   }
 
   #refuseAll(reason: AppError): void {
