@@ -9,6 +9,8 @@ export interface OriginalFacts {
   media_type: string | null
   captured_at: string | null
   captured_offset: number | null
+  /** Apple's content identifier; left out where there is none. */
+  content_id?: string
   stored_at: string | null
   verified_at: string | null
 }

@@ -46,6 +46,8 @@ export interface ReadFile {
   mediaType: string
   capturedAt: Date | null
   capturedOffset: number | null
+  /** Apple's content identifier; null if it has none. */
+  contentId: string | null
   /** When it was read back from the drive; null if it was not. */
   verifiedAt: Date | null
 }
@@ -74,6 +76,7 @@ export async function recordRead(db: Database, file: ReadFile): Promise<void> {
     update files set
       checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
       captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
+      content_id = ${file.contentId},
       verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
     where path = ${file.path} and checksum is null
   `.execute(db)

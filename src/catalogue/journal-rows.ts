@@ -13,6 +13,7 @@ interface OriginalRow {
   media_type: string | null
   captured_at: Date | null
   captured_offset: number | null
+  content_id: string | null
   stored_at: Date | null
   verified_at: Date | null
 }
@@ -25,6 +26,7 @@ interface BackupRow extends Omit<BackupRecord, 'type' | 'at' | 'original'> {
   checksum: Checksum | null
   captured_at: Date | null
   captured_offset: number | null
+  content_id: string | null
   stored_at: Date | null
   verified_at: Date | null
 }
@@ -40,7 +42,8 @@ async function selectBackups(db: Database, which: RawBuilder<unknown>): Promise<
       backups.id, device_id as device, original_path as phone_path, asset_id, file_name as name, file_type as kind, status,
       failure, timestamp as at, created, modified, announced_size, announced_from, file_size as size,
       mime_type as media_type, file_path, files.size as original_size, files.media_type as original_media_type,
-      encode(checksum, 'hex') as checksum, captured_at, captured_offset, stored_at, verified_at
+      encode(checksum, 'hex') as checksum, captured_at, captured_offset, content_id, stored_at,
+      verified_at
     from backups left join files on files.path = backups.file_path
     where backups.status <> 'Pending' and ${which}
   `.execute(db)
@@ -79,7 +82,8 @@ export async function originalRecords(db: Database, paths: readonly string[]): P
 }
 
 const ORIGINAL_COLUMNS = sql`
-  path, encode(checksum, 'hex') as checksum, size, media_type, captured_at, captured_offset, stored_at, verified_at`
+  path, encode(checksum, 'hex') as checksum, size, media_type, captured_at, captured_offset, content_id, stored_at,
+  verified_at`
 
 function originalRecord(row: OriginalRow): OriginalRecord {
   return { type: 'original', ...originalFacts(row) }
@@ -93,6 +97,7 @@ function originalFacts(row: OriginalRow): OriginalFacts {
     media_type: row.media_type,
     captured_at: iso(row.captured_at),
     captured_offset: row.captured_offset,
+    ...(row.content_id !== null && { content_id: row.content_id }),
     stored_at: iso(row.stored_at),
     verified_at: iso(row.verified_at),
   }

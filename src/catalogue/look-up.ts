@@ -1,6 +1,5 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
-import type { MediaKind } from '../media/media-type.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
 import { isSameAsset } from './same-asset.ts'
@@ -16,10 +15,15 @@ export interface Question {
   /** The phone's own id of the asset, and when it says that it was created, in ms since 1970; null if it does not say. */
   assetId: string | null
   created: number | null
-  /** `path` without fragment and extension, if it can be half of a Live Photo; then `kind` says which half. */
+  /** What its relatives on the phone have before their extension, with their folder; null if there can be none. */
   stem: string | null
-  kind: MediaKind
+  /** Apple's content identifier, which both halves of a Live Photo have; null if it has none. */
+  contentId: string | null
+  role: Role
 }
+
+/** A still may have a movie and a movie a still: they are a Live Photo. The edits of either are a file of their own (AAE). */
+export type Role = 'still' | 'movie' | 'edits'
 
 /** A row of `backups` as far as deciding needs it. Times are ms since 1970. */
 export interface KnownAsset {
@@ -38,6 +42,7 @@ export interface KnownAsset {
   size: number | null
   isLost: boolean | null
   capturedAt: number | null
+  contentId: string | null
 }
 
 /** What the catalogue knows about it. */
@@ -54,11 +59,13 @@ export interface Answer {
   unreadOfSize: string[]
   /** The rows of that device and path that may be this asset; without a path, those without one that have this content. */
   samePath: KnownAsset[]
-  /** Rows of what may be the other half of a Live Photo, announced or completed. */
-  otherHalves: KnownAsset[]
+  /** Rows of what may be the other half of a Live Photo, or what edits belong to, announced or completed. */
+  relatives: KnownAsset[]
 }
 
 const STILLS = ['HEIC', 'heic', 'HEIF', 'heif', 'JPG', 'jpg', 'JPEG', 'jpeg', 'DNG', 'dng', 'PNG', 'png']
+/** Of one content identifier; more than one is a copy of it. */
+const MAX_HALVES = 10
 const MOVIES = ['MOV', 'mov', 'MP4', 'mp4', 'M4V', 'm4v']
 
 /** Answers questions of uploads that end at about the same time in one round trip. */
@@ -72,7 +79,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
     'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
     'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
     'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
-    'capturedAt', extract(epoch from files.captured_at) * 1000)`
+    'capturedAt', extract(epoch from files.captured_at) * 1000, 'contentId', files.content_id)`
   const { rows } = await sql<Answer>`
     select
       (select coalesce(jsonb_agg(jsonb_build_object(
@@ -94,8 +101,21 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
        from backups left join files on files.path = backups.file_path
        where offered.stem is not null and backups.asset_key in (
          select iclood_asset_key(offered.device_id, offered.stem || '.' || extension)
-         from unnest(case offered.kind when 'photo' then ${MOVIES}::text[] else ${STILLS}::text[] end) as extension
-       )) as "otherHalves"
+         from unnest(
+           case offered.role
+             when 'still' then ${MOVIES}::text[] when 'movie' then ${STILLS}::text[] else ${[...STILLS, ...MOVIES]}::text[]
+           end
+         ) as extension
+       )) ||
+      case when offered.content_id is null then '[]' else
+        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
+         from (
+           select path from files
+           where content_id = offered.content_id
+             and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
+           order by stored_at desc nulls last limit ${MAX_HALVES}
+         ) as half join files using (path) join backups on backups.file_path = files.path)
+      end as relatives
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],
       ${questions.map((question) => question.size)}::bigint[],
@@ -104,8 +124,9 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
       ${questions.map((question) => question.assetId)}::text[],
       ${questions.map((question) => question.created)}::float8[],
       ${questions.map((question) => question.stem)}::text[],
-      ${questions.map((question) => question.kind)}::text[]
-    ) with ordinality as offered (checksum, size, device_id, path, id, created, stem, kind, position)
+      ${questions.map((question) => question.contentId)}::text[],
+      ${questions.map((question) => question.role)}::text[]
+    ) with ordinality as offered (checksum, size, device_id, path, id, created, stem, content_id, role, position)
     order by offered.position
   `.execute(db)
   return rows

@@ -36,6 +36,8 @@ export interface Completion {
     mediaType: string
     capturedAt: Date | null
     capturedOffset: number | null
+    /** Apple's content identifier; null if it has none. */
+    contentId: string | null
   }
 }
 
@@ -132,14 +134,17 @@ async function record(db: Database, all: readonly Completion[]): Promise<(Record
         ${all.map((one) => one.file.size)}::bigint[],
         ${all.map((one) => one.file.mediaType)}::text[],
         ${all.map((one) => iso(one.file.capturedAt))}::timestamptz[],
-        ${all.map((one) => one.file.capturedOffset)}::smallint[]
+        ${all.map((one) => one.file.capturedOffset)}::smallint[],
+        ${all.map((one) => one.file.contentId)}::text[]
       ) with ordinality as offered (
         row_id, superseded_id, device_id, path, asset_id, created, modified, announced_size, announced_from, file_name, kind,
-        timestamp, file_path, replaces, is_new, checksum, size, media_type, captured_at, captured_offset, position
+        timestamp, file_path, replaces, is_new, checksum, size, media_type, captured_at, captured_offset, content_id,
+        position
       )
     ), stored as (
-      insert into files (path, checksum, size, media_type, captured_at, captured_offset, stored_at)
-      select file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, timestamp
+      insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at)
+      select
+        file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, content_id, timestamp
       from offered
       where is_new
     )${isHeld ? HELD : NOTHING}${hasReplaced ? REPLACED : NOTHING}${hasSuperseded ? supersession(ifHeld) : NOTHING}, completed as (

@@ -40,6 +40,11 @@ export interface FilesTable {
   captured_at: Date | null
   /** Minutes east of UTC where it was taken; null if the original does not say. */
   captured_offset: number | null
+  /**
+   * Apple's content identifier, which both halves of a Live Photo have; null if it has none, or was read before we knew
+   * of it.
+   */
+  content_id: string | null
   stored_at: Date | null
   verified_at: Date | null
   /** When it was found to be gone from the drive; null while it is there. */
@@ -52,7 +57,10 @@ export interface FilesTable {
 export interface CopiesTable {
   path: string
   copied_at: Date
-  /** When it was last read back and found intact; minus infinity if there was trouble since, and it is to be read again at once. */
+  /**
+   * When it was last read back and found intact; minus infinity if there was trouble since, and it is to be read again
+   * at once.
+   */
   verified_at: Date | null
 }
 
@@ -78,7 +86,10 @@ export interface FindingsTable {
 
 export type Severity = 'warning' | 'error'
 
-/** What is wrong with the household's backup. Cleared ones stay until everybody has been told who was told that they were raised. */
+/**
+ * What is wrong with the household's backup. Cleared ones stay until everybody has been told who was told that they
+ * were raised.
+ */
 export interface AlertsTable {
   key: string
   severity: Severity
@@ -120,16 +131,24 @@ export interface LibraryTable {
   since: Generated<Date>
   /** The identity of the mirror; null until one was set up. */
   mirror_id: string | null
-  /** Whether the journal on the drive has everything that is here: false while a server runs, and after it was killed. */
+  /**
+   * Whether the journal on the drive has everything that is here: false while a server runs, and after it was killed.
+   */
   journal_complete: Generated<boolean>
-  /** When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first start, has done so. */
+  /**
+   * When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first
+   * start, has done so.
+   */
   walked_at: Date | null
   /** The library's folder when it was last there, and where its file system was mounted; null if that is not known. */
   folder: string | null
   mount_point: string | null
 }
 
-/** What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths in `files`. */
+/**
+ * What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths
+ * in `files`.
+ */
 export interface UnwrittenTable {
   what: 'backup' | 'original' | 'ignored'
   key: string
@@ -146,7 +165,10 @@ export interface BackupTotalsTable {
   since: Generated<Date>
 }
 
-/** What is known of an original: read back and intact; stored and not read back since; not read at all yet; not there, or not intact. */
+/**
+ * What is known of an original: read back and intact; stored and not read back since; not read at all yet; not there,
+ * or not intact.
+ */
 export type FileState = 'intact' | 'unverified' | 'unread' | 'lost'
 
 /** `files` counted; kept by triggers. Exactly one row for each state. */

@@ -1,87 +1,14 @@
 import { findCatalogued } from '../catalogue/files.ts'
-import type { KnownAsset } from '../catalogue/look-up.ts'
 import { type HeldLoss, holdingLost } from '../catalogue/losses.ts'
 import { AppError } from '../errors.ts'
-import type { MediaKind } from '../media/media-type.ts'
-import {
-  isMonthFolder,
-  type LibraryPath,
-  type MonthFolder,
-  parseLibraryPath,
-  pathIn,
-  splitPath,
-} from '../storage/layout.ts'
-import { splitName } from '../storage/names.ts'
+import { type LibraryPath, pathIn, splitPath } from '../storage/layout.ts'
 import { checksumOf, flushOriginal, sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
-import { type Capture, folderAt } from './capture.ts'
 import { noteIfUnsure } from './changes.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { recordContent } from './read-original.ts'
-
-/** Where an original should lie. */
-export interface Wish {
-  folder: MonthFolder
-  /** A safe name. */
-  name: string
-  /** A name to be preferred to it if it is free: that of the other half of its Live Photo. */
-  preferred: string | null
-  /** Another half is still to come, so the base name must be free of other files altogether. */
-  wholeStem: boolean
-}
-
-/** Two phones of one model call different photos by one name. A still and a video taken further apart are not halves. */
-const APART_MS = 31 * 24 * 60 * 60 * 1000
-
-/**
- * Finds the place of an original: the month of its capture under its own name, unless it is half of a Live Photo whose other half
- * (of `otherHalves`, announced or stored) says otherwise. The halves share a base name and lie in the still's month, as far as
- * that can be had without renaming what is stored.
- */
-export function wishFor(
-  name: string,
-  kind: MediaKind,
-  assetId: string | null,
-  capture: Capture,
-  otherHalves: readonly KnownAsset[],
-  timeZone: string,
-): Wish {
-  const half = chooseHalf(assetId, capture.at?.getTime() ?? null, otherHalves)
-  const alone: Wish = { folder: capture.folder, name, preferred: null, wholeStem: false }
-  if (half === undefined) return alone
-  if (half.status === 'Completed') {
-    const place = splitPath(parseLibraryPath(half.filePath ?? ''))
-    const preferred = splitName(place.name).stem + splitName(name).extension
-    const isTogether = kind === 'video' && isMonthFolder(place.folder)
-    return { ...alone, preferred, ...(isTogether && { folder: place.folder as MonthFolder }) }
-  }
-  // A video goes where the still that is still to come will lie.
-  if (kind === 'photo' || half.created === null) return { ...alone, wholeStem: true }
-  return { ...alone, wholeStem: true, folder: folderAt(new Date(half.created), capture.offset, timeZone) }
-}
-
-/** The other half of what was taken `at`: of several the one with the same asset id, then the nearest in time. */
-function chooseHalf(assetId: string | null, at: number | null, halves: readonly KnownAsset[]): KnownAsset | undefined {
-  const isSame = (half: KnownAsset) => assetId !== null && half.assetId === assetId
-  const distance = (half: KnownAsset) => {
-    const taken = half.capturedAt ?? half.created
-    return taken === null || at === null ? undefined : Math.abs(taken - at)
-  }
-  const stored = halves.filter((half) => half.status === 'Completed' && half.filePath !== null)
-  // One that is asked for again, since it has changed, counts as what is stored of it.
-  const awaited = halves.filter(
-    (half) => half.status !== 'Completed' && !stored.some((known) => known.assetId === half.assetId),
-  )
-  return [...stored, ...awaited]
-    .filter((half) => isSame(half) || (distance(half) ?? 0) <= APART_MS)
-    .toSorted(
-      (a, b) =>
-        Number(isSame(b)) - Number(isSame(a)) ||
-        (distance(a) ?? APART_MS) - (distance(b) ?? APART_MS) ||
-        stored.indexOf(b) - stored.indexOf(a),
-    )[0]
-}
+import type { Wish } from './wish.ts'
 
 /**
  * Gives a staged original its permanent place and returns its path, durable. If a file of the very same bytes lies on the drive and the

@@ -20,7 +20,16 @@ export async function recordContent(
   const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size, library.now()))
   const { at, offset } = captureOf(facts.captured, null, library.now(), library.timeZone)
   const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'
-  const read = { path, checksum, size, mediaType, capturedAt: at, capturedOffset: offset, verifiedAt }
+  const read = {
+    path,
+    checksum,
+    size,
+    mediaType,
+    capturedAt: at,
+    capturedOffset: offset,
+    contentId: facts.contentId ?? null,
+    verifiedAt,
+  }
   await recordRead(library.db, read)
   library.changed({ originals: [path] })
   return read

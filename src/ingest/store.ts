@@ -1,10 +1,10 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { Answer } from '../catalogue/look-up.ts'
+import type { Answer, Role } from '../catalogue/look-up.ts'
 import type { Completion, Recorded } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
 import { isWeak } from '../media/capture-date.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
-import { extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
+import { EDITS, extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { safeName } from '../storage/names.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -15,9 +15,10 @@ import { chooseRow } from './choose-row.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { nameOnPhone, stemOnPhone, withoutFragment } from './phone-path.ts'
-import { commitOriginal, type Wish, wishFor } from './place.ts'
+import { commitOriginal } from './place.ts'
 import { readUnread } from './read-unread.ts'
 import { takeLostPlace } from './take-lost-place.ts'
+import { stemOfEdited, type Wish, wishFor } from './wish.ts'
 
 /** A whole upload: its staged bytes and what the phone said about them. What it did not say is null. */
 export interface Upload {
@@ -48,7 +49,9 @@ interface Subject {
   kind: MediaKind
   /** Safe, before any number. */
   name: string
-  /** What the halves of a Live Photo share on the phone; null if it can't be one. */
+  /** Among those that belong together, such as the halves of a Live Photo. */
+  role: Role
+  /** What they share on the phone; null if it has no name there. */
   stem: string | null
 }
 
@@ -59,10 +62,15 @@ interface Subject {
 export async function store(library: Library, upload: Upload): Promise<Stored> {
   const subject = await inspectUpload(upload, library.now())
   const { content, asset } = library.locks
-  const run = () => storeOnce(library, upload, subject)
+  const { contentId } = subject.facts
+  // What belongs together is stored one after the other, known by its path or by what is in it: always in this order.
+  const byContentId = () => {
+    const run = () => storeOnce(library, upload, subject)
+    return contentId === undefined ? run() : asset.run(contentId, run)
+  }
   const key = upload.path === null ? null : (subject.stem ?? withoutFragment(upload.path))
   return content.run(upload.staged.checksum, () =>
-    key === null ? run() : asset.run(`${upload.deviceId}\n${key}`, run),
+    key === null ? byContentId() : asset.run(`${upload.deviceId}\n${key}`, byContentId),
   )
 }
 
@@ -75,7 +83,9 @@ async function inspectUpload(
   const mediaType = mediaTypeOf(facts.mediaType, givenName) ?? claimedType ?? 'application/octet-stream'
   const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
   const name = safeName(givenName, `${kind}${extensionOf(mediaType)}`)
-  return { facts, mediaType, kind, name, stem: path === null ? null : stemOnPhone(path) }
+  const role = mediaType === EDITS ? 'edits' : kind === 'video' ? 'movie' : 'still'
+  const stem = path === null ? null : stemOnPhone(path)
+  return { facts, mediaType, kind, name, role, stem: role === 'edits' && stem !== null ? stemOfEdited(stem) : stem }
 }
 
 /** What is recorded, or was all the time, needs not be remembered; what has failed may have been given its place. */
@@ -116,11 +126,12 @@ async function tryToStore(
 ): Promise<Stored | undefined> {
   const { deviceId, path, assetId, address } = upload
   const { checksum, size } = upload.staged
-  const { facts, mediaType, kind, name, stem } = subject
+  const { facts, mediaType, kind, name, role, stem } = subject
+  const contentId = facts.contentId ?? null
   const { timeZone } = library
   const arrived = library.now()
   // The catalogue answers while the drive flushes; from here on the bytes are durable.
-  const question = { checksum, size, deviceId, path, assetId, created: upload.created, stem, kind }
+  const question = { checksum, size, deviceId, path, assetId, created: upload.created, stem, contentId, role }
   const [answer] = await Promise.all([library.lookUp(question), upload.staged.durable])
 
   // When it was last changed tells nothing of which asset it is.
@@ -134,7 +145,7 @@ async function tryToStore(
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, isLast, () =>
-    wishFor(name, kind, half, capture, answer.otherHalves, timeZone),
+    wishFor({ name, role, assetId: half, contentId, capture }, answer.relatives, timeZone),
   )
   if (kept === undefined) return undefined
 
@@ -162,6 +173,7 @@ async function tryToStore(
       mediaType,
       capturedAt: kept.capturedAt === undefined ? capture.at : kept.capturedAt,
       capturedOffset: kept.capturedOffset === undefined ? capture.offset : kept.capturedOffset,
+      contentId,
       path: kept.path,
       isNew: kept.origin === 'committed',
       replaces: kept.replaces,

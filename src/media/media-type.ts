@@ -1,9 +1,12 @@
 /** What the catalogue calls a file that holds a picture or a film. */
 export type MediaKind = 'photo' | 'video'
 
+/** Of a list of edits to a photo or video, which lies beside it (AAE). */
+export const EDITS = 'application/vnd.apple.photos'
+
 // Of several extensions for one type, the first is the usual one.
 const BY_EXTENSION: Readonly<Record<string, string>> = {
-  aae: 'application/vnd.apple.photos',
+  aae: EDITS,
   xmp: 'application/rdf+xml',
 
   jpg: 'image/jpeg',

@@ -1,4 +1,5 @@
 import { hasErrno } from '../errors.ts'
+import { EDITS, mediaTypeByName } from '../media/media-type.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { io } from './io.ts'
@@ -48,7 +49,7 @@ export class FolderNames {
    */
   async firstFree(folder: MonthFolder, name: string, wholeStem = false): Promise<string> {
     const listing = await this.#listing(folder)
-    if (wholeStem) listing.stems ??= new Set([...listing.names.values()].map(stemKey))
+    if (wholeStem) listing.stems ??= new Set([...listing.names.values()].flatMap(stemKeys))
     const stems = wholeStem ? listing.stems : undefined
     const hint = nameKey(name)
     for (let number = stems === undefined ? (listing.nextNumber.get(hint) ?? 1) : 1; ; number++) {
@@ -77,7 +78,7 @@ export class FolderNames {
     // It counts again when it is known what the folder looks like now.
     listings.delete(folder)
     listing.names.set(nameKey(name), name)
-    listing.stems?.add(stemKey(name))
+    for (const key of stemKeys(name)) listing.stems?.add(key)
     listing.changed = await this.#changed(folder)
     listings.set(folder, listing)
   }
@@ -130,6 +131,11 @@ export class FolderNames {
       throw driveError(error, `the folder ${folder} was being looked at`)
     }
   }
+}
+
+/** What other files of the same base take; edits lie beside the photo whose base they have, and take none. */
+function stemKeys(name: string): string[] {
+  return mediaTypeByName(name) === EDITS ? [] : [stemKey(name)]
 }
 
 function stemKey(name: string): string {

@@ -24,8 +24,8 @@ beforeAll(async () => {
   db = openDatabase(database.connection, () => {})
   await migrate(db)
   await sql`
-    insert into files (path, checksum, size, media_type, captured_at, captured_offset, stored_at, verified_at)
-    select '2024/07/' || number, sha256(number::text::bytea), number, 'image/jpeg', '2024-07-01 10:00:00.1239Z', 120,
+    insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, verified_at)
+    select '2024/07/' || number, sha256(number::text::bytea), number, 'image/jpeg', '2024-07-01 10:00:00.1239Z', 120, 'E905E6C6-C747-4805-942F-9904A0281F02',
       '2024-07-01 10:00:01Z', '2024-07-02 10:00:00Z'
     from generate_series(1, ${COUNT}::int) as number`.execute(db)
   await sql`
@@ -56,6 +56,7 @@ const FACTS = {
   media_type: 'image/jpeg',
   captured_at: '2024-07-01T10:00:00.123Z',
   captured_offset: 120,
+  content_id: 'E905E6C6-C747-4805-942F-9904A0281F02',
   stored_at: '2024-07-01T10:00:01.000Z',
   verified_at: '2024-07-02T10:00:00.000Z',
 }

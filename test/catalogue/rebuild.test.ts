@@ -77,7 +77,8 @@ function lastWords(records: readonly JournalRecord[]): Map<string, JournalRecord
 function factsOnly(facts: OriginalFacts | undefined): OriginalFacts {
   if (facts === undefined) throw new Error('no facts')
   const { path, sha256, size, media_type, captured_at, captured_offset, stored_at, verified_at } = facts
-  return { path, sha256, size, media_type, captured_at, captured_offset, stored_at, verified_at }
+  const id = facts.content_id === undefined ? {} : { content_id: facts.content_id }
+  return { path, sha256, size, media_type, captured_at, captured_offset, ...id, stored_at, verified_at }
 }
 
 const few = fc.integer({ min: 1, max: 5 })

@@ -182,7 +182,8 @@ describe('of all combinations of id, created, size, modified and checksum on eit
         deviceId: 'uploads',
         path: path(n),
         stem: null,
-        kind: 'photo',
+        contentId: null,
+        role: 'still',
       } as const
       const { samePath } = await lookUp({ ...question, assetId: said.id ?? null, created: said.created ?? null })
       expect(samePath.length === 1, JSON.stringify(cases[n])).toBe(listed[n]?.list)

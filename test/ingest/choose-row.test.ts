@@ -30,6 +30,7 @@ const row = (id: number, given: Partial<KnownAsset> = {}): KnownAsset => ({
   size: null,
   isLost: null,
   capturedAt: null,
+  contentId: null,
   ...given,
 })
 const done = (id: number, given: Partial<KnownAsset> = {}): KnownAsset =>

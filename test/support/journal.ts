@@ -39,6 +39,8 @@ export function originalFacts(path: string, content: number): OriginalFacts {
     media_type: 'image/jpeg',
     captured_at: '2024-07-01T08:20:30.000Z',
     captured_offset: 120,
+    // Left out where there is none.
+    ...(content % 2 === 1 && { content_id: `00000000-0000-4000-8000-${String(content).padStart(12, '0')}` }),
     stored_at: '2024-07-01T10:20:30.123Z',
     verified_at: null,
   }

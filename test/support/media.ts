@@ -17,6 +17,8 @@ export interface ExifOptions {
   date?: string
   /** OffsetTimeOriginal, `+02:00`; none without. */
   offset?: string
+  /** Apple's content identifier, a UUID; none without. */
+  contentId?: string
   littleEndian?: boolean
 }
 
@@ -117,6 +119,8 @@ export function avif(options: HeicOptions = {}): Buffer {
 export interface MovieOptions extends MediaOptions {
   /** `com.apple.quicktime.creationdate`, `2024-07-01T19:30:05+0200`; none without. */
   creationDate?: string
+  /** `com.apple.quicktime.content.identifier`, a UUID; none without. Needs a `creationDate`. */
+  contentId?: string
   /** Creation time of the movie header: a date, or the number that the file holds (seconds since 1904). 0 without. */
   mvhd?: Date | number
   mvhdVersion?: 0 | 1
@@ -200,9 +204,21 @@ function ascii(tag: number, text: string): Field {
   return field(tag, 2, Buffer.from(`${text}\0`, 'latin1'))
 }
 
+/** Apple's part of EXIF: a directory of its own, whose offsets count from the start of the note. */
+function appleNote(contentId: string): Buffer {
+  const entry = [uint(2, 0x0011), uint(2, 2), uint(4, contentId.length + 1), uint(4, 32)]
+  return Buffer.concat([
+    Buffer.from('Apple iOS\0\0\x01MM', 'latin1'),
+    uint(2, 1),
+    ...entry,
+    uint(4, 0),
+    Buffer.from(`${contentId}\0`, 'latin1'),
+  ])
+}
+
 /** The directories of a TIFF. What others take for the capture date is in it too, and wrong. */
 function tiffBlock(options: ExifOptions, more: readonly Field[], imageSize: number): Buffer {
-  const { date, offset, littleEndian = false } = options
+  const { date, offset, contentId, littleEndian = false } = options
   const number = (bytes: 2 | 4, value: number) => (littleEndian ? uint(bytes, value).reverse() : uint(bytes, value))
   const long = (tag: number, value: number) => field(tag, 4, number(4, value), 1)
   const short = (tag: number, value: number) => field(tag, 3, Buffer.concat([number(2, value), number(2, 0)]), 1)
@@ -228,6 +244,7 @@ function tiffBlock(options: ExifOptions, more: readonly Field[], imageSize: numb
   const exif = [field(0x9000, 7, Buffer.from('0232')), ascii(0x9004, '9031:12:30 23:59:58')]
   if (date !== undefined) exif.push(ascii(0x9003, date))
   if (offset !== undefined) exif.push(ascii(0x9011, offset))
+  if (contentId !== undefined) exif.push(field(0x927c, 7, appleNote(contentId)))
   const first = (exifAt: number, imageAt: number) => {
     const image = [
       short(0x100, 16),
@@ -320,7 +337,7 @@ function cut(bytes: Buffer, count: number): Buffer[] {
   return Array.from({ length: count }, (_, index) => bytes.subarray(index * step, (index + 1) * step))
 }
 
-function movieBox({ creationDate, mvhd = 0, mvhdVersion = 0, sampleTable }: MovieOptions): Buffer {
+function movieBox({ creationDate, contentId, mvhd = 0, mvhdVersion = 0, sampleTable }: MovieOptions): Buffer {
   const seconds = typeof mvhd === 'number' ? mvhd : Math.floor(mvhd.getTime() / 1000) + 2_082_844_800
   const width = mvhdVersion === 0 ? 4 : 8
   const header = box(
@@ -338,12 +355,13 @@ function movieBox({ creationDate, mvhd = 0, mvhdVersion = 0, sampleTable }: Movi
     sampleTable === undefined
       ? []
       : [box('trak', box('mdia', box('minf', box('stbl', box('stsz', Buffer.alloc(sampleTable))))))]
-  return box('moov', header, ...track, ...(creationDate === undefined ? [] : [keysMeta(creationDate)]))
+  return box('moov', header, ...track, ...(creationDate === undefined ? [] : [keysMeta(creationDate, contentId)]))
 }
 
 /** Metadata as iPhones write it: names in `keys`, values in `ilst`. */
-function keysMeta(creationDate: string): Buffer {
-  const values = { make: 'Apple', model: 'iPhone 16 Pro', creationdate: creationDate }
+function keysMeta(creationDate: string, contentId: string | undefined): Buffer {
+  const id = contentId === undefined ? {} : { 'content.identifier': contentId }
+  const values = { ...id, make: 'Apple', model: 'iPhone 16 Pro', creationdate: creationDate }
   const names = Object.keys(values).map((name) => box('mdta', Buffer.from(`com.apple.quicktime.${name}`)))
   const items = Object.values(values).map((value, index) => {
     const data = box('data', uint(4, 1), uint(4, 0), Buffer.from(value, 'latin1'))

@@ -13,7 +13,7 @@ export async function createSaid(transaction: Database): Promise<void> {
   await sql`
     create temporary table said_originals (
       seq bigint, removed boolean, path text collate "C", sha256 text, size bigint, media_type text, captured_at timestamptz,
-      captured_offset smallint, stored_at timestamptz, verified_at timestamptz
+      captured_offset smallint, content_id text, stored_at timestamptz, verified_at timestamptz
     ) on commit drop`.execute(transaction)
   await sql`
     create temporary table said_backups (

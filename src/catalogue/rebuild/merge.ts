@@ -78,10 +78,11 @@ async function insertOriginals(transaction: Database, isEmpty: boolean): Promise
       from last_backups where path is not null group by path
     ), added as (
       insert into files (
-        path, checksum, size, media_type, captured_at, captured_offset, stored_at, verified_at, missing_at
+        path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, verified_at, missing_at
       )
       select
-        path, decode(sha256, 'hex'), size, media_type, captured_at, captured_offset, stored_at, verified_at,
+        path, decode(sha256, 'hex'), size, media_type, captured_at, captured_offset, content_id, stored_at,
+        verified_at,
         case when referred.is_lost then now() end
       from last_originals left join referred using (path)
       where ${isEmpty} or referred.path is not null

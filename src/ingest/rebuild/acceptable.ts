@@ -9,6 +9,8 @@ const MAX_TEXT_LENGTH = 65_536
 /** Stand in an index together. */
 const MAX_DEVICE_LENGTH = 512
 const MAX_KIND_LENGTH = 100
+/** A UUID. */
+const MAX_CONTENT_ID_LENGTH = 36
 /** Leaves room for the ids of as many assets again, all exact as numbers. */
 const MAX_ID = 1e15
 /** 8 TiB. Sums over a million of them still fit 64 bits. */
@@ -67,6 +69,7 @@ function isOriginal(original: OriginalFacts): boolean {
     isText(original.media_type) &&
     isTime(original.captured_at) &&
     isOffset(original.captured_offset) &&
+    isText(original.content_id ?? null, MAX_CONTENT_ID_LENGTH) &&
     isTime(original.stored_at) &&
     isTime(original.verified_at)
   )

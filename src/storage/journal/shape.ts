@@ -37,6 +37,7 @@ const ORIGINAL: Members<LineOf<'original'>> = {
   media_type: orNull(text),
   captured_at: orNull(time),
   captured_offset: orNull(number),
+  content_id: ifThere(text),
   stored_at: orNull(time),
   verified_at: orNull(time),
 }

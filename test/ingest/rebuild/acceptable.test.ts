@@ -52,6 +52,7 @@ it.each([
   ['a year of five digits', { ...fine, at: '+012024-01-01T00:00:00.000Z' }],
   ['the hour 24', withOriginal({ captured_at: '2024-01-01T24:00:00.000Z' })],
   ['an offset of weeks', withOriginal({ captured_offset: 100_000 })],
+  ['a content identifier too long for an index', withOriginal({ content_id: 'x'.repeat(3000) })],
   ['a fraction of a minute', withOriginal({ captured_offset: 0.5 })],
   ['NUL in what is ignored', { ...ignoredRecord(1), phone_path: '\0' }],
   ['a path out of the library that was removed', { type: 'removed', what: 'original', path: '../x' }],
