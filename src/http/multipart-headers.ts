@@ -61,7 +61,7 @@ export function parsePartHeaders(block: Buffer, position: number): PartHeaders {
   return {
     name: undoBrowserEscapes(name),
     hasFileName: disposition.parameters.some((parameter) => /^filename\*?$/.test(parameter.name)),
-    fileName: fileNameOf(disposition),
+    fileName: fileNameOf(disposition, /^content-disposition/m.test(block.toString('latin1'))),
     mediaType: /^[^\s/]+\/[^\s/]+$/.test(mediaType) ? mediaType : undefined,
   }
 }
@@ -90,15 +90,25 @@ function readLines(block: Buffer, position: number): Map<string, string> {
 
 /**
  * `filename*` (RFC 8187) says what `filename` may only approximate, and wins unless it is broken. React Native writes it
- * with `encodeURI`, which leaves semicolons bare: an unknown parameter after it is the rest of a name cut in two.
+ * with `encodeURI`, which leaves semicolons bare: an unknown parameter after it is the rest of a name cut in two. It alone writes its
+ * headers in lower case (`isReactNative`).
  */
-function fileNameOf({ parameters }: ParameterizedHeader): string | undefined {
+function fileNameOf({ parameters }: ParameterizedHeader, isReactNative: boolean): string | undefined {
   const plain = parameters.find(({ name }) => name === 'filename')?.value
   const extendedAt = parameters.findIndex(({ name }) => name === 'filename*')
   const cut = parameters.slice(extendedAt + 1).some(({ name }) => name !== 'name' && name !== 'filename')
   const extended = extendedAt < 0 || (cut && plain) ? undefined : decodeExtended(parameters[extendedAt]?.value ?? '')
   if (extended) return extended
-  return plain ? (decodeReactNative(plain) ?? undoBrowserEscapes(plain)) : undefined
+  return plain ? (decodeReactNative(plain, isReactNative) ?? undoBrowserEscapes(plain)) : undefined
+}
+
+/**
+ * Which of two names for a file is right: what was made of the one in its part's headers, or the last component of its path, if undoing
+ * what some clients do to names makes the one of the other. Then the path has it as it is: a file may be called `a%22b.jpg`.
+ */
+export function surerName(fileName: string, nameInPath: string): string {
+  const undone = [decodeReactNative(nameInPath, true), undoBrowserEscapes(nameInPath)]
+  return undone.includes(fileName) ? nameInPath : fileName
 }
 
 function decodeExtended(value: string): string | undefined {
@@ -113,10 +123,14 @@ function decodeExtended(value: string): string | undefined {
   return decoded?.includes('\0') ? undefined : decoded
 }
 
-/** Newer React Native sends `encodeURIComponent(name)` as the plain file name: text that exactly that call could have written. */
-function decodeReactNative(value: string): string | undefined {
+/**
+ * Newer React Native sends `encodeURIComponent(name)` as the plain file name: text that exactly that call could have written. From
+ * another client a name such as `a%20b.jpg` is what the file is called; one that says something beyond ASCII that way was encoded.
+ */
+function decodeReactNative(value: string, isReactNative: boolean): string | undefined {
   const decoded = decodePercents(value)
-  return decoded !== undefined && !decoded.includes('\0') && encodeURIComponent(decoded) === value ? decoded : undefined
+  if (decoded === undefined || decoded.includes('\0') || encodeURIComponent(decoded) !== value) return undefined
+  return isReactNative || /[^\0-\x7f]/.test(decoded) ? decoded : undefined
 }
 
 function decodePercents(encoded: string): string | undefined {

@@ -3,12 +3,14 @@ import type { FastifyBaseLogger } from 'fastify'
 import type Type from 'typebox'
 import { AppError } from '../errors.ts'
 import type { Library } from '../ingest/library.ts'
+import { nameOnPhone } from '../ingest/phone-path.ts'
 import { type Description, type Reception, receive } from '../ingest/receive.ts'
 import type { Stored } from '../ingest/store.ts'
 import { parseChecksum } from '../media/checksum.ts'
 import { announcedLength, consumeBody } from './body.ts'
 import { checker } from './checker.ts'
 import { boundaryOf, type FilePart, MultipartParser } from './multipart.ts'
+import { surerName } from './multipart-headers.ts'
 import { readTime } from './read-time.ts'
 import { UploadFields } from './schemas.ts'
 
@@ -82,12 +84,13 @@ function describe(form: Form, address: string): Description {
     throw new AppError('invalid_request', 'The form has no part named "file"; expected the photo or video there.')
   }
   const fields = readFields(form)
+  const path = fields.original_path || null
   return {
     checksum: fields.sha256 === undefined ? null : (parseChecksum(fields.sha256) ?? null),
     deviceId: fields.device_id || 'unknown',
-    path: fields.original_path || null,
+    path,
     assetId: fields.asset_id || null,
-    fileName: part.fileName ?? null,
+    fileName: path === null || !part.fileName ? (part.fileName ?? null) : surerName(part.fileName, nameOnPhone(path)),
     claimedType: part.mediaType ?? null,
     claimedKind: fields.file_type === 'photo' || fields.file_type === 'video' ? fields.file_type : null,
     created: readCreated(fields.created),

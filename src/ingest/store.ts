@@ -14,7 +14,7 @@ import { noteIfUnsure } from './changes.ts'
 import { chooseRow } from './choose-row.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
-import { nameOnPhone, stemOnPhone, withoutFragment } from './phone-path.ts'
+import { nameOnPhone, stemOnPhone, wholeName, withoutFragment } from './phone-path.ts'
 import { commitOriginal } from './place.ts'
 import { readUnread } from './read-unread.ts'
 import { takeLostPlace } from './take-lost-place.ts'
@@ -82,7 +82,7 @@ async function inspectUpload(
   const givenName = fileName || (path === null ? '' : nameOnPhone(path))
   const mediaType = mediaTypeOf(facts.mediaType, givenName) ?? claimedType ?? 'application/octet-stream'
   const kind = facts.kind ?? claimedKind ?? (mediaType.startsWith('video/') ? 'video' : 'photo')
-  const name = safeName(givenName, `${kind}${extensionOf(mediaType)}`)
+  const name = safeName(wholeName(givenName, kind), `${kind}${extensionOf(mediaType)}`)
   const role = mediaType === EDITS ? 'edits' : kind === 'video' ? 'movie' : 'still'
   const stem = path === null ? null : stemOnPhone(path)
   return { facts, mediaType, kind, name, role, stem: role === 'edits' && stem !== null ? stemOfEdited(stem) : stem }

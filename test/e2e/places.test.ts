@@ -151,6 +151,29 @@ describe('the name', () => {
     },
   )
 
+  it.each([
+    ['.jpg', '.jpg'],
+    ['.HEIC', '.HEIC'],
+    ['..jpg', '.jpg'],
+    [' .jpg ', '.jpg'],
+    ['\u200b.jpg', '.jpg'],
+    ['/DCIM/.mov', '.mov'],
+  ])('%j, which is no more than an extension, gets a stem before %s', async (name, extension) => {
+    const path = await place(photo(), name)
+    expect(path.replace(/ \(\d+\)/, '')).toBe(`2015/05/photo${extension}`)
+  })
+
+  it('that holds percent signs is kept', async () => {
+    const form = new FormData()
+    form.append('file', new Blob([photo()]), 'a%20b.jpg')
+    const answer = await fetch(`${server.url}/photos/upload`, { method: 'POST', body: form })
+    expect(((await answer.json()) as { backup: { file_path: string } }).backup.file_path).toBe('2015/05/a%20b.jpg')
+    // The path knows whether it was a browser that wrote %22 for a quote.
+    const fields = { original_path: '/home/anna/a%22b.jpg' }
+    const { body } = await upload(server.url, photo(), { name: 'a%22b.jpg', fields })
+    expect(body.backup.file_path).toBe('2015/05/a%22b.jpg')
+  })
+
   it('is taken from the path where the form has none', async () => {
     const { body } = await upload(server.url, photo(), {
       name: null,

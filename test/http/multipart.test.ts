@@ -276,7 +276,28 @@ describe('the file name', () => {
       fc.property(name, (text) => {
         expect(fileNameIn(`; filename="${text}"`)).toBe(text)
         expect(fileNameIn(`; filename="${text}"; filename*=utf-8''${encodeURI(text)}`)).toBe(text)
-        expect(fileNameIn(`; filename="${encodeURIComponent(text)}"`)).toBe(text)
+      }),
+    )
+  })
+})
+
+describe('a name that is written with percent signs', () => {
+  const nameIn = (header: string, name: string) =>
+    parse([body(part(`${header}: form-data; name="file"; filename="${name}"`, 'x'))]).file?.fileName
+
+  it('is that of the file, but for what React Native and browsers encode', () => {
+    expect(nameIn('Content-Disposition', 'a%20b.jpg')).toBe('a%20b.jpg')
+    expect(nameIn('Content-Disposition', '100%25.jpg')).toBe('100%25.jpg')
+    expect(nameIn('Content-Disposition', '%E7%85%A7%20.jpg')).toBe('照 .jpg')
+    expect(nameIn('content-disposition', 'a%20b.jpg')).toBe('a b.jpg')
+    expect(nameIn('content-disposition', 'a%2520b.jpg')).toBe('a%20b.jpg')
+  })
+
+  it('comes back from every name that newer React Native can send', () => {
+    const name = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !text.includes('\0'))
+    fc.assert(
+      fc.property(name, (text) => {
+        expect(nameIn('content-disposition', encodeURIComponent(text))).toBe(text)
       }),
     )
   })
