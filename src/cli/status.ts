@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
+import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { AppError } from '../errors.ts'
 import { healthReport } from '../http/health-json.ts'
 import { assess } from '../ingest/health/assess.ts'
@@ -51,5 +52,22 @@ async function openAnyway({ config, db }: Session): Promise<Library | AppError> 
   }
   const role = libraryDrive(await findWhereabouts(db))
   const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
+  if (!(await hasRows(db)) && (await isMissing(drive))) {
+    return new AppError(
+      'rebuild_needed',
+      'No photo has been backed up yet, and the server has not taken the folder that UPLOAD_FOLDER names yet. Start it; if it is running, its log says what it waits for.',
+      { detail: `UPLOAD_FOLDER is ${config.libraryFolder}.` },
+    )
+  }
   return createLibrary(db, drive, { ...config, now: () => new Date(), changed: () => {} })
+}
+
+async function isMissing(drive: Drive): Promise<boolean> {
+  try {
+    await drive.check()
+    return false
+  } catch (error) {
+    if (error instanceof AppError) return error.code === 'drive_missing'
+    throw error
+  }
 }

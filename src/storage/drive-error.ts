@@ -32,7 +32,7 @@ function whatFailed(error: NodeJS.ErrnoException, doing: string): string {
     return `The drive is read-only, and could not be written to while ${doing}. Mount it so that it can be written to. If the system has made it read-only by itself, the file system is damaged: check it with fsck. If only the service can’t write there, the folder must be in ReadWritePaths= of its unit.`
   }
   if (hasErrno(error, 'EACCES', 'EPERM')) {
-    return `The drive refused ${account()}, under which the server runs, while ${doing}. Let its folder belong to that account (chown -R), or start the server under the account that it belongs to.`
+    return `The drive refused ${account()}, under which the server runs, while ${doing}. Let its folder belong to that account (chown -R), or start the server under the account that it belongs to. A service can’t reach folders below /home at all where its unit has ProtectHome=.`
   }
   return `The drive failed while ${doing}. Check its cable and its health; the server’s log has the reason.`
 }

@@ -95,7 +95,7 @@ export class Drive {
   async checkWritable(): Promise<void> {
     await this.check()
     try {
-      await io.mayWrite(join(this.root, PRIVATE_FOLDER))
+      for (const folder of [this.root, join(this.root, PRIVATE_FOLDER)]) await io.mayWrite(folder)
     } catch (error) {
       throw driveError(error, 'it was being looked at')
     }

@@ -51,6 +51,9 @@ describe('a database that was never told of a photo', () => {
   it('takes the folder that it is given next: an empty one becomes its library, with a journal of its own', async () => {
     const first = await bareStart()
     const drive = here('drive')
+    await server?.stop()
+    const { stdout } = await runCommand(folder, ['status'], { UPLOAD_FOLDER: drive, DATABASE_URL: database.url })
+    expect(stdout).toContain('has not taken the folder that UPLOAD_FOLDER names yet. Start it')
     const running = await start(drive)
     expect(await send(running, 'one')).toMatchObject({ status: 201 })
     expect(await originalsIn(drive)).toEqual(['2024/07/one.JPG'])
