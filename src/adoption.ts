@@ -1,7 +1,9 @@
 import { setTimeout } from 'node:timers/promises'
+import { isTakenOver } from './catalogue/files.ts'
 import { findWalk, recordWalk } from './catalogue/folders.ts'
 import { AppError } from './errors.ts'
 import type { Library } from './ingest/library.ts'
+import { lookAtOld } from './ingest/look-at-old.ts'
 import { findLosses } from './ingest/rebuild/losses.ts'
 import { adoptStrangers, settleAdopted } from './ingest/rebuild/strangers.ts'
 import { type TakeOverProgress, takeOver } from './ingest/take-over.ts'
@@ -32,13 +34,17 @@ export class Adoption {
   /**
    * Adopts what the server left that was not ended cleanly before (`wasClean`), and comes to the end of a rebuild that was not: looks for
    * what the drive does not have, too. Call it before phones are let in: what looks like a stranger must not be an upload that is about to be
-   * recorded.
+   * recorded. A household that comes from an older server has nothing of that, and is not kept waiting.
    */
   async begin(wasClean: boolean): Promise<void> {
     const { db, now } = this.#library
     const { signal } = this.#start
     const isWalked = (await findWalk(db)) !== undefined
     if (wasClean && isWalked) return
+    if (!isWalked && (await isTakenOver(db))) {
+      this.wake()
+      return recordWalk(db, now())
+    }
     await this.#adopt(signal, false)
     if (isWalked) return
     await this.#findLosses(signal)
@@ -62,6 +68,7 @@ export class Adoption {
       signal.throwIfAborted()
       this.#awake = withResolvers()
       try {
+        await this.#look(signal)
         if (this.#wanted > this.#walked) await this.#adopt(signal, true)
         await this.#read(signal)
         if (this.#wanted === this.#walked) await untilAborted(this.#awake.promise, signal)
@@ -82,6 +89,16 @@ export class Adoption {
     if (adopted.files > 0) this.#start.log.info(adopted, 'found files without a record on the drive and took them in')
     await settleAdopted(this.#library)
     this.#walked = wanted
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const looked = await lookAtOld(this.#library, signal)
+    if (looked.refuted === 0) return
+    this.#start.log.warn(
+      looked,
+      'of the photos that an older server has stored, some are not there; phones are asked for them',
+    )
+    this.#start.state.trouble()
   }
 
   async #findLosses(signal: AbortSignal): Promise<void> {

@@ -27,7 +27,7 @@ export interface RunningServer {
 
 const REQUEST_GRACE_MS = 30_000
 /** The longest that a start puts off listening; a database's first start on a slow card may take longer. */
-const READY_MS = 5_000
+const READY_MS = 3_000
 
 /**
  * Composes the server and starts it. It listens, and answers `/ping`, before the database and the drive are there; those are waited

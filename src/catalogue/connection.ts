@@ -40,8 +40,9 @@ export function openDatabase(
     application_name: 'iclood',
     types,
     // Statements are few and take their lists as one parameter: one plan serves them all, and planning would cost more than
-    // they do. It is made when the tables are still empty, and must not be one for empty tables.
-    options: '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off',
+    // they do. It is made when the tables are still empty, and must not be one for empty tables. Compiling it would cost most
+    // of all: a plan without sequential scans looks expensive enough for that.
+    options: '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off',
   })
   pool.on('error', onLost)
   // What the URL leaves out comes from nowhere else: `pg` would fall back to PGHOST and friends, which are not ours.

@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import { refute } from './old-originals.ts'
 
 /** Returns those of `paths` that the catalogue has. */
 export async function findCatalogued(db: Database, paths: readonly string[]): Promise<Set<string>> {
@@ -52,6 +54,14 @@ export interface ReadFile {
   verifiedAt: Date | null
 }
 
+/** Whether all originals are an older server's, and none has been read yet: as at the first start after it. */
+export async function isTakenOver(db: Database): Promise<boolean> {
+  const { rows } = await sql<{ is: boolean }>`
+    select exists (select from files) and not exists (select from files where checksum is not null) as is
+  `.execute(db)
+  return rows[0]?.is ?? false
+}
+
 /** How many originals of an older server have not been read yet, and their bytes as far as the catalogue knows. */
 export async function countUnread(db: Database): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
@@ -70,21 +80,23 @@ export async function listUnread(db: Database, after: string, limit: number): Pr
   return rows.map((row) => row.path)
 }
 
-/** Records what was read. A path that has a checksum already keeps it. */
-export async function recordRead(db: Database, file: ReadFile): Promise<void> {
-  await sql`
-    update files set
-      checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
-      captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
-      content_id = ${file.contentId},
-      verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
-    where path = ${file.path} and checksum is null
-  `.execute(db)
-}
-
-/** Records that the drive does not have the file that the catalogue has. */
-export async function recordMissing(db: Database, path: string, now: Date): Promise<void> {
-  await sql`
-    update files set missing_at = ${now.toISOString()}::timestamptz where path = ${path}
-  `.execute(db)
+/**
+ * Records what was read. A path that has a checksum already keeps it. Returns the ids of the backups that turn out to be of another file
+ * than this one.
+ */
+export async function recordRead(db: Database, file: ReadFile): Promise<number[]> {
+  return retryingDeadlocks(() =>
+    db.transaction().execute(async (transaction) => {
+      const refuted = await refute(transaction, [file])
+      await sql`
+        update files set
+          checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
+          captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
+          content_id = ${file.contentId},
+          verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
+        where path = ${file.path} and checksum is null
+      `.execute(transaction)
+      return refuted
+    }),
+  )
 }

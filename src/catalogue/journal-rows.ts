@@ -147,7 +147,7 @@ async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
       select found.*, (select max(path) from page) as last
       from (select) as once left join (
         select ${ORIGINAL_COLUMNS} from page
-        where not exists (select from backups where backups.file_path = page.path and backups.status <> 'Pending')
+        where not exists (select from backups where backups.file_path = page.path collate "default" and backups.status <> 'Pending')
       ) as found on true
     `.execute(db)
     const found = rows.filter((row) => row.path !== null)

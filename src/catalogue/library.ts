@@ -32,9 +32,18 @@ export async function noteWhereabouts(db: Database, folder: string, mountPoint: 
   await db.updateTable('library').set({ folder, mount_point: mountPoint }).execute()
 }
 
-/** What lies at the top of a library that has all originals of the catalogue: years, mostly. Reads every path. */
+/** What lies at the top of a library that has all originals of the catalogue: years, mostly. One look into the index for each. */
 export async function listTopNames(db: Database): Promise<string[]> {
-  const { rows } = await sql<{ name: string }>`select distinct split_part(path, '/', 1) as name from files`.execute(db)
+  // Behind everything in the folder "2024" is "20240": "0" is the character after "/".
+  const { rows } = await sql<{ name: string }>`
+    with recursive tops as (
+      (select split_part(path, '/', 1) collate "C" as name from files order by path limit 1)
+      union all
+      select split_part(next.path, '/', 1) collate "C"
+      from tops, lateral (select path from files where path >= tops.name || '0' order by path limit 1) as next
+    )
+    select name from tops
+  `.execute(db)
   return rows.map((row) => row.name)
 }
 

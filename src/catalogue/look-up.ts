@@ -90,7 +90,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
        from files where files.checksum is null and files.missing_at is null and files.size = offered.size) as "unreadOfSize",
       case when offered.path is null then
         (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
-         from files join backups on backups.file_path = files.path
+         from files join backups on backups.file_path = files.path collate "default"
          where files.checksum = decode(offered.checksum, 'hex') and backups.asset_key = iclood_asset_key(offered.device_id, null))
       else
         (select coalesce(jsonb_agg(${known} order by backups.id), '[]')

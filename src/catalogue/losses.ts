@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
 import { isDeadlock, retryingDeadlocks } from './deadlock.ts'
 import { healFindings, noteQuarantined } from './findings.ts'
+import { refute } from './old-originals.ts'
 
 /** How the drive does not have an original any more. */
 export interface Loss {
@@ -101,7 +102,7 @@ export async function holdingLost<Result>(
     if (lost === undefined) return undefined
     return work({
       ...lost,
-      restored: (by, now) => restore(transaction, path, by, now),
+      restored: (by, now) => restore(transaction, path, lost.size, by, now),
       quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
     })
   })
@@ -111,19 +112,27 @@ export async function holdingLost<Result>(
   })
 }
 
-async function restore(transaction: Database, path: string, by: string, now: Date): Promise<number[]> {
+async function restore(
+  transaction: Database,
+  path: string,
+  size: number | null,
+  by: string,
+  now: Date,
+): Promise<number[]> {
   // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store never arrived.
   const { rows } = await sql<{ id: number }>`
     update backups set status = 'Completed', failure = null
     where file_path = ${path} and status = 'Failed' and failure is not null
     returning id
   `.execute(transaction)
+  // Of several photos that an older server has put in one place, this is one.
+  const refuted = size === null ? [] : await refute(transaction, [{ path, size }])
   await sql`
     update files set missing_at = null, verified_at = null, recheck = false, stored_at = ${now.toISOString()}::timestamptz
     where path = ${path}
   `.execute(transaction)
   await healFindings(transaction, 'library', LOSSES, [path], by, now)
-  return rows.map((row) => row.id)
+  return [...rows.map((row) => row.id), ...refuted]
 }
 
 /**
@@ -134,7 +143,7 @@ export async function forsake(db: Database, paths: readonly string[], now: Date)
   const { rows } = await sql<{ path: string }>`
     delete from files
     where path = any(${paths}::text[]) and missing_at is not null
-      and not exists (select from backups where backups.file_path = files.path)
+      and not exists (select from backups where backups.file_path = files.path collate "default")
     returning path
   `.execute(db)
   const gone = rows.map((row) => row.path)

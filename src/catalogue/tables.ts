@@ -143,6 +143,8 @@ export interface LibraryTable {
   /** The library's folder when it was last there, and where its file system was mounted; null if that is not known. */
   folder: string | null
   mount_point: string | null
+  /** Up to which path originals of an older server have been looked at on the drive; null: all of them. */
+  looked_until: Generated<string | null>
 }
 
 /**

@@ -7,6 +7,7 @@ import { parseLibraryPath } from '../storage/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
 import { type NoteChange, noteIfUnsure } from './changes.ts'
 import { ifReadable } from './if-readable.ts'
+import { lookAtListed } from './look-at-old.ts'
 
 /** What becomes of each file of a phone's list, by its index there. */
 export interface Sorted {
@@ -42,6 +43,7 @@ export async function offer(
   const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
   let start = 0
   for (const portion of portionsOf(files)) {
+    await lookAtListed(context, deviceId, portion)
     const now = context.now()
     const classified = await classify(context.db, deviceId, address, portion, now)
     const { ignored, backedUp, announced } = classified

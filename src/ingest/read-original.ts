@@ -5,6 +5,7 @@ import { mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, splitPath } from '../storage/layout.ts'
 import { withOriginal } from '../storage/originals.ts'
 import { captureOf } from './capture.ts'
+import { noteIfUnsure } from './changes.ts'
 import type { Library } from './library.ts'
 
 /**
@@ -30,7 +31,7 @@ export async function recordContent(
     contentId: facts.contentId ?? null,
     verifiedAt,
   }
-  await recordRead(library.db, read)
-  library.changed({ originals: [path] })
+  const backups = await noteIfUnsure(library.changed, recordRead(library.db, read))
+  library.changed({ originals: [path], backups })
   return read
 }

@@ -16,8 +16,8 @@ import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { nameOnPhone, stemOnPhone, wholeName, withoutFragment } from './phone-path.ts'
 import { commitOriginal } from './place.ts'
-import { readUnread } from './read-unread.ts'
 import { takeLostPlace } from './take-lost-place.ts'
+import { readBack } from './verify/verify-original.ts'
 import { stemOfEdited, type Wish, wishFor } from './wish.ts'
 
 /** A whole upload: its staged bytes and what the phone said about them. What it did not say is null. */
@@ -243,8 +243,8 @@ async function keep(
   const copies = [...answer.sameContent]
   await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
-    const read = await ifReadable(readUnread(library, path))
-    if (read === undefined || read === 'gone' || read.state !== 'intact' || read.checksum !== staged.checksum) continue
+    const read = await ifReadable(readBack(library, path))
+    if (read === undefined || read.state !== 'intact' || read.checksum !== staged.checksum) continue
     // The catalogue has it by its content now.
     if (!isLast) return undefined
     copies.push({ path, size: read.size, capturedAt: null, capturedOffset: null, isLost: false })

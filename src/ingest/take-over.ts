@@ -4,8 +4,7 @@ import { AppError } from '../errors.ts'
 import { acquireProcessLock } from '../process-lock.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { type Library, withOwnReader } from './library.ts'
-import { readUnread } from './read-unread.ts'
-import { healed } from './verify/verify-original.ts'
+import { healed, readBack } from './verify/verify-original.ts'
 
 /** What the reading of originals has come to. */
 export interface TakeOverProgress {
@@ -127,8 +126,7 @@ async function readFirst(
   path: LibraryPath,
   giveWay: (bytes?: number, letGo?: () => Promise<void>) => Promise<void>,
 ): Promise<Outcome> {
-  const outcome = await readUnread(library, path, giveWay)
-  if (outcome === 'gone') return 'missing'
+  const outcome = await readBack(library, path, giveWay)
   const result = outcome === undefined ? undefined : await healed(library, path, outcome, giveWay)
   return result === undefined || result.state === 'intact' || result.isHealed ? 'read' : result.state
 }

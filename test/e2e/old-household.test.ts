@@ -4,38 +4,12 @@ import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { originalsIn } from '../support/drives.ts'
+import { FLASK_TABLES } from '../support/flask.ts'
 import { heic, jpeg, mov, noise } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startEmptyDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
-
-/** What SQLAlchemy made of the old server's models. */
-const FLASK_TABLES = `
-  create table backups (
-    id serial not null,
-    file_name varchar not null,
-    file_path varchar not null,
-    original_path varchar,
-    file_size integer not null,
-    file_type varchar not null,
-    mime_type varchar,
-    device_id varchar,
-    timestamp timestamp without time zone,
-    status varchar not null,
-    primary key (id)
-  );
-  create index ix_backups_id on backups (id);
-  create table ignored_files (
-    id serial not null,
-    file_name varchar not null,
-    device_id varchar,
-    original_path varchar not null,
-    timestamp timestamp without time zone,
-    primary key (id)
-  );
-  create index ix_ignored_files_id on ignored_files (id);
-`
 
 const phone = 'file:///var/mobile/Media/DCIM/100APPLE'
 const photo = jpeg({ date: '2024:07:01 12:00:00', size: 60_000, seed: 'old photo' })
@@ -227,7 +201,11 @@ it('every row and every file is as it was, during and after the move', async () 
   await start()
   await untilRead()
 
-  expect(await oldRows()).toEqual(before)
+  // But for two that lost their photos before: they say so, and refer to nothing that is not theirs.
+  const lost = [4, 6].map((index) => before[index]?.['id'])
+  const others = (rows: Record<string, unknown>[]) => rows.filter((row) => !lost.includes(row['id']))
+  expect(others(await oldRows())).toEqual(others(before))
+  expect(await oldRows()).toHaveLength(before.length)
   expect(await query('select id::int, file_name, device_id, original_path from ignored_files order by id')).toEqual(
     ignoredBefore,
   )
@@ -238,7 +216,7 @@ it('every row and every file is as it was, during and after the move', async () 
   }
 })
 
-it('the phones’ lists are answered as before: what was backed up or ignored is not asked for', async () => {
+it('the phones’ lists are answered as before: what was backed up and is there, or ignored, is not asked for', async () => {
   await writeFiles()
   const running = await start()
   const list = async (device: string | undefined, names: string[]) => {
@@ -250,7 +228,11 @@ it('the phones’ lists are answered as before: what was backed up or ignored is
   const all = ['IMG_0001.JPG', 'IMG_0002.HEIC', 'IMG_0002.MOV', 'IMG_0003.JPG', 'GONE.JPG', 'FAILED.JPG', 'IGNORED.JPG']
   for (const when of ['before', 'after'] as const) {
     if (when === 'after') await untilRead()
-    expect(await list('iPhone 12', all), when).toEqual({ new: ['FAILED.JPG'], ignored: ['IGNORED.JPG'], count: 5 })
+    expect(await list('iPhone 12', all), when).toEqual({
+      new: ['IMG_0003.JPG', 'GONE.JPG', 'FAILED.JPG'],
+      ignored: ['IGNORED.JPG'],
+      count: 3,
+    })
     expect(await list('iPad', ['IMG_0003.JPG', 'IMG_0001.JPG']), when).toEqual({
       new: ['IMG_0001.JPG'],
       ignored: [],
@@ -268,16 +250,17 @@ it('the phones’ lists are answered as before: what was backed up or ignored is
 it('the log shows the old times as UTC, and figures count the old rows', async () => {
   await writeFiles()
   const running = await start()
+  await untilRead()
   const { body } = await get(running.url, '/backup/log?limit=100')
   expect(body).toMatchObject({ total: ROWS.length, count: ROWS.length })
   const times = body.backups.map((backup: { timestamp: string | null }) => backup.timestamp)
   expect(times).toContain('2024-07-02T08:00:00.123Z')
   expect(times.at(0)).toBe('2024-07-03T08:00:00.000Z')
   expect(times.slice(-2)).toEqual([null, null])
-  expect((await get(running.url, '/backup/log?status=Failed')).body).toMatchObject({ total: 1 })
-  expect((await get(running.url, '/backup/history')).body.history).toHaveLength(ROWS.length - 1)
+  expect((await get(running.url, '/backup/log?status=Failed')).body).toMatchObject({ total: 3 })
+  expect((await get(running.url, '/backup/history')).body.history).toHaveLength(ROWS.length - 3)
   const { body: status } = await get(running.url, '/storage/status')
-  expect(status.backups).toMatchObject({ photo_count: 7, video_count: 1, total_count: 8 })
+  expect(status.backups).toMatchObject({ photo_count: 5, video_count: 1, total_count: 6 })
   expect(status.backups.last_backup).toBe('2024-07-03T08:00:00.000Z')
 })
 

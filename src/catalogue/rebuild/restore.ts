@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { JournalRecord } from '../../journal-record.ts'
 import type { Database } from '../connection.ts'
+import { recordLookedUntil } from '../old-originals.ts'
 import { createSaid, loadSaid } from './load.ts'
 import { mergeSaid, type Restored } from './merge.ts'
 
@@ -25,6 +26,8 @@ export async function restoreCatalogue(
     await loadSaid(transaction, records)
     const restored = await mergeSaid(transaction, isEmpty)
     await sql`insert into library (id) values (${id}) on conflict do nothing`.execute(transaction)
+    // Of originals that nobody had read, the journal says what an older server has said.
+    if (restored.originals > 0) await recordLookedUntil(transaction, '')
     return restored
   })
 }
