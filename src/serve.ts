@@ -12,6 +12,7 @@ import { createApp } from './http/app.ts'
 import { endRequests, listen } from './http/listen.ts'
 import { JournalKeeper } from './ingest/journal/keeper.ts'
 import { makeFolders } from './make-folders.ts'
+import { ownNames } from './own-names.ts'
 import { withResolvers } from './resolvers.ts'
 import { runLibrary } from './run-library.ts'
 import { createWatch } from './run-watch.ts'
@@ -52,7 +53,13 @@ export async function serve(config: Config, version: string, log: Logger, signal
     await dataLock.release()
   }
   try {
-    const app = await createApp({ service: state, access: config, maxFileSize: config.maxFileSize, version, log })
+    const app = await createApp({
+      service: state,
+      access: { ...config, ownNames },
+      maxFileSize: config.maxFileSize,
+      version,
+      log,
+    })
     // Phones that find the server should find it ready; but it need not be, to say why it is not.
     await Promise.race([start.settled.promise, ended, setTimeout(READY_MS, undefined, { signal: ending.signal })])
     signal.throwIfAborted()

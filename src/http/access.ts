@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts'
 import { type Address, isHome, isIn, parseAddress, parseNetwork } from './addresses.ts'
 import { createSiteJudge, isPreflight } from './cross-site.ts'
 import { type Forwarding, readForwarding } from './forwarded.ts'
-import { createHostJudge, parseHost } from './host-names.ts'
+import { createHostJudge, type OwnNames, parseHost } from './host-names.ts'
 
 export { corsHeaders, isPreflight } from './cross-site.ts'
 
@@ -16,6 +16,8 @@ export interface AccessRules {
   trustedProxies: readonly string[]
   /** Host names to answer to besides those of a home network; `*.example.com` and `.example.com` are wildcards. */
   allowedHosts: readonly string[]
+  /** What this machine is called at this moment; without it, names in its own domain have to be allowed. */
+  ownNames?: () => OwnNames
   /** Origins of web pages that may call the server, such as `https://photos.example.com`. */
   corsOrigins: readonly string[]
 }
@@ -57,7 +59,7 @@ export function createAccessGuard(rules: AccessRules): (request: AccessRequest) 
   })
   const isTrusted = (address: Address | undefined): boolean => address !== undefined && isIn(trusted, address)
   const isToken = createTokenJudge(rules.accessToken)
-  const isOurHost = createHostJudge(rules.allowedHosts)
+  const isOurHost = createHostJudge(rules.allowedHosts, rules.ownNames)
   const siteOf = createSiteJudge(rules.corsOrigins)
 
   return (request) => {

@@ -1,6 +1,15 @@
 import { isIPv4, isIPv6 } from 'node:net'
+import { parse } from 'tldts'
 
-const HOME_SUFFIXES = ['.local', '.lan', '.home', '.home.arpa', '.internal', '.ts.net']
+const HOME_SUFFIXES = ['.local', '.lan', '.home', '.home.arpa', '.internal', '.localdomain', '.fritz.box', '.ts.net']
+
+/** What the machine that the server runs on is called. */
+export interface OwnNames {
+  /** Its host name, perhaps with a domain. */
+  machine: string
+  /** The domains in which it looks for names without a dot: its network's own, mostly. */
+  searched: readonly string[]
+}
 
 /**
  * The host that a `Host` header names, without its port: an IPv4 address, an IPv6 address in brackets, or a name in
@@ -20,9 +29,10 @@ export function parseHost(header: string): string | undefined {
 /**
  * Returns the judge of hosts as `parseHost` returns them: a page on the web can make its own name lead to this server
  * (DNS rebinding), but not one of those that only a home network resolves. `allowed` adds names: exact ones, `*.example.com`
- * for all below a name, `.example.com` for that name too.
+ * for all below a name, `.example.com` for that name too. `ownNames` is asked when nothing else tells: the machine's own name counts, and
+ * names below the domains that it searches or lies in, unless anybody may have a name there (`com`, `duckdns.org`).
  */
-export function createHostJudge(allowed: readonly string[]): (host: string) => boolean {
+export function createHostJudge(allowed: readonly string[], ownNames?: () => OwnNames): (host: string) => boolean {
   const exact = new Set<string>()
   const suffixes = [...HOME_SUFFIXES]
   for (const entry of allowed) {
@@ -37,5 +47,25 @@ export function createHostJudge(allowed: readonly string[]): (host: string) => b
     isIPv4(host) ||
     !host.includes('.') ||
     exact.has(host) ||
-    suffixes.some((suffix) => host.endsWith(suffix))
+    suffixes.some((suffix) => host.endsWith(suffix)) ||
+    (ownNames !== undefined && isOwn(host, ownNames()))
+}
+
+function isOwn(host: string, { machine, searched }: OwnNames): boolean {
+  const name = parseHost(machine)
+  if (name?.includes('.') && host === name) return true
+  const parent = name?.split('.').slice(1).join('.') ?? ''
+  return [parent, ...searched].some((domain) => {
+    const own = parseHost(domain)
+    return own !== undefined && !isIPv4(own) && host.endsWith(`.${own}`) && !isPublic(own)
+  })
+}
+
+/**
+ * Whether strangers can have names directly below `domain`: it is on the Public Suffix List, where dynamic DNS is, too. A top-level
+ * domain that is not listed is one that the internet does not have.
+ */
+function isPublic(domain: string): boolean {
+  const { publicSuffix, isIcann, isPrivate } = parse(`x.${domain}`, { allowPrivateDomains: true })
+  return publicSuffix !== domain && publicSuffix !== `x.${domain}` ? false : isIcann === true || isPrivate === true
 }

@@ -281,6 +281,8 @@ describe('the host', () => {
     'pi.home',
     'pi.home.arpa',
     'pi.internal',
+    'pi.localdomain',
+    'raspberrypi.fritz.box',
     'pi.tail1234.ts.net',
     'pi:',
   ])('%s is ours', (host) => {
@@ -301,6 +303,9 @@ describe('the host', () => {
     'ts.net',
     'home.arpa',
     'evilts.net',
+    'fritz.box',
+    'evilfritz.box',
+    'evil.box',
     '.local',
     'pi..local',
     'localhost..',
@@ -330,6 +335,46 @@ describe('the host', () => {
   ])('%s is not', (host) => {
     expect(verdict({}, { headers: { host } })).toBe('unknown_host')
     expect(verdict({}, { headers: { host }, path: '/ping' })).toBe('unknown_host')
+  })
+
+  it.each([
+    ['zuhause', 'pi.zuhause', 'open'],
+    ['flat.example.org', 'pi.flat.example.org:8080', 'open'],
+    ['Flat.Example.org.', 'a.b.flat.example.org', 'open'],
+    ['flat.example.org', 'flat.example.org', 'unknown_host'],
+    ['flat.example.org', 'pi.example.org', 'unknown_host'],
+    ['flat.example.org', 'evilflat.example.org', 'unknown_host'],
+    ['flat.example.org', 'pi.flat.example.org.evil.com', 'unknown_host'],
+    // Anybody can have a name there.
+    ['com', 'evil.com', 'unknown_host'],
+    ['co.uk', 'evil.co.uk', 'unknown_host'],
+    ['duckdns.org', 'evil.duckdns.org', 'unknown_host'],
+    ['github.io', 'evil.github.io', 'unknown_host'],
+    ['ck', 'evil.org.ck', 'unknown_host'],
+    ['.', 'evil.com', 'unknown_host'],
+    ['', 'evil.com', 'unknown_host'],
+    ['127.0.0.1', 'x.127.0.0.1', 'unknown_host'],
+  ])('where this machine searches %j, %s is %s', (domain, host, expected) => {
+    expect(verdict({ ownNames: () => ({ machine: 'pi', searched: [domain] }) }, { headers: { host } })).toBe(expected)
+  })
+
+  it.each([
+    ['pi.flat.example.org', 'pi.flat.example.org', 'open'],
+    ['pi.flat.example.org', 'nas.flat.example.org', 'open'],
+    ['myhouse.duckdns.org', 'MyHouse.duckdns.org', 'open'],
+    ['myhouse.duckdns.org', 'evil.duckdns.org', 'unknown_host'],
+    ['pi', 'pi.evil.com', 'unknown_host'],
+  ])('of a machine that is called %s, %s is %s', (machine, host, expected) => {
+    expect(verdict({ ownNames: () => ({ machine, searched: [] }) }, { headers: { host } })).toBe(expected)
+  })
+
+  it('in a domain that the network tells later is ours from then on', () => {
+    const searched: string[] = []
+    const guard = createAccessGuard({ ...RULES, ownNames: () => ({ machine: 'pi', searched }) })
+    const request = { remoteAddress: HOME, method: 'GET', path: '/', headers: { host: 'pi.flat.example.org' } }
+    expect(() => guard(request)).toThrow(AppError)
+    searched.push('flat.example.org')
+    expect(guard(request)).toMatchObject({ clientAddress: HOME })
   })
 
   it.each([
