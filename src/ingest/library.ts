@@ -9,6 +9,7 @@ import { FolderNames } from '../storage/folder-names.ts'
 import { type Hasher, hashHere } from '../storage/hashing/hasher.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import type { NoteChange } from './changes.ts'
+import { ExifTool } from './exiftool.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { Unrecorded } from './unrecorded.ts'
 import type { Source } from './verify/source.ts'
@@ -40,6 +41,8 @@ export interface Library {
     readonly folder: KeyedLock
     readonly loss: KeyedLock
   }
+  /** Knows dates that we can't read, if it is installed. */
+  readonly exifTool: ExifTool
   /** Stands in for what originals do not say about where they were taken. */
   readonly timeZone: string
   /** The present. */
@@ -77,6 +80,7 @@ export function createLibrary(
     unrecorded,
     sources: [],
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
+    exifTool: new ExifTool(),
     timeZone: options.timeZone,
     now: options.now,
     changed: options.changed,

@@ -19,7 +19,9 @@ export async function recordContent(
   verifiedAt: Date | null,
 ): Promise<ReadFile> {
   const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size, library.now()))
-  const { at, offset } = captureOf(facts.captured, null, library.now(), library.timeZone)
+  const now = library.now()
+  const asked = facts.isForeign ? await library.exifTool.dateOf(library.drive.resolve(path), now) : undefined
+  const { at, offset } = captureOf(facts.captured ?? asked, null, now, library.timeZone)
   const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'
   const read = {
     path,

@@ -141,7 +141,9 @@ async function tryToStore(
   const said = announced ?? twin
   const created = upload.created ?? said?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
-  const capture = captureOf(facts.captured, created ?? lastSaid, arrived, timeZone)
+  const nobodySays = facts.isForeign && created === null && lastSaid === null && answer.sameContent.length === 0
+  const asked = nobodySays ? await library.exifTool.dateOf(upload.staged.path, arrived) : undefined
+  const capture = captureOf(facts.captured ?? asked, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, isLast, () =>

@@ -90,12 +90,15 @@ export function sniff(head: Buffer): Sniffed | undefined {
   return jpegBehindRubbish(head)
 }
 
-/** Packets of 188 bytes, in camcorders' files with four more before each, that all begin alike. */
+/**
+ * Packets of 188 bytes, in camcorders' files with four more before each, that begin alike: no error, something in them.
+ */
 function isTransportStream(head: Buffer): boolean {
-  return [
-    [0, 188],
-    [4, 192],
-  ].some(([start = 0, step = 0]) => [0, 1, 2, 3].every((index) => head[start + index * step] === 0x47))
+  const isPacket = (at: number) =>
+    head[at] === 0x47 && (head[at + 1] ?? 0x80) < 0x80 && ((head[at + 3] ?? 0) & 0x30) !== 0
+  return (
+    [0, 1, 2, 3].every((index) => isPacket(index * 188)) || [0, 1, 2, 3].every((index) => isPacket(4 + index * 192))
+  )
 }
 
 /** What has pictures in it and is none: a document, an archive, music, a page, a text. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { extensionOf, kindOf, mediaTypeByName, mediaTypeOf } from '../../src/media/media-type.ts'
-import { sniff } from '../../src/media/sniff.ts'
+import { SNIFF_LENGTH, sniff } from '../../src/media/sniff.ts'
 import { avif, box, dng, heic, jpeg, mov, mp4, png, riffChunk, tiff, webp } from '../support/media.ts'
 
 const text = (content: string) => Buffer.from(content, 'latin1')
@@ -36,12 +36,30 @@ describe('the media type by the bytes', () => {
     ['AVI', riffChunk('RIFF', text('AVI LIST')), 'video/x-msvideo'],
     ['Matroska', text('\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x82\x88matroska'), 'video/x-matroska'],
     ['WebM', text('\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x82\x84webm'), 'video/webm'],
+    ['BigTIFF', text('II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0'), 'image/tiff'],
+    ['BigTIFF, big-endian', text('MM\0+\0\x08\0\0'), 'image/tiff'],
+    ['ORF', text('IIRO\x08\0\0\0'), 'image/x-olympus-orf'],
+    ['RW2', text('IIU\0\x18\0\0\0'), 'image/x-panasonic-rw2'],
+    ['CRW', text('II\x1a\0\0\0HEAPCCDR'), 'image/x-canon-crw'],
+    ['DV', text('\x1f\x07\0\x3f'), 'video/x-dv'],
+    ['WMV', text('\x30\x26\xb2\x75\x8e\x66\xcf\x11'), 'video/x-ms-wmv'],
+    ['MPEG', text('\0\0\x01\xba\x44'), 'video/mpeg'],
+    ['a transport stream', Buffer.alloc(1000, text(`G\x40\0\x10${'\0'.repeat(184)}`)), 'video/mp2t'],
+    [
+      'a transport stream of a camcorder',
+      Buffer.alloc(1000, text(`\0\0\0\0G\x40\0\x10${'\0'.repeat(184)}`)),
+      'video/mp2t',
+    ],
+    ['a text of that letter', Buffer.alloc(1000, 'GGG\n'), undefined],
+    ['JPEG behind rubbish', Buffer.concat([Buffer.alloc(100), jpeg()]), 'image/jpeg'],
+    ['music with a picture in it', Buffer.concat([text('ID3\x04APIC'), jpeg()]), undefined],
+    ['a document with a picture in it', Buffer.concat([text('%PDF-1.7'), jpeg()]), undefined],
     ['WAV', riffChunk('RIFF', text('WAVEfmt ')), undefined],
     ['a text', text('BMW or Mercedes, that is the question here'), undefined],
     ['a text with a BMP header by chance', text(`BM, ${' '.repeat(10)}(\0\0\0${' '.repeat(20)}`), undefined],
     ['nothing', Buffer.alloc(0), undefined],
   ])('%s', (_, file, mediaType) => {
-    expect(sniff(file.subarray(0, 256))?.mediaType).toBe(mediaType)
+    expect(sniff(file.subarray(0, SNIFF_LENGTH))?.mediaType).toBe(mediaType)
   })
 })
 

@@ -1,0 +1,89 @@
+import { execFile } from 'node:child_process'
+import { asUtc, type CaptureDate, parseDate } from '../media/capture-date.ts'
+import { Found } from '../media/found.ts'
+import { KeyedLock } from './keyed-lock.ts'
+
+/** What ExifTool calls a date, in the order in which they count. Those called "sub-second" have the offset as well. */
+const TAGS = [
+  ...['SubSecDateTimeOriginal', 'DateTimeOriginal', 'SubSecCreateDate', 'CreateDate', 'CreationDate'],
+  ...['ContentCreateDate', 'DateTimeCreated', 'DateCreated', 'MediaCreateDate', 'ModifyDate', 'GPSDateTime'],
+]
+
+/**
+ * No configuration of the account's; no trailers and notes of makers; files of any size; nothing but text of its own.
+ */
+const OPTIONS = ['-config', '', '-json', '-quiet', '-quiet', '-m', '-fast2', '-api', 'LargeFileSupport=1']
+
+const TIMEOUT_MS = 30_000
+const MAX_OUTPUT_BYTES = 64 * 1024
+/** In KiB. ExifTool takes 60 MB of memory, and addresses twice that. */
+const MAX_MEMORY = 512 * 1024
+const MAX_CPU_SECONDS = 20
+/** Where a system does not know one of these limits, the others hold. It writes no files. */
+const LIMITS = `ulimit -v ${MAX_MEMORY}; ulimit -t ${MAX_CPU_SECONDS}; ulimit -c 0; ulimit -f 0`
+/** What a shell says of a program that it does not find. */
+const NOT_FOUND = 127
+
+/**
+ * An ExifTool that the household may have installed, for the rare kinds of media whose dates we do not read. It reads
+ * what a stranger may have made: so in a process of its own, one at a time, with limits, and whatever becomes of that
+ * is no failure of ours.
+ */
+export class ExifTool {
+  readonly #program: string
+  readonly #timeoutMs: number
+  readonly #turn = new KeyedLock()
+  #isMissing = false
+
+  constructor(program = 'exiftool', timeoutMs = TIMEOUT_MS) {
+    this.#program = program
+    this.#timeoutMs = timeoutMs
+  }
+
+  /**
+   * When the media in the file at `path` (absolute) was taken: a date that is not more than a day after `now`.
+   * Undefined if it does not say, or ExifTool can't. One that is not installed is not looked for again.
+   */
+  async dateOf(path: string, now: Date): Promise<CaptureDate | undefined> {
+    // Perl, long ago, took such names for programs to run.
+    if (!path.startsWith('/') || /[|\s]$/.test(path)) return undefined
+    const output = await this.#turn.run('', () => this.#ask(path))
+    return output === undefined ? undefined : dateIn(output, now)
+  }
+
+  async #ask(path: string): Promise<string | undefined> {
+    if (this.#isMissing) return undefined
+    const script = `{ ${LIMITS}; } 2>/dev/null; export LC_ALL=C TZ=UTC; exec "$@"`
+    const asked = [this.#program, ...OPTIONS, ...TAGS.map((tag) => `-${tag}`), path]
+    const limits = { timeout: this.#timeoutMs, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES } as const
+    return new Promise((resolve) => {
+      execFile('/bin/sh', ['-c', script, 'sh', ...asked], limits, (error, output) => {
+        this.#isMissing = error?.code === NOT_FOUND || error?.code === 'ENOENT'
+        // What it complains of in a file does not make what it found wrong, unless it was not let finish.
+        resolve(error !== null && typeof error.code !== 'number' ? undefined : output)
+      }).stdin?.end()
+    })
+  }
+}
+
+function dateIn(output: string, now: Date): CaptureDate | undefined {
+  const tags = parseTags(output)
+  const found = new Found(now)
+  for (const tag of TAGS) {
+    const text = String(tags[tag] ?? '')
+    const date = parseDate(text)
+    // So it writes what a file has in UTC without saying where it was.
+    found.noteDate('exiftool', /\d\s*Z$/.test(text) ? asUtc(date) : date)
+  }
+  return found.captured
+}
+
+function parseTags(output: string): Readonly<Record<string, unknown>> {
+  try {
+    const [tags] = JSON.parse(output) as unknown[]
+    return typeof tags === 'object' && tags !== null ? { ...tags } : {}
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return {}
+    throw error
+  }
+}
