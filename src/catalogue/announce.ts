@@ -1,9 +1,18 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
+import { numberColumn, textColumn } from './columns.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
-import { hasSameExportKey, isIgnored, isSameAsset, isSameExport, isSameFile, mayBeExported } from './same-asset.ts'
+import {
+  hasSameExportKey,
+  isIgnored,
+  isSameAsset,
+  isSameExport,
+  isSameFile,
+  isSurelySameFile,
+  mayBeExported,
+} from './same-asset.ts'
 
 /** A file in a phone's list. Times are ms since 1970; what the phone does not know is null. */
 export interface OfferedFile {
@@ -47,43 +56,59 @@ export async function classify(
   now: Date,
 ): Promise<Classified> {
   const ago = (period: number) => sql`${new Date(now.getTime() - period).toISOString()}::timestamptz`
-  const exported = sql`
-    union all
-    select offered.index, ${isSameExport}, false
-    from offered join backups on ${hasSameExportKey} left join files on files.path = backups.file_path
-    where backups.status = 'Completed'`
-  const { rows } = await sql<{ ignored: number[]; backedUp: number[]; announced: number[]; hasForgotten: boolean }>`
-    with offered as materialized (${offeredAssets(deviceId, files)}), known as (
-      select
-        offered.index,
-        backups.status = 'Completed' and ${isSameFile} as is_backed_up,
-        backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)}
-          and (
-            backups.original_path, backups.asset_id, backups.announced_size, backups.created, backups.modified,
-            backups.announced_from
-          ) is not distinct from (offered.path, offered.id, offered.size, offered.created, offered.modified, ${address})
-          as is_announced
-      from offered
-        join backups on backups.asset_key = offered.key
-        left join files on files.path = backups.file_path
-      ${files.some(mayBeExported) ? exported : sql``}
-    ), ignored as (
-      select index from offered join ignored_files on ${isIgnored(files)}
-    )
+  const hasExports = files.some(mayBeExported)
+  // Lists of indexes come as JSON, which is read the quickest.
+  const { rows } = await sql<{
+    ignored: number[]
+    backedUp: number[] | null
+    exported: number[] | null
+    announced: number[] | null
+    hasForgotten: boolean
+  }>`
+    with offered as materialized (${offeredAssets(deviceId, files)})
     select
-      array(select distinct index from known where is_announced) as announced,
-      array(select distinct index from ignored) as ignored,
-      array(select index from known where is_backed_up except select index from ignored) as "backedUp",
+      known.*,
+      ${hasExports ? sql`array_to_json(array(${exportedBefore}))` : sql`null::json`} as exported,
+      array_to_json(array(
+        select index from offered join ignored_files on ${isIgnored(files)}
+      )) as ignored,
       exists (${forgotten(deviceId, ago(FORGOTTEN_MS))}) as "hasForgotten"
+    from (
+      select
+        array_to_json(array_agg(offered.index) filter (
+          where backups.status = 'Completed' and (${isSurelySameFile} or (${isSameFileOf}))
+        )) as "backedUp",
+        array_to_json(array_agg(offered.index) filter (
+          where backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)}
+            and (
+              backups.original_path, backups.asset_id, backups.announced_size, backups.created, backups.modified,
+              backups.announced_from
+            ) is not distinct from (
+              offered.path, offered.id, offered.size, offered.created, offered.modified, ${address}
+            )
+        )) as announced
+      from offered join backups on backups.asset_key = offered.key
+    ) as known
   `.execute(db)
   const [row] = rows
+  const ignored = new Set(row?.ignored)
+  const backedUp = [...(row?.backedUp ?? []), ...(row?.exported ?? [])].filter((index) => !ignored.has(index))
   return {
-    ignored: new Set(row?.ignored),
-    backedUp: new Set(row?.backedUp),
-    announced: new Set(row?.announced),
+    ignored,
+    backedUp: new Set(backedUp),
+    announced: new Set(row?.announced ?? []),
     hasForgotten: row?.hasForgotten ?? false,
   }
 }
+
+const exportedBefore = sql`
+  select offered.index
+  from offered join backups on ${hasSameExportKey} left join files on files.path = backups.file_path
+  where backups.status = 'Completed' and ${isSameExport}`
+
+/** Looked at for those rows alone of which it is not certain without: most of a long list is known by what its own row says. */
+const isSameFileOf = sql`
+  select ${isSameFile} from (select) as once left join files on files.path = backups.file_path`
 
 /**
  * `Pending` rows that nobody sends: those that their phone has not listed for long, while it has sent others; and, of one phone's, those beyond all
@@ -150,7 +175,7 @@ export async function announce(
         select distinct on (key, id, undated) keyed.*
         from (
           select assets.*, case when id is null then created end as undated
-          from (${offeredAssets(deviceId, files)}) as assets
+          from (${offeredAssets(deviceId, files, { names: true })}) as assets
         ) as keyed
         order by key, id, undated, index desc
       ), known as (
@@ -227,7 +252,7 @@ export async function recordKnownContent(
         select distinct on (key, id, case when id is null then offered.created end)
           offered.*, files.size as stored_size, files.media_type,
           case split_part(files.media_type, '/', 1) when 'video' then 'video' when 'image' then 'photo' else kind end as stored_kind
-        from (${offeredAssets(deviceId, files)}) as offered
+        from (${offeredAssets(deviceId, files, { names: true, places: files.map((file) => file.libraryPath) })}) as offered
           join files on files.path = library_path and files.missing_at is null
         order by key, id, case when id is null then offered.created end, index desc
       ), completed as (
@@ -266,26 +291,41 @@ export async function recordKnownContent(
   })
 }
 
-type Listed = OfferedFile & { libraryPath?: string }
-
-/** The list as the rows of `offered` that same-asset.ts speaks of: a `select`. */
-export function offeredAssets(deviceId: string, files: readonly Listed[]) {
-  const exportKey = files.some(mayBeExported) ? sql`, iclood_export_key(${deviceId}, id, path) as export_key` : sql``
+/**
+ * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some statements ask for are there when
+ * they are wanted: with `names` name and kind, with `places` the path in the library of each file.
+ */
+export function offeredAssets(
+  deviceId: string,
+  files: readonly OfferedFile[],
+  { names = false, places }: { names?: boolean; places?: readonly string[] } = {},
+) {
+  const hasChecksums = files.some((file) => file.checksum !== null)
+  const columns = [
+    texts('path', files, (file) => file.path),
+    texts('id', files, (file) => file.id),
+    numbers('size', files, (file) => file.size),
+    numbers('created', files, (file) => file.created),
+    numbers('modified', files, (file) => file.modified),
+    ...(names ? [texts('name', files, (file) => file.name), texts('kind', files, (file) => file.kind)] : []),
+    ...(hasChecksums ? [texts('checksum_hex', files, (file) => file.checksum)] : []),
+    ...(places === undefined ? [] : [texts('library_path', places, (place) => place)]),
+  ]
   return sql`
     select
-      iclood_asset_key(${deviceId}, path) as key ${exportKey}, offered.*, decode(checksum_hex, 'hex') as checksum
-    from ${offeredRows(files)}`
+      position::integer - 1 as index, listed.*, iclood_asset_key(${deviceId}, path) as key,
+      ${files.some(mayBeExported) ? sql`iclood_export_key(${deviceId}, id, path) as export_key,` : sql``}
+      ${hasChecksums ? sql`decode(checksum_hex, 'hex')` : sql`null::bytea`} as checksum
+    from unnest(${sql.join(columns.map(({ array }) => array))}) with ordinality
+      as listed (${sql.join(columns.map(({ name }) => sql.id(name)))}, position)`
 }
 
-/** With the indexes of the list. One JSON text is quicker made than eight arrays, and is made all at once. */
-function offeredRows(files: readonly Listed[]) {
-  const rows = files.map(({ checksum, libraryPath, ...file }, index) => {
-    return { index, checksum_hex: checksum, library_path: libraryPath, ...file }
-  })
-  return sql`json_to_recordset(${JSON.stringify(rows)}::json) as offered (
-    index integer, path text, id text, name text, kind text, size bigint, created float8, modified float8, checksum_hex text,
-    library_path text
-  )`
+function texts<Item>(name: string, items: readonly Item[], of: (item: Item) => string | null) {
+  return { name, array: sql`${textColumn(items.map(of))}::text[]` }
+}
+
+function numbers<Item>(name: string, items: readonly Item[], of: (item: Item) => number | null) {
+  return { name, array: sql`${numberColumn(items.map(of))}::float8[]` }
 }
 
 /** A failed upload, as far as it is known which asset it was to be: by path, or (its fields never arrived) by name alone. */

@@ -18,7 +18,7 @@ export async function ignore(
     // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
     await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
     const { rows } = await sql<{ id: number }>`
-      with listed as materialized (${offeredAssets(deviceId, files)}), offered as materialized (
+      with listed as materialized (${offeredAssets(deviceId, files, { names: true })}), offered as materialized (
         select
           listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
           ${files.some(mayBeExported) ? sql`listed.export_key,` : sql``}

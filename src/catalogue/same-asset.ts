@@ -69,6 +69,14 @@ export const isSameFile = sql`case
   else ${isSameAsset} and ${isSameSize} and ${isUnmodified}
 end`
 
+/** Where the row alone says that `isSameFile` holds, whatever `files` says. */
+export const isSurelySameFile = sql`(
+  offered.checksum is null
+  and coalesce(offered.id = backups.asset_id, offered.created is null or ${isWithinADay(sql`backups.created`)})
+  and (offered.size is null or coalesce(offered.size = backups.announced_size, false))
+  and ${isUnmodified}
+)`
+
 /** The same among rows with the same export key: these have one id, and must have been created at one moment. */
 export const isSameExport = sql`case
   when ${haveChecksums} then offered.checksum = files.checksum

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { AppError } from '../errors.ts'
 import { ByteGatherer } from './byte-gatherer.ts'
+import { Elements } from './elements.ts'
 
 /** Bounds on a file list, sizes in bytes. The defaults hold 100,000 files with long paths. */
 export interface FileListLimits {
@@ -56,7 +57,7 @@ export class FileListScanner {
   #ascii = true
   /** Whether the scan is between the brackets of `files`. */
   #inList = false
-  #files: Buffer[] = []
+  #files = new Elements()
   /** The document without the elements. */
   readonly #head = new ByteGatherer()
   /** The beginning of an element that goes on in the next chunk. */
@@ -111,7 +112,7 @@ export class FileListScanner {
    * Returns the document with `files` empty if it was an array, and as it was otherwise; and the text of each element in
    * order, without white space around it.
    */
-  end(): { head: unknown; files: Buffer[] } {
+  end(): { head: unknown; files: Elements } {
     if (this.#inString) throw notJson('it ends in the middle of a string')
     if (this.#inList) throw notJson(`it ends in "files" after ${this.#files.length} elements`)
     const bytes = this.#head.view()
@@ -159,7 +160,7 @@ export class FileListScanner {
     if (!canBeFilesKey(this.#stringEnd - this.#stringStart)) return from
     this.#gatherHead(chunk, from, at)
     this.#atFiles = isFilesKey(this.#head.view(this.#stringStart, this.#stringEnd))
-    if (this.#atFiles) this.#files = []
+    if (this.#atFiles) this.#files = new Elements()
     return at
   }
 
@@ -176,32 +177,39 @@ export class FileListScanner {
     if (byte === COLON || byte === CLOSE_OBJECT) {
       throw notJson(`"files" holds ${byte === COLON ? '":"' : '"}"'} after ${this.#files.length} elements`)
     }
-    const element = this.#takeElement(chunk, from, at)
-    if (element.length > 0) this.#addFile(element)
-    else if (byte === COMMA || this.#files.length > 0) throw notJson(`files[${this.#files.length}] is missing`)
+    const isAdded = this.#element.length === 0 ? this.#addFile(chunk, from, at) : this.#addGathered(chunk, from, at)
+    if (!isAdded && (byte === COMMA || this.#files.length > 0)) {
+      throw notJson(`files[${this.#files.length}] is missing`)
+    }
     if (byte === COMMA) return at + 1
     this.#inList = false
     this.#nest(byte)
     return at
   }
 
-  #takeElement(chunk: Buffer, from: number, at: number): Buffer {
-    if (this.#element.length === 0) return trim(chunk, from, at)
-    this.#gatherElement(chunk, from, at)
-    const element = Buffer.from(trim(this.#element.view(), 0, this.#element.length))
+  #addGathered(chunk: Buffer, from: number, to: number): boolean {
+    this.#gatherElement(chunk, from, to)
+    const element = Buffer.from(this.#element.view())
     this.#element.clear()
-    return element
+    return this.#addFile(element, 0, element.length)
   }
 
-  #addFile(element: Buffer): void {
+  /** Adds an element without the white space around it; returns false if there is nothing else. */
+  #addFile(bytes: Buffer, from: number, to: number): boolean {
+    let start = from
+    let end = to
+    while (start < end && isSpace(bytes[start])) start++
+    while (start < end && isSpace(bytes[end - 1])) end--
+    if (start === end) return false
     const index = this.#files.length
     if (index >= this.#limits.files) {
       throw new AppError('payload_too_large', `"files" has more than ${this.#limits.files} elements; send it in parts.`)
     }
-    if (element.length > this.#limits.element) throw this.#elementTooLarge()
-    if (!this.#ascii && !isUtf8(element)) throw notJson(`files[${index}] is not UTF-8`)
+    if (end - start > this.#limits.element) throw this.#elementTooLarge()
+    if (!this.#ascii && !isUtf8(bytes.subarray(start, end))) throw notJson(`files[${index}] is not UTF-8`)
     this.#ascii = true
-    this.#files.push(element)
+    this.#files.add(bytes, start, end)
+    return true
   }
 
   #gatherElement(chunk: Buffer, from: number, to: number): void {
@@ -219,14 +227,6 @@ export class FileListScanner {
   #elementTooLarge(): AppError {
     return new AppError('payload_too_large', `files[${this.#files.length}] is over ${this.#limits.element} bytes.`)
   }
-}
-
-function trim(bytes: Buffer, from: number, to: number): Buffer {
-  let start = from
-  let end = to
-  while (start < end && isSpace(bytes[start])) start++
-  while (start < end && isSpace(bytes[end - 1])) end--
-  return bytes.subarray(start, end)
 }
 
 function isSpace(byte: number | undefined): boolean {

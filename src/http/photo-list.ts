@@ -6,6 +6,7 @@ import type { OfferedFile } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
 import { consumeBody } from './body.ts'
 import { checker, type Finding } from './checker.ts'
+import type { Elements, Run } from './elements.ts'
 import { FileListScanner } from './file-list.ts'
 import { readOfferedFile } from './offered-file.ts'
 import { PhotoList } from './schemas.ts'
@@ -14,10 +15,12 @@ import { PhotoList } from './schemas.ts'
 export interface ReceivedList {
   deviceId: string
   files: OfferedFile[]
-  /** The JSON text of each file, byte for byte, in the order of `files`. */
-  raw: Buffer[]
-  /** What is no file, since it has no path, and stands in none of the two above. */
+  /** Where each of `files` stands in `elements`. */
+  positions: number[]
+  /** What is no file, since it has no path. */
   invalid: InvalidEntry[]
+  /** Everything that was sent. */
+  elements: Elements
 }
 
 export interface InvalidEntry {
@@ -25,11 +28,9 @@ export interface InvalidEntry {
   index: number
   /** What is wrong: a sentence. */
   message: string
-  /** Its JSON text. */
-  raw: Buffer
 }
 
-/** Files parsed at a stretch: a few milliseconds, so that a long list holds up nobody. */
+/** Files parsed at a stretch, about: a few milliseconds, so that a long list holds up nobody. */
 const PORTION = 500
 
 const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
@@ -61,23 +62,39 @@ export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedL
   if (!head.fits(scanned.head)) {
     throw invalid(`The body ${describe(head.finding())}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`)
   }
-  const list: ReceivedList = {
-    deviceId: (scanned.head.device_id || 'unknown').toWellFormed(),
-    files: [],
-    raw: [],
-    invalid: [],
-  }
-  for (const [index, raw] of scanned.files.entries()) {
-    if (index % PORTION === 0) await setImmediate()
-    const file = readOfferedFile(parse(raw, index))
-    if (typeof file === 'string') {
-      list.invalid.push({ index, message: `files[${index}] ${file}.`, raw })
-    } else {
-      list.files.push(file)
-      list.raw.push(raw)
+  const { head: said, files: elements } = scanned
+  const deviceId = (said.device_id || 'unknown').toWellFormed()
+  const list: ReceivedList = { deviceId, files: [], positions: [], invalid: [], elements }
+  let resting = 0
+  for (const run of elements.runs()) {
+    if (run.last >= resting) {
+      await setImmediate()
+      resting = run.last + PORTION
     }
+    for (const [offset, value] of parseRun(elements, run).entries()) addTo(list, run.first + offset, value)
   }
   return list
+}
+
+function addTo(list: ReceivedList, index: number, value: unknown): void {
+  const file = readOfferedFile(value)
+  if (typeof file === 'string') {
+    list.invalid.push({ index, message: `files[${index}] ${file}.` })
+  } else {
+    list.files.push(file)
+    list.positions.push(index)
+  }
+}
+
+/** Parses elements that follow each other at once, which takes half as long as one by one. */
+function parseRun(elements: Elements, { first, last, text }: Run): unknown[] {
+  try {
+    return JSON.parse(`[${text}]`)
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    // One by one it shows which.
+    return Array.from({ length: last - first + 1 }, (_, offset) => parse(elements.at(first + offset), first + offset))
+  }
 }
 
 function parse(text: Buffer, index: number): unknown {
@@ -95,12 +112,6 @@ function describe({ instancePath, message }: Finding): string {
 
 function invalid(message: string): AppError {
   return new AppError('invalid_request', message)
-}
-
-/** Joins objects that were received into a JSON array again. */
-export function jsonArray(raw: readonly Buffer[]): Buffer[] {
-  const comma = Buffer.from(',')
-  return [Buffer.from('['), ...raw.flatMap((text, index) => (index === 0 ? [text] : [comma, text])), Buffer.from(']')]
 }
 
 /** What an answer says of entries that are no files: nothing if there are none, so that apps that do not know of it never meet it. */

@@ -7,7 +7,7 @@ function scan(chunks: readonly Buffer[], limits: Partial<FileListLimits> = {}): 
   const scanner = new FileListScanner(limits)
   for (const chunk of chunks) scanner.push(chunk)
   const { head, files } = scanner.end()
-  return { head, files: files.map((text) => text.toString()) }
+  return { head, files: Array.from(files, (text) => text.toString()) }
 }
 
 const bytes = (text: string) => Buffer.from(text)
@@ -191,7 +191,7 @@ describe('a file list', () => {
     const whole = bytes('{"files":[{"path":"a"},{"path":"b"}]}')
     const scanner = new FileListScanner()
     scanner.push(whole)
-    expect(scanner.end().files.map((file) => file.buffer === whole.buffer)).toEqual([true, true])
+    expect(Array.from(scanner.end().files, (file) => file.buffer === whole.buffer)).toEqual([true, true])
   })
 })
 

@@ -5,7 +5,7 @@ import { AppError } from '../../errors.ts'
 import { noteIfUnsure } from '../../ingest/changes.ts'
 import { offer } from '../../ingest/offer.ts'
 import { backupJson } from '../backup-json.ts'
-import { invalidJson, jsonArray, type ReceivedList, received, takeLists } from '../photo-list.ts'
+import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { receiveUpload } from '../receive-upload.ts'
 import {
   Backup,
@@ -47,11 +47,11 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const { deviceId, files, raw, invalid } = received(request.body)
+        const { deviceId, files, positions, elements, invalid } = received(request.body)
         const { drive, now } = service.library()
         const context = { db: service.catalogue(), drive, now, changed: service.changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
-        const pick = (indexes: readonly number[]) => jsonArray(indexes.flatMap((index) => raw[index] ?? []))
+        const pick = (indexes: readonly number[]) => elements.array(indexes.map((index) => positions[index] ?? -1))
         const answer = Buffer.concat([
           Buffer.from('{"status":"success","new_files":'),
           ...pick(sorted.new),

@@ -94,16 +94,15 @@ function libraryOf(service: Service): Library | undefined {
 }
 
 /** What is said of each entry of the list, in its order. */
-async function jsonOf({ raw, invalid }: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
-  const said = verdicts.map((verdict, index) => ({ raw: raw[index], said: verdictJson(verdict) })).values()
-  const wrong = new Map(invalid.map((entry) => [entry.index, entry]))
+async function jsonOf({ elements, positions, invalid }: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
+  const said = new Map<number, ReturnType<typeof verdictJson>>()
+  for (const [index, verdict] of verdicts.entries()) said.set(positions[index] ?? -1, verdictJson(verdict))
+  for (const { index, message } of invalid) said.set(index, invalidVerdict(message))
   const texts: string[] = []
-  for (let index = 0; index < raw.length + invalid.length; index++) {
+  for (let index = 0; index < elements.length; index++) {
     if (index % PORTION === PORTION - 1) await setImmediate()
-    const odd = wrong.get(index)
-    const entry = odd === undefined ? said.next().value : { raw: odd.raw, said: invalidVerdict(odd.message) }
-    const sent: unknown = JSON.parse(String(entry?.raw))
-    texts.push(JSON.stringify({ ...(typeof sent === 'object' ? sent : {}), ...entry?.said }))
+    const sent: unknown = JSON.parse(elements.at(index).toString())
+    texts.push(JSON.stringify({ ...(typeof sent === 'object' ? sent : {}), ...said.get(index) }))
   }
   return texts
 }
