@@ -1,7 +1,9 @@
+import { createRequire } from 'node:module'
 import { isIPv4, isIPv6 } from 'node:net'
-import { parse } from 'tldts'
 
 const HOME_SUFFIXES = ['.local', '.lan', '.home', '.home.arpa', '.internal', '.localdomain', '.fritz.box', '.ts.net']
+
+const require = createRequire(import.meta.url)
 
 /** What the machine that the server runs on is called. */
 export interface OwnNames {
@@ -66,6 +68,8 @@ function isOwn(host: string, { machine, searched }: OwnNames): boolean {
  * domain that is not listed is one that the internet does not have.
  */
 function isPublic(domain: string): boolean {
+  // It takes 12 MB, and most households never need it.
+  const { parse }: typeof import('tldts') = require('tldts')
   const { publicSuffix, isIcann, isPrivate } = parse(`x.${domain}`, { allowPrivateDomains: true })
   return publicSuffix !== domain && publicSuffix !== `x.${domain}` ? false : isIcann === true || isPrivate === true
 }
