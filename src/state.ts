@@ -11,6 +11,7 @@ import { Uploads } from './uploads.ts'
 export class ServerState implements Service {
   readonly uploads = new Uploads()
   isStopping = false
+  version = 0
   readonly #listeners: NoteChange[] = []
   #database: Database | undefined
   #library: Library | undefined
@@ -62,6 +63,7 @@ export class ServerState implements Service {
   }
 
   readonly changed: NoteChange = (change) => {
+    this.version++
     for (const listener of this.#listeners) listener(change)
   }
 

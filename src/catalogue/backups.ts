@@ -98,7 +98,10 @@ function deviceIs(deviceId: string) {
   return sql<boolean>`coalesce(backups.device_id, 'unknown') = ${deviceId}`
 }
 
-/** What has been backed up, counted by rows, whatever the size of the household; `last` as far as it can be believed at `now`. */
+/**
+ * What is on the drive, whatever the size of the household: each original once, however many phones have it. `last` is when something was last
+ * backed up, as far as that can be believed at `now`.
+ */
 export async function sumBackups(
   db: Database,
   now: Date,
@@ -106,13 +109,13 @@ export async function sumBackups(
   const { rows } = await sql<{ bytes: number; photos: number; videos: number; last: Date | null }>`
     select
       coalesce(sum(bytes), 0)::bigint as bytes,
-      coalesce(sum(count) filter (where file_type <> 'video'), 0)::bigint as photos,
-      coalesce(sum(count) filter (where file_type = 'video'), 0)::bigint as videos,
+      coalesce(sum(files) filter (where kind = 'photo'), 0)::bigint as photos,
+      coalesce(sum(files) filter (where kind = 'video'), 0)::bigint as videos,
       (select timestamp from backups where status = 'Completed' and status <> 'Pending' and timestamp is not null
          and timestamp <= ${believable(now)}
        order by timestamp desc nulls last, id desc limit 1) as last
-    from backup_totals
-    where status = 'Completed'
+    from file_totals
+    where state <> 'lost'
   `.execute(db)
   return rows[0] ?? { bytes: 0, photos: 0, videos: 0, last: null }
 }

@@ -6,6 +6,7 @@ import * as library from './migrations/0002-library.ts'
 import * as proof from './migrations/0003-proof.ts'
 import * as sameAsset from './migrations/0004-same-asset.ts'
 import * as oldOriginals from './migrations/0006-old-originals.ts'
+import * as originalsByKind from './migrations/0006-originals-by-kind.ts'
 import * as contentId from './migrations/0007-content-id.ts'
 import * as whereabouts from './migrations/0009-whereabouts.ts'
 
@@ -15,6 +16,7 @@ const MIGRATIONS = {
   '0003-proof': proof,
   '0004-same-asset': sameAsset,
   '0006-old-originals': oldOriginals,
+  '0006-originals-by-kind': originalsByKind,
   '0007-content-id': contentId,
   '0009-whereabouts': whereabouts,
 }

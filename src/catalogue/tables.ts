@@ -1,4 +1,5 @@
 import type { Generated } from 'kysely'
+import type { MediaKind } from '../media/media-type.ts'
 
 export type BackupStatus = 'Pending' | 'Completed' | 'Failed'
 
@@ -173,9 +174,10 @@ export interface BackupTotalsTable {
  */
 export type FileState = 'intact' | 'unverified' | 'unread' | 'lost'
 
-/** `files` counted; kept by triggers. Exactly one row for each state. */
+/** `files` counted; kept by triggers. Exactly one row for each state and kind. */
 export interface FileTotalsTable {
   state: FileState
+  kind: MediaKind
   files: number
   bytes: number
 }

@@ -225,8 +225,7 @@ export interface Count {
 export async function countByState(db: Database, now: Date): Promise<Proof> {
   const totals = await db.selectFrom('file_totals').selectAll().execute()
   const of = (state: FileState) => {
-    const total = totals.find((row) => row.state === state)
-    return { files: total?.files ?? 0, bytes: total?.bytes ?? 0 }
+    return totals.filter((row) => row.state === state).reduce((sum, row) => plus(sum, row, 1), { files: 0, bytes: 0 })
   }
   const proven = sql`missing_at is null and verified_at is not null`
   const { rows } = await sql<{ oldest: Date | null; files: number; bytes: number }>`

@@ -8,6 +8,7 @@ import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from '.
 import { linger } from './body.ts'
 import { answerBrokenRequest, answerError, type Exchange, installErrorHandler } from './error-handler.ts'
 import { addProcessMetrics } from './process-metrics.ts'
+import { Remembered } from './remembered.ts'
 import { backupRoutes } from './routes/backup.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { libraryRoutes } from './routes/library.ts'
@@ -100,8 +101,9 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   addProcessMetrics(metrics, options.version)
   const uploadMetrics = new UploadMetrics(metrics, () => service.uploads.size)
   await app.register(uploadRoutes(service, options.maxFileSize, uploadMetrics))
-  await app.register(storageRoutes(service))
-  await app.register(backupRoutes(service))
+  const remembered = new Remembered(() => service.version)
+  await app.register(storageRoutes(service, remembered))
+  await app.register(backupRoutes(service, remembered))
   await app.register(libraryRoutes(service))
   await app.register(metricsRoutes(service, metrics))
   await app.register(docsRoutes)

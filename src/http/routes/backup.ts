@@ -2,8 +2,10 @@ import { setImmediate } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { type Backup as BackupRow, countBackups, listBackups } from '../../catalogue/backups.ts'
+import type { Database } from '../../catalogue/connection.ts'
 import { AppError } from '../../errors.ts'
 import { backupJson } from '../backup-json.ts'
+import { type Remembered, sendJson } from '../remembered.ts'
 import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
 
@@ -14,7 +16,7 @@ const HISTORY_LENGTH = 100
 const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
 
 /** What has been backed up, and what failed. */
-export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
+export function backupRoutes(service: Service, remembered: Remembered): FastifyPluginAsyncTypebox {
   return async (app) => {
     app.get(
       '/backup/log',
@@ -51,7 +53,7 @@ export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
         const backups = total === 0 ? [] : await listBackups(catalogue, { ...filter, limit, offset })
         const text = await jsonOf(backups)
         const answer = `{"status":"success","backups":${text},"count":${backups.length},"total":${total}}`
-        return reply.type('application/json; charset=utf-8').send(answer as never)
+        return sendJson(reply, answer)
       },
     )
 
@@ -78,12 +80,20 @@ export function backupRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async () => {
-        const rows = await listBackups(service.catalogue(), { limit: HISTORY_LENGTH, offset: 0, status: 'Completed' })
-        return { status: 'success' as const, history: rows.map(backupJson) }
+      async (_request, reply) => {
+        const catalogue = service.catalogue()
+        return sendJson(reply, await remembered.answer('/backup/history', () => historyOf(catalogue)))
       },
     )
   }
+}
+
+async function historyOf(catalogue: Database) {
+  const rows = await listBackups(catalogue, { limit: HISTORY_LENGTH, offset: 0, status: 'Completed' })
+  const history = rows.map(({ id, file_name, file_type, file_size, device_id, timestamp, status }) => {
+    return { id, file_name, file_type, file_size, device_id, timestamp: timestamp?.toISOString() ?? null, status }
+  })
+  return { status: 'success', history }
 }
 
 async function jsonOf(rows: readonly BackupRow[]): Promise<string> {

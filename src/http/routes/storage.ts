@@ -2,8 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { sumBackups } from '../../catalogue/backups.ts'
 import { libraryBytes } from '../../catalogue/files.ts'
-import { driveUsage } from '../../ingest/library.ts'
+import { driveUsage, type Library } from '../../ingest/library.ts'
 import { humanSize } from '../human-size.ts'
+import { type Remembered, sendJson } from '../remembered.ts'
 import { ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
 
@@ -12,7 +13,7 @@ const Human = Type.String({ description: 'such as 781.25KB' })
 const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
 
 /** How much room there is, and what has been backed up. What can't be known is an error, never an invented number. */
-export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
+export function storageRoutes(service: Service, remembered: Remembered): FastifyPluginAsyncTypebox {
   return async (app) => {
     app.get(
       '/storage/status',
@@ -33,7 +34,9 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
               backups: Type.Object({
                 total_size_bytes: Bytes,
                 total_size_human: Human,
-                photo_count: Type.Integer(),
+                photo_count: Type.Integer({
+                  description: 'originals on the drive; what several phones have counts once',
+                }),
                 video_count: Type.Integer(),
                 total_count: Type.Integer(),
                 last_backup: Nullable(Timestamp),
@@ -43,32 +46,10 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async () => {
+      async (_request, reply) => {
         const library = service.library()
-        const [{ total, used, free }, backups] = await Promise.all([
-          driveUsage(library),
-          sumBackups(library.db, library.now()),
-        ])
-        return {
-          status: 'success' as const,
-          storage: {
-            total_bytes: total,
-            used_bytes: used,
-            free_bytes: free,
-            total_human: humanSize(total),
-            used_human: humanSize(used),
-            free_human: humanSize(free),
-            usage_percent: total === 0 ? 0 : Math.round((used / total) * 10_000) / 100,
-          },
-          backups: {
-            total_size_bytes: backups.bytes,
-            total_size_human: humanSize(backups.bytes),
-            photo_count: backups.photos,
-            video_count: backups.videos,
-            total_count: backups.photos + backups.videos,
-            last_backup: backups.last?.toISOString() ?? null,
-          },
-        }
+        await library.drive.check()
+        return sendJson(reply, await remembered.answer('/storage/status', () => statusOf(library)))
       },
     )
 
@@ -92,21 +73,53 @@ export function storageRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async () => {
+      async (_request, reply) => {
         const library = service.library()
-        const [{ total, used, free }, taken] = await Promise.all([driveUsage(library), libraryBytes(library.db)])
-        return {
-          status: 'success' as const,
-          used_bytes: used,
-          used_human: humanSize(used),
-          total_bytes: total,
-          total_human: humanSize(total),
-          available_bytes: free,
-          available_human: humanSize(free),
-          icloud_used_bytes: taken,
-          icloud_used_human: humanSize(taken),
-        }
+        await library.drive.check()
+        return sendJson(reply, await remembered.answer('/storage/usage', () => usageOf(library)))
       },
     )
+  }
+}
+
+async function statusOf(library: Library) {
+  const [{ total, used, free }, backups] = await Promise.all([
+    driveUsage(library),
+    sumBackups(library.db, library.now()),
+  ])
+  return {
+    status: 'success',
+    storage: {
+      total_bytes: total,
+      used_bytes: used,
+      free_bytes: free,
+      total_human: humanSize(total),
+      used_human: humanSize(used),
+      free_human: humanSize(free),
+      usage_percent: total === 0 ? 0 : Math.round((used / total) * 10_000) / 100,
+    },
+    backups: {
+      total_size_bytes: backups.bytes,
+      total_size_human: humanSize(backups.bytes),
+      photo_count: backups.photos,
+      video_count: backups.videos,
+      total_count: backups.photos + backups.videos,
+      last_backup: backups.last?.toISOString() ?? null,
+    },
+  }
+}
+
+async function usageOf(library: Library) {
+  const [{ total, used, free }, taken] = await Promise.all([driveUsage(library), libraryBytes(library.db)])
+  return {
+    status: 'success',
+    used_bytes: used,
+    used_human: humanSize(used),
+    total_bytes: total,
+    total_human: humanSize(total),
+    available_bytes: free,
+    available_human: humanSize(free),
+    icloud_used_bytes: taken,
+    icloud_used_human: humanSize(taken),
   }
 }

@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest'
+import { Remembered } from '../../src/http/remembered.ts'
+import { withResolvers } from '../../src/resolvers.ts'
+
+it('makes an answer once, whoever asks for it, until something has changed', async () => {
+  let version = 0
+  let made = 0
+  const remembered = new Remembered(() => version)
+  const ask = () => remembered.answer('question', async () => ({ made: ++made }))
+  expect(await Promise.all([ask(), ask()])).toEqual(['{"made":1}', '{"made":1}'])
+  expect(await ask()).toBe('{"made":1}')
+  version++
+  expect(await ask()).toBe('{"made":2}')
+})
+
+it('does not take an answer that was begun before a change for one after it', async () => {
+  let version = 0
+  const remembered = new Remembered(() => version)
+  const { promise, resolve } = withResolvers<string>()
+  const before = remembered.answer('question', () => promise)
+  version++
+  expect(await remembered.answer('question', async () => 'after')).toBe('"after"')
+  resolve('before')
+  expect(await before).toBe('"before"')
+  expect(await remembered.answer('question', async () => 'anew')).toBe('"after"')
+})
+
+it('does not remember what failed', async () => {
+  const remembered = new Remembered(() => 0)
+  await expect(remembered.answer('question', () => Promise.reject(new Error('away')))).rejects.toThrow('away')
+  expect(await remembered.answer('question', async () => 'back')).toBe('"back"')
+})
