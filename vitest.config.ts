@@ -2,8 +2,10 @@ import { defineConfig } from 'vitest/config'
 import { measureSlowness } from './test/support/slowness.ts'
 
 const slowness = measureSlowness()
+const rounds = Number(process.env['ROUNDS'] ?? 1)
+const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1_000_000))
 // Against hanging, not a measure of speed: what runs into it takes a few seconds otherwise.
-const timeout = 5 * 60_000 * slowness
+const timeout = 5 * 60_000 * slowness * Math.max(1, rounds)
 
 // biome-ignore lint/style/noDefaultExport: Vitest takes its configuration from the default export.
 export default defineConfig({
@@ -11,7 +13,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/run.ts'],
     setupFiles: ['test/support/set-up.ts'],
-    provide: { slowness },
+    reporters: ['default', 'test/support/reporter.ts'],
+    provide: { slowness, seed, rounds },
     // Processes, since a test file may start servers, change its environment or be killed.
     pool: 'forks',
     // A third of the time they wait, for a drive or for what a server does in the background.

@@ -38,7 +38,8 @@ function run([command, ...args], { cwd, env = process.env, quiet = false }) {
     child.on('close', (code, signal) => {
       for (const name of SIGNALS) process.off(name, passOn)
       if (stopped) process.kill(process.pid, stopped)
-      else resolve({ status: code ?? 128 + constants.signals[signal], output })
+      // Still here: the caller knows what to do about the signal.
+      resolve({ status: code ?? 128 + constants.signals[signal], output })
     })
   })
 }

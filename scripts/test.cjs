@@ -16,14 +16,7 @@ async function main() {
   const file = join(folder, 'summary.json')
   try {
     const { status } = await run(
-      [
-        process.execPath,
-        join(root, 'node_modules', 'vitest', 'vitest.mjs'),
-        'run',
-        '--reporter=default',
-        `--reporter=${join(root, 'test', 'support', 'reporter.ts')}`,
-        ...process.argv.slice(2),
-      ],
+      [process.execPath, join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', ...process.argv.slice(2)],
       { cwd: root, env: { ...process.env, ICLOOD_TEST_SUMMARY: file } },
     )
     const { passed, failed, skipped } = readSummary(file)

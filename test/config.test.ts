@@ -2,10 +2,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SETTINGS } from '../src/config/settings.ts'
 import { ConfigError, type Environment, loadConfig, readEnvironment } from '../src/config.ts'
+import { fc } from './support/property.ts'
 
 const MB = 1024 ** 2
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import packageJson from '../package.json' with { type: 'json' }
 import { needs, registry } from './support/needs.ts'
+import { until } from './support/until.ts'
 
 const repository = fileURLToPath(new URL('..', import.meta.url))
 
@@ -28,7 +29,7 @@ describe(
       writeFileSync(join(app, 'package.json'), '{"private": true}')
       const tarball = join(folder, packed.split('\n').at(-1) ?? '')
       npm(app, 'install', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', tarball)
-    }, 300_000)
+    })
 
     afterAll(() => {
       rmSync(folder, { recursive: true, force: true })
@@ -103,15 +104,15 @@ function npm(cwd: string, ...args: readonly string[]): string {
 
 /** Asks until there is an answer, as long as `isAlive`. */
 async function ping(port: number, isAlive: () => boolean): Promise<unknown> {
-  while (isAlive()) {
+  return until('it answers', async () => {
+    if (!isAlive()) return 'the server ended'
     try {
       return await (await fetch(`http://127.0.0.1:${port}/ping`)).json()
     } catch (error) {
       if (!(error instanceof TypeError)) throw error
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      return undefined
     }
-  }
-  return 'the server ended'
+  })
 }
 
 async function freePort(): Promise<number> {

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
@@ -9,6 +8,8 @@ import { hasRows, restoreCatalogue } from '../../src/catalogue/rebuild/restore.t
 import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts } from '../../src/journal-record.ts'
 import { anyBackup, backupRecord, ignoredRecord, originalFacts } from '../support/journal.ts'
 import { startTestDatabase } from '../support/postgres.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 const LIBRARY = '5f3a1c1e-0000-4000-8000-000000000001'
 const OTHER = '5f3a1c1e-0000-4000-8000-000000000002'
@@ -124,7 +125,7 @@ describe('an empty catalogue', () => {
         expect(totals?.['counted']).toBe(totals?.['rows'])
         expect(totals?.['counted_files']).toBe(totals?.['files'])
       }),
-      { numRuns: 40 },
+      { numRuns: rounds(40) },
     )
   })
 
@@ -138,7 +139,7 @@ describe('an empty catalogue', () => {
         expect(await restore(records)).toEqual({ originals: 0, backups: 0, ignored: 0 })
         expect(await told()).toEqual(once)
       }),
-      { numRuns: 40 },
+      { numRuns: rounds(40) },
     )
   })
 
@@ -199,7 +200,7 @@ describe('a catalogue that is not empty', () => {
         const added = [...after].filter(([key]) => !before.has(key)).map(([, record]) => record)
         for (const record of added) expect(record).toMatchObject({ type: 'backup', status: 'Completed' })
       }),
-      { numRuns: 40 },
+      { numRuns: rounds(40) },
     )
   })
 

@@ -7,18 +7,12 @@ import { originalsIn, stagedIn } from '../support/drives.ts'
 import { postmasterOf } from '../support/embedded.ts'
 import { jpeg, mov } from '../support/media.ts'
 import { type Answer, post, upload } from '../support/phone.ts'
+import { randomFor, rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { EMBEDDED } from '../support/surroundings.ts'
 import { until } from '../support/until.ts'
 
-const seed = Number(process.env['ICLOOD_CRASH_SEED'] ?? Date.now() % 1_000_000)
-
-/** Numbers from 0 to 1 that follow from `seed` alone. */
-function random(): number {
-  state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-  return state / 2 ** 32
-}
-let state = seed
+const random = randomFor('crashes')
 
 /** A file on a phone, as it announces and sends it. */
 interface Asset {
@@ -34,7 +28,7 @@ const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex
 
 /** What a few phones have taken: sizes from small to large, Live Photos, one name again and again, pictures on several phones. */
 function takePhotos(round: number, phones: number): Asset[][] {
-  const shared = jpeg({ date: '2024:03:05 10:00:00', size: 30_000, seed: `${seed} shared ${round}` })
+  const shared = jpeg({ date: '2024:03:05 10:00:00', size: 30_000, seed: `shared ${round}` })
   return Array.from({ length: phones }, (_, phone) => {
     const asset = (name: string, bytes: Buffer): Asset => ({
       device: `iPhone ${phone}`,
@@ -46,7 +40,7 @@ function takePhotos(round: number, phones: number): Asset[][] {
     })
     return Array.from({ length: 8 }, (_, number) => {
       const size = [20_000, 150_000, 1_500_000, 4_000_000][Math.floor(random() * 4)] ?? 0
-      const about = `${seed} ${round} ${phone} ${number}`
+      const about = `${round} ${phone} ${number}`
       const still = jpeg({ date: `2024:0${1 + (number % 3)}:05 10:00:00`, size, seed: about })
       const film = mov({ creationDate: '2024-03-05T10:00:01+0100', size: 200_000, seed: about })
       return [asset(`IMG_000${number}.JPG`, still), asset(`IMG_000${number}.MOV`, film)]
@@ -114,14 +108,13 @@ async function expectNothingLost(server: TestServer, everything: readonly Asset[
   }
 }
 
-it('kill -9 of the server or its database under load, again and again, loses and damages nothing', async (context) => {
-  await context.annotate(`ICLOOD_CRASH_SEED=${seed}`)
+it('kill -9 of the server or its database under load, again and again, loses and damages nothing', async () => {
   const folder = await makeFolder()
   const everything: Asset[] = []
   const acknowledged = new Set<Asset>()
   let server = await startServer(folder, EMBEDDED)
   try {
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < rounds(6); round++) {
       const phones = takePhotos(round, 3)
       everything.push(...phones.flat())
       await Promise.all(phones.map((assets) => announce(server, assets)))

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { findBinaries } from '../../src/catalogue/embedded/binaries.ts'
-import { originalsIn, stagedIn } from '../support/drives.ts'
+import { originalsIn, uploadsIn } from '../support/drives.ts'
 import { jpeg, noise } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
@@ -213,7 +213,7 @@ describe.each(versions)('a database elsewhere: $name', ({ missing, bin }) => {
       const whole = Buffer.concat([head, bytes, tail])
       await connection.write(uploadHead(boundary, whole.length))
       await connection.write(whole.subarray(0, 3_000_000))
-      await until('some of it is staged', async () => (await stagedIn(running.library)).length === 1)
+      await until('some of it is staged', async () => (await uploadsIn(running.library)).length === 1)
 
       for (const mode of ['fast', 'immediate'] as const) {
         let isOver = false
@@ -238,7 +238,7 @@ describe.each(versions)('a database elsewhere: $name', ({ missing, bin }) => {
             expect((await connection.answer())?.json()).toMatchObject({ code: 'database_unavailable' })
             connection.close()
           }
-          expect(await stagedIn(running.library)).toEqual([])
+          expect(await uploadsIn(running.library)).toEqual([])
           expect((await get(running.url, '/ping')).status).toBe(200)
         } finally {
           await external.start()

@@ -3,7 +3,15 @@ import { mkdir, readdir, readFile, readlink, rm, statfs, writeFile } from 'node:
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { drive, type FileSystem, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
+import {
+  drive,
+  type FileSystem,
+  makeDrive,
+  originalsIn,
+  stagedIn,
+  type TestDrive,
+  uploadsIn,
+} from '../support/drives.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
@@ -40,10 +48,10 @@ async function beginUpload(server: TestServer, bytes: Buffer, length?: number) {
   const { boundary, head, tail } = rawUpload()
   const whole = Buffer.concat([head, bytes, tail])
   const framed = (chunk: Buffer) => (length === undefined ? httpChunk(chunk) : chunk)
-  const before = (await stagedIn(server.library)).length
+  const before = (await uploadsIn(server.library)).length
   await connection.write(uploadHead(boundary, length === undefined ? undefined : whole.length))
   await connection.write(framed(whole.subarray(0, 2 * MB)))
-  await until('the upload lies in staging', async () => (await stagedIn(server.library)).length > before)
+  await until('the upload lies in staging', async () => (await uploadsIn(server.library)).length > before)
   return {
     connection,
     finish: async () => {
@@ -74,7 +82,7 @@ describe('a full drive', needs(drive('tmpfs')), () => {
     await removeFolder(folder)
   })
   afterEach(async () => {
-    expect(await stagedIn(full.path)).toEqual([])
+    expect(await uploadsIn(full.path)).toEqual([])
   })
 
   it('refuses what does not fit with what is needed and what is free, before the body is sent', async () => {
@@ -169,7 +177,7 @@ it(
       expect(answer).toMatchObject({ status: 507 })
       expect(answer?.json()).toMatchObject({ code: 'disk_full', message: expect.stringMatching(/\d+ bytes.*\d+/) })
       begun.connection.close()
-      expect(await stagedIn(full.path)).toEqual([])
+      expect(await uploadsIn(full.path)).toEqual([])
       expect((await get(server.url, '/ping')).status).toBe(200)
 
       await rm(filling)
@@ -307,7 +315,7 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
     expect(server.output()).toContain('EROFS')
     await usb.remount('rw')
     await expectResumed(server)
-    expect(await stagedIn(usb.path)).toEqual([])
+    expect(await uploadsIn(usb.path)).toEqual([])
   })
 
   it('is read-only at the start: the server lives, and goes on when it may write', async () => {
@@ -457,7 +465,7 @@ describe.each<FileSystem>(['tmpfs', 'ext4', 'xfs', 'btrfs', 'exfat'])('a drive w
         }
         expect(await originalsIn(usb.path)).toEqual(['2024/07/Cafe\u0301.jpg', ...sent.keys()].sort())
         expect(await readFile(join(usb.path, '2024/07/Cafe\u0301.jpg'), 'utf8')).toBe('mine')
-        expect(await stagedIn(usb.path)).toEqual([])
+        expect(await uploadsIn(usb.path)).toEqual([])
 
         await usb.unmount()
         await expectRefused(server, 503, 'drive_missing')

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { uploadsIn } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { get, upload } from '../support/phone.ts'
 import { startTestDatabase } from '../support/postgres.ts'
@@ -36,7 +37,7 @@ const list = async (folder: string) => {
   return names.filter((name) => name !== 'SHA256SUMS').sort()
 }
 const read = (path: string) => readFile(join(server.library, path))
-const staging = () => list('.iclood/incoming')
+const staging = () => uploadsIn(server.library)
 const path = (name: string) => `file:///var/mobile/Media/DCIM/100APPLE/${name}`
 const totals = async () => (await get(server.url, '/storage/status')).body.backups
 
@@ -295,7 +296,7 @@ it('what was committed and could not be recorded is adopted when it comes again,
       const file = await readFile(join(other.library, placed[index]?.body.backup.file_path))
       expect(file.equals(photo(seed))).toBe(true)
     }
-    expect(await readdir(join(other.library, '.iclood/incoming'))).toEqual([])
+    expect(await uploadsIn(other.library)).toEqual([])
   } finally {
     await client.end()
     await other.stop()

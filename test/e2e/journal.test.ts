@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../support/command.ts'
-import { drive, makeDrive, originalsIn, type TestDrive } from '../support/drives.ts'
+import { drive, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
 import { JOURNAL, journalIn, readAsForeigner, sha256sum, summedIn } from '../support/journal.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
@@ -221,7 +221,7 @@ describe('the drive describes itself:', programs, () => {
       // The snapshot replaces what was there.
       await until('only the snapshot is left', async () => (await journalIn(server.library)).length <= 2)
       expect((await journalIn(server.library)).some((name) => files.includes(name))).toBe(false)
-      expect(await readdir(join(server.library, '.iclood/incoming'))).toEqual([])
+      await until('staging is empty', async () => (await stagedIn(server.library)).length === 0)
     }
   })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../support/command.ts'
-import { drive, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
+import { drive, makeDrive, originalsIn, stagedIn, type TestDrive, uploadsIn } from '../support/drives.ts'
 import { answersOf, backUpHousehold, sendAsset } from '../support/household.ts'
 import { jpeg, mov, noise } from '../support/media.ts'
 import { isSame, sha256 } from '../support/mirrored.ts'
@@ -132,7 +132,7 @@ describe('a second drive', needs(drive('ext4')), () => {
     const film = mov({ creationDate: '2024-07-01T12:00:00+0200', size: 120 * MB, seed: 'long' })
     const path = await store(server, film, 'LONG.MOV')
     await until('it is being copied', async () => {
-      const [part] = await stagedIn(mirror.path)
+      const [part] = await uploadsIn(mirror.path)
       if (part === undefined) return false
       const file = await stat(join(mirror.path, '.iclood/incoming', part)).catch(() => undefined)
       return file !== undefined && file.size > 4 * MB
@@ -141,7 +141,7 @@ describe('a second drive', needs(drive('ext4')), () => {
     expect(await photosIn(mirror.path)).not.toContain(path)
     await start()
     await untilMirror(server, 'ok')
-    expect(await stagedIn(mirror.path)).toEqual([])
+    expect(await uploadsIn(mirror.path)).toEqual([])
     await expectMirrored(library.path, mirror.path)
   })
 
@@ -166,7 +166,7 @@ describe('a second drive', needs(drive('ext4')), () => {
 
   it('that comes loose in the middle of a copy leaves nothing under its mount point', async () => {
     await store(server, photo(60 * MB), 'LARGE.JPG')
-    await until('it is being copied', async () => (await stagedIn(mirror.path)).length > 0)
+    await until('it is being copied', async () => (await uploadsIn(mirror.path)).length > 0)
     await mirror.detach()
     await untilMirror(server, 'missing')
     expect(await readdir(mirror.path)).toEqual([])
@@ -317,7 +317,7 @@ describe('a second drive that is full', needs(drive('tmpfs')), () => {
     const small = await store(server, photo(), 'SMALL.JPG')
     await until('the small one is copied', async () => (await photosIn(mirror.path)).includes(small))
     expect((await mirrorOf(server)).state).toBe('full')
-    expect(await stagedIn(mirror.path)).toEqual([])
+    expect(await uploadsIn(mirror.path)).toEqual([])
     expect((await get(server.url, '/library/health')).body.problems).toEqual([
       expect.objectContaining({ key: 'mirror_full' }),
     ])

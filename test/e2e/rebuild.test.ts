@@ -14,6 +14,7 @@ import { backupRecord, ignoredRecord, JOURNAL, journalIn, originalFacts } from '
 import { jpeg } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
+import { randomFor, rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { EMBEDDED } from '../support/surroundings.ts'
 import { until } from '../support/until.ts'
@@ -315,11 +316,12 @@ describe('a library whose journal is damaged', () => {
   it('in one line, or torn at any byte: what is left counts, and nothing is stored twice', async () => {
     const [log = ''] = (await journalIn(template.library)).filter((name) => name.endsWith('.jsonl'))
     const bytes = await readFile(join(template.library, JOURNAL, log))
-    let position = Number(process.env['ICLOOD_SEED'] ?? Date.now() % bytes.length)
-    for (const kind of ['flipped', 'cut'] as const) {
-      position = (position * 7919 + 13) % bytes.length
+    const random = randomFor('torn journals')
+    for (let round = 0; round < rounds(2); round++) {
+      const kind = round % 2 === 0 ? 'flipped' : 'cut'
+      const position = Math.floor(random() * bytes.length)
       const about = `${kind} at byte ${position} of ${bytes.length}`
-      library = join(folder, `drive ${kind} ${position}`)
+      library = join(folder, `drive ${round}`)
       await cp(template.library, library, { recursive: true })
       const path = join(library, JOURNAL, log)
       if (kind === 'cut') await truncate(path, position)

@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
-import { originalsIn, stagedIn } from '../support/drives.ts'
+import { originalsIn, stagedIn, uploadsIn } from '../support/drives.ts'
 import { isAlive, postmasterOf, processesIn, untilDeserted } from '../support/embedded.ts'
 import { jpeg } from '../support/media.ts'
 import { get, upload } from '../support/phone.ts'
@@ -61,7 +61,7 @@ async function beginFilm(running: TestServer): Promise<{ connection: RawConnecti
   const whole = Buffer.concat([head, film, tail])
   await connection.write(uploadHead(boundary, whole.length))
   await connection.write(whole.subarray(0, 3_000_000))
-  await until('half of it is staged', async () => (await stagedIn(running.library)).length === 1)
+  await until('half of it is staged', async () => (await uploadsIn(running.library)).length === 1)
   return { connection, rest: whole.subarray(3_000_000) }
 }
 

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jpeg, mov, png } from '../support/media.ts'
 import { formOf, get } from '../support/phone.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { dial, makePhone } from '../support/wire.ts'
@@ -234,7 +235,7 @@ describe('no sequence of sessions of two phones', () => {
         expect((await readFile(join(server.library, paths[0]))).equals(bytes)).toBe(true)
       }
     })
-    await fc.assert(property, { numRuns: 25, interruptAfterTimeLimit: 20_000 })
+    await fc.assert(property, { numRuns: rounds(25) })
   })
 })
 

@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand, startCommand } from '../support/command.ts'
-import { originalsIn } from '../support/drives.ts'
+import { originalsIn, stagedIn } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
@@ -476,5 +476,5 @@ it('the library of all these tests has each photo once, and nothing is left in s
   const paths = new Set(rows.map((row: { file_path: string }) => row.file_path))
   const files = (await originalsIn(server.library)).filter((path) => /^\d{4}\/\d{2}\/[^/.]+\.JPG$/.test(path))
   expect([...paths].sort()).toEqual(files.sort())
-  expect(await readdir(place('.iclood/incoming'))).toEqual([])
+  await until('staging is empty', async () => (await stagedIn(server.library)).length === 0)
 })

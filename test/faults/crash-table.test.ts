@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { originalsIn, stagedIn } from '../support/drives.ts'
+import { originalsIn, stagedIn, uploadsIn } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { type Answer, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -88,7 +88,7 @@ async function crash({ moment, staged, month, status }: Row): Promise<void> {
   await expect(photo.send()).rejects.toThrow()
   await server.ended()
 
-  const left = await stagedIn(server.library)
+  const left = await uploadsIn(server.library)
   const sizes = await Promise.all(
     left.map(async (name) => (await stat(join(server.library, '.iclood/incoming', name))).size),
   )

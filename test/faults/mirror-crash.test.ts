@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { stagedIn } from '../support/drives.ts'
+import { stagedIn, uploadsIn } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { isSame } from '../support/mirrored.ts'
 import { get, upload } from '../support/phone.ts'
@@ -71,7 +71,7 @@ async function crash({ moment, isStaged, month }: Row): Promise<void> {
   await server.stopAt(moment)
   const photo = await store()
   await server.ended()
-  const staged = await stagedIn(mirror)
+  const staged = await uploadsIn(mirror)
   const sizes = await Promise.all(staged.map(async (name) => (await stat(join(mirror, '.iclood/incoming', name))).size))
   expect(sizes).toEqual(isStaged ? [SIZE] : [])
   expect(existsSync(photo.month) ? await readdir(photo.month) : undefined).toEqual(month)

@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AppError, type ErrorCode } from '../../src/errors.ts'
 import {
@@ -11,6 +10,7 @@ import {
   corsHeaders,
   createAccessGuard,
 } from '../../src/http/access.ts'
+import { fc } from '../support/property.ts'
 
 const RULES: AccessRules = { accessToken: undefined, trustedProxies: [], allowedHosts: [], corsOrigins: [] }
 const HOME = '192.168.1.20'

@@ -1,7 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AppError, type ErrorCode } from '../../src/errors.ts'
 import { type FileListLimits, FileListScanner } from '../../src/http/file-list.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 function scan(chunks: readonly Buffer[], limits: Partial<FileListLimits> = {}): { head: unknown; files: string[] } {
   const scanner = new FileListScanner(limits)
@@ -103,7 +104,7 @@ describe('a file list', () => {
         const whole = bytes(padding + text + padding)
         expect(putTogether(scan(cut(whole, at)))).toEqual(JSON.parse(whole.toString()))
       }),
-      { numRuns: 2000 },
+      { numRuns: rounds(2000) },
     )
   })
 
@@ -120,7 +121,7 @@ describe('a file list', () => {
         expect(scan(cut(bytes(text), at))).toEqual(expected)
         expect(scan(single(text))).toEqual(expected)
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(500) },
     )
   })
 
@@ -148,7 +149,7 @@ describe('a file list', () => {
         })
         expect(scanned?.code).toBe(valid?.code)
       }),
-      { numRuns: 5000 },
+      { numRuns: rounds(5000) },
     )
   })
 

@@ -1,7 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AppError, type ErrorCode } from '../../src/errors.ts'
 import { boundaryOf, type FilePart, type MultipartLimits, MultipartParser } from '../../src/http/multipart.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 const BOUNDARY = 'x7Q_-.'.repeat(11).padEnd(70, 'Z')
 
@@ -152,7 +153,7 @@ describe('the bytes of the file', () => {
         expect(upload.order).toEqual(['before', 'file', 'end', 'after'])
         expect(upload.fields[1]).toEqual(['after', 'é'])
       }),
-      { numRuns: 1000 },
+      { numRuns: rounds(1000) },
     )
   })
 
@@ -164,7 +165,7 @@ describe('the bytes of the file', () => {
         expect(upload.bytes.equals(bytes)).toBe(true)
         expect(upload.fields).toEqual([['after', 'a']])
       }),
-      { numRuns: 200 },
+      { numRuns: rounds(200) },
     )
   })
 
@@ -470,7 +471,7 @@ describe('what is refused', () => {
           codeOf(() => parse([mangled]))
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: rounds(1000) },
     )
   })
 

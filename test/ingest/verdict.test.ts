@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Evidence, KnownOriginal } from '../../src/catalogue/verdict.ts'
 import { assess } from '../../src/ingest/verdict.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import type { FileState } from '../../src/storage/originals.ts'
+import { fc } from '../support/property.ts'
 
 const stored = new Date('2026-03-01T00:00:00Z')
 const verified = new Date('2026-03-02T00:00:00Z')

@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { asUtc, parseDate } from '../../src/media/capture-date.ts'
 import { Found } from '../../src/media/found.ts'
@@ -21,6 +20,7 @@ import {
   webp,
 } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
+import { fc } from '../support/property.ts'
 import { FORMS } from './forms.ts'
 import { dateText, inspectBytes, NOW } from './inspecting.ts'
 

@@ -1,9 +1,10 @@
 import { deflateSync } from 'node:zlib'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { kindOf } from '../../src/media/media-type.ts'
 import { localMonth, resolveCaptureTime } from '../../src/media/zone.ts'
 import { avif, box, chunk, dng, heic, jpeg, mov, mp4, noise, png, segment, tiff, uint, webp } from '../support/media.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 import { FORMS } from './forms.ts'
 import { inspectBytes } from './inspecting.ts'
 
@@ -131,7 +132,7 @@ describe('a damaged or hostile file', () => {
         const file = changes.reduce<Buffer>((changed, change) => change(changed), Buffer.from(original))
         await expectHarmless(file, sizeOf(file.length))
       }),
-      { numRuns: 100 },
+      { numRuns: rounds(100) },
     )
   })
 
@@ -141,7 +142,7 @@ describe('a damaged or hostile file', () => {
         const file = changes.reduce<Buffer>((changed, change) => change(changed), Buffer.from(original))
         await expectHarmless(file, sizeOf(file.length))
       }),
-      { numRuns: 400 },
+      { numRuns: rounds(400) },
     )
   })
 
@@ -163,7 +164,7 @@ describe('a damaged or hostile file', () => {
         const file = Buffer.concat([start, rest])
         await expectHarmless(file, sizeOf(file.length))
       }),
-      { numRuns: 1000 },
+      { numRuns: rounds(1000) },
     )
   })
 

@@ -1,6 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { localMonth, resolveCaptureTime } from '../../src/media/zone.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 const at = (text: string) => Date.parse(`${text}Z`)
 const exif = (wall: string, offsetMinutes?: number) => ({ source: 'exif', wallTime: at(wall), offsetMinutes }) as const
@@ -76,7 +77,7 @@ describe('the time of capture', () => {
         expect(found).toBeLessThanOrEqual(instant)
         expect(localMonth(instant, zone)).toEqual({ year: Number(text.slice(0, 4)), month: Number(text.slice(5, 7)) })
       }),
-      { numRuns: 300 },
+      { numRuns: rounds(300) },
     )
   })
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Alert } from '../../src/catalogue/alerts.ts'
 import { encodeHeader, receiverAt } from '../../src/notify/receiver.ts'
+import { fc } from '../support/property.ts'
 
 const raised: Alert = {
   key: 'drive_missing',

@@ -1,10 +1,9 @@
 import { it } from 'vitest'
 import { needs } from '../support/needs.ts'
+import { rounds } from '../support/rounds.ts'
 import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
-it(
-  '18 power cuts at random moments lose and damage nothing on ext4',
-  { ...needs(cuttable('ext4')), timeout: 600_000 },
-  () => cutAtRandom('ext4', 18),
+it('power cuts at random moments lose and damage nothing on ext4', needs(cuttable('ext4')), () =>
+  cutAtRandom('ext4', rounds(18)),
 )

@@ -2,12 +2,12 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { needs } from '../support/needs.ts'
 import { startTestDatabase } from '../support/postgres.ts'
+import { randomFor } from '../support/rounds.ts'
 import { cuttable, type Kind, makeDisk } from './disk.ts'
 import { type Fault, makeFaults, untilHalted } from './faults.ts'
 import { findLosses } from './losses.ts'
 import { Machine } from './machine.ts'
 import { Phones } from './phones.ts'
-import { randomFor } from './random.ts'
 
 /** The system writes by itself what is old enough; not within these tests. xfs knows no such option, and takes 30 s. */
 const MOUNT_OPTIONS = { ext4: ['commit=300'], xfs: [], btrfs: ['commit=300'] }
@@ -44,15 +44,16 @@ async function lossesWith(kind: Kind, ...faultsArmed: readonly Fault[]): Promise
 }
 
 // On the others, that is what the cuts at random moments show.
-it('a power cut at the answer finds nothing lost on ext4 when everything is flushed', {
-  ...needs(cuttable('ext4')),
-  timeout: 120_000,
-}, async () => {
-  expect(await lossesWith('ext4')).toEqual([])
-})
+it(
+  'a power cut at the answer finds nothing lost on ext4 when everything is flushed',
+  needs(cuttable('ext4')),
+  async () => {
+    expect(await lossesWith('ext4')).toEqual([])
+  },
+)
 
 describe.each<Kind>(['ext4', 'xfs', 'btrfs'])('a power cut at the answer, on %s', (kind) => {
-  const have = { ...needs(cuttable(kind)), timeout: 120_000 }
+  const have = needs(cuttable(kind))
 
   it('finds the loss when the bytes are not flushed', have, async () => {
     const losses = await lossesWith(kind, { call: 'fdatasync', path: '\\.part$', does: 'lie' })

@@ -1,10 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
 import { expect } from 'vitest'
+import { randomFor } from '../support/rounds.ts'
 import { type Kind, makeDisk } from './disk.ts'
 import { findLosses } from './losses.ts'
 import { Machine } from './machine.ts'
 import { Phones } from './phones.ts'
-import { printSeed, randomFor, seed } from './random.ts'
 
 /** A start takes about this long, in ms: a cut at a random moment of it hits most of what it does. */
 const START_MS = 1_500
@@ -19,7 +19,6 @@ const LATER_MS = 4_000
  * nothing may be lost.
  */
 export async function cutAtRandom(kind: Kind, cuts: number): Promise<void> {
-  printSeed(`${cuts} power cuts on ${kind}`)
   const random = randomFor(kind)
   const disk = await makeDisk(kind)
   const machine = new Machine(disk)
@@ -34,10 +33,7 @@ export async function cutAtRandom(kind: Kind, cuts: number): Promise<void> {
       continue
     }
     await machine.start()
-    expect(
-      await findLosses(machine, phones, random),
-      `after cut ${cut} of ${cuts} on ${kind}, POWER_CUT_SEED=${seed}`,
-    ).toEqual([])
+    expect(await findLosses(machine, phones, random), `after cut ${cut} of ${cuts} on ${kind}`).toEqual([])
     if (cut === cuts) break
     await cutUnderLoad(machine, phones, random)
   }

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { originalsIn } from '../support/drives.ts'
 import { needs } from '../support/needs.ts'
+import { randomFor } from '../support/rounds.ts'
 import { cuttable, type Disk, makeDisk } from './disk.ts'
 import { type Fault, type Faults, makeFaults, untilHalted } from './faults.ts'
 import { findLosses } from './losses.ts'
 import { Machine } from './machine.ts'
 import { type Asset, Phones } from './phones.ts'
-import { printSeed, randomFor } from './random.ts'
 
 const STAGED = '/\\.iclood/incoming/[^/]+\\.part$'
 const YEAR = '/photos/\\d{4}$'
@@ -37,7 +37,7 @@ const STEPS: Record<string, Step> = {
   '8 flush': { fault: { call: 'fsync', path: '/photos$', does: 'halt after' }, left: 'everything' },
 }
 
-describe('a power cut after step', { ...needs(cuttable('ext4')), timeout: 120_000 }, () => {
+describe('a power cut after step', needs(cuttable('ext4')), () => {
   const random = randomFor('steps')
   const phones = new Phones(random)
   let disk: Disk
@@ -45,7 +45,6 @@ describe('a power cut after step', { ...needs(cuttable('ext4')), timeout: 120_00
   let machine: Machine
 
   beforeAll(async () => {
-    printSeed('power cuts at each step of an upload')
     disk = await makeDisk('ext4')
     faults = makeFaults(disk.beside)
     machine = new Machine(disk)

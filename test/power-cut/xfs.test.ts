@@ -1,10 +1,9 @@
 import { it } from 'vitest'
 import { needs } from '../support/needs.ts'
+import { rounds } from '../support/rounds.ts'
 import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
-it(
-  '6 power cuts at random moments lose and damage nothing on xfs',
-  { ...needs(cuttable('xfs')), timeout: 600_000 },
-  () => cutAtRandom('xfs', 6),
+it('power cuts at random moments lose and damage nothing on xfs', needs(cuttable('xfs')), () =>
+  cutAtRandom('xfs', rounds(6)),
 )

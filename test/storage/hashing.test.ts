@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Drive } from '../../src/storage/drive.ts'
 import { HashThread } from '../../src/storage/hashing/hash-thread.ts'
@@ -11,6 +10,8 @@ import { StagedFile } from '../../src/storage/staging.ts'
 import { stagedIn } from '../support/drives.ts'
 import { openLibrary } from '../support/library.ts'
 import { noise } from '../support/media.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 
 const MB = 1024 * 1024
@@ -61,7 +62,7 @@ describe.each<[string, Hasher]>([
         )
       }),
       {
-        numRuns: 20,
+        numRuns: rounds(20),
         examples: [[[{ sizes: [], breaksOff: false, turns: 0 }]], [[{ sizes: [MB, MB], breaksOff: false, turns: 0 }]]],
       },
     )
@@ -188,7 +189,7 @@ describe('a staged file', () => {
         )
         expect(await stagedIn(root)).toEqual([])
       }),
-      { numRuns: 15 },
+      { numRuns: rounds(15) },
     )
   })
 

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AppError } from '../../src/errors.ts'
 import { monthFolder, parseLibraryPath, pathIn, splitPath } from '../../src/storage/layout.ts'
 import { safeName } from '../../src/storage/names.ts'
+import { fc } from '../support/property.ts'
 
 describe('a month’s folder', () => {
   it.each([

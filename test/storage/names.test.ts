@@ -1,6 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isSumsName, nameKey, numberedName, safeName, splitName } from '../../src/storage/names.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 const FALLBACK = 'photo.jpg'
 const RESERVED = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$/i
@@ -75,7 +76,7 @@ describe('a safe name', () => {
         expectSafe(safe)
         expectSafe(numberedName(safe, number))
       }),
-      { numRuns: 3000 },
+      { numRuns: rounds(3000) },
     )
   })
 
@@ -85,7 +86,7 @@ describe('a safe name', () => {
         const numbered = numberedName(safeName(raw, FALLBACK), number)
         expect(safeName(numbered, 'x')).toBe(numbered)
       }),
-      { numRuns: 3000 },
+      { numRuns: rounds(3000) },
     )
   })
 
@@ -173,7 +174,7 @@ describe('the key of a name', () => {
         for (const other of [text.normalize('NFC'), text.normalize('NFD'), text.toUpperCase(), text.toLowerCase()])
           expect(nameKey(other)).toBe(nameKey(text))
       }),
-      { numRuns: 2000 },
+      { numRuns: rounds(2000) },
     )
   })
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AppError } from '../../src/errors.ts'
 import type { Drive } from '../../src/storage/drive.ts'
@@ -6,6 +5,8 @@ import { diskUsage, Space } from '../../src/storage/space.ts'
 import { drive as driveNeeds, makeDrive, type TestDrive } from '../support/drives.ts'
 import { openLibrary } from '../support/library.ts'
 import { needs } from '../support/needs.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 
 const MB = 1024 * 1024
 
@@ -40,7 +41,7 @@ describe('the space of a drive', needs(driveNeeds('tmpfs')), () => {
           expect((answer as AppError).message).toContain(`${wishes[index]} bytes`)
         }
       }),
-      { numRuns: 50 },
+      { numRuns: rounds(50) },
     )
   })
 

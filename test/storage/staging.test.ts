@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Drive } from '../../src/storage/drive.ts'
 import { diskUsage, Space } from '../../src/storage/space.ts'
@@ -10,6 +9,8 @@ import { drive as driveNeeds, makeDrive, stagedIn } from '../support/drives.ts'
 import { openLibrary } from '../support/library.ts'
 import { noise } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
+import { fc } from '../support/property.ts'
+import { rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 
 const MB = 1024 * 1024
@@ -50,7 +51,7 @@ it('keeps the bytes whole and in order, in pieces of any size, and reads them ba
       await file.discard()
       expect(await stagedIn(root)).toEqual([])
     }),
-    { numRuns: 15, examples: [[[0, 5, 0], 291_615]] },
+    { numRuns: rounds(15), examples: [[[0, 5, 0], 291_615]] },
   )
 })
 

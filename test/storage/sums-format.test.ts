@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Checksum } from '../../src/media/checksum.ts'
 import { formatSum, parseSums } from '../../src/storage/sums-format.ts'
 import { sha256sum } from '../support/journal.ts'
 import { command, needs } from '../support/needs.ts'
+import { fc } from '../support/property.ts'
 
 let folder: string
 beforeAll(async () => {

@@ -173,3 +173,8 @@ export async function originalsIn(folder: string): Promise<string[]> {
 export async function stagedIn(folder: string): Promise<string[]> {
   return readdir(join(folder, '.iclood/incoming'))
 }
+
+/** What of uploads and copies lies there: a server that runs also writes each SHA256SUMS there, whenever it likes. */
+export async function uploadsIn(folder: string): Promise<string[]> {
+  return (await stagedIn(folder)).filter((name) => !name.endsWith('.sums'))
+}

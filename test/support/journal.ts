@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import fc from 'fast-check'
 import type { BackupRecord, IgnoredRecord, OriginalFacts } from '../../src/journal-record.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
+import { fc } from './property.ts'
 
 export const JOURNAL = '.iclood/journal'
 

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { isAcceptable } from '../../../src/ingest/rebuild/acceptable.ts'
 import type { BackupRecord, JournalRecord } from '../../../src/journal-record.ts'
 import { anyBackup, backupRecord, ignoredRecord, originalFacts } from '../../support/journal.ts'
+import { fc } from '../../support/property.ts'
 
 const fine = backupRecord(1)
 const original = originalFacts('2024/07/IMG.JPG', 1)

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { strangeNames } from '../../../src/ingest/rebuild/strange-names.ts'
+import { fc } from '../../support/property.ts'
 
 const anyName = fc.constantFrom('a.jpg', 'b.jpg', 'é.jpg', 'e\u0301.jpg', 'å.jpg', 'a\u030a.jpg', 'A.jpg')
 const anyNames = fc.uniqueArray(anyName)

@@ -7,6 +7,7 @@ import { type InProcessServer, startInProcess } from '../../support/in-process.t
 import { jpeg } from '../../support/media.ts'
 import { post, upload } from '../../support/phone.ts'
 import { startTestDatabase } from '../../support/postgres.ts'
+import { rounds } from '../../support/rounds.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
 
 let server: InProcessServer
@@ -38,7 +39,7 @@ it('originals are lost and found while their phone asks about them, and neither 
     }
   })
   const rotting = photos.map(async ({ path, bytes }) => {
-    for (let times = 0; times < 20; times++) {
+    for (let times = 0; times < rounds(20); times++) {
       await rm(join(server.root, path))
       expect((await verifyOriginal(server.library, path))?.state).toBe('missing')
       await writeFile(join(server.root, path), bytes)

@@ -1,8 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BackupRecord } from '../../../src/journal-record.ts'
 import { formatLine, parseLine } from '../../../src/storage/journal/line.ts'
 import { anyBackup, backupRecord, ignoredRecord } from '../../support/journal.ts'
+import { fc } from '../../support/property.ts'
+import { rounds } from '../../support/rounds.ts'
 
 const bytesOf = (record: BackupRecord) => Buffer.from(formatLine(record)).subarray(0, -1)
 
@@ -33,7 +34,7 @@ describe('a line of the journal', () => {
         bytes.writeUInt8(bytes.readUInt8(position) ^ (1 << bit), position)
         expect(parseLine(bytes)).toBeUndefined()
       }),
-      { numRuns: 1000 },
+      { numRuns: rounds(1000) },
     )
   })
 
