@@ -9,7 +9,7 @@ import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, readEnvironment } from './config.ts'
 import { AppError, inFull } from './errors.ts'
-import { type RunningServer, serve } from './serve.ts'
+import type { RunningServer } from './serve.ts'
 import { StartError } from './start.ts'
 
 /** From sysexits.h: something was configured wrongly. */
@@ -47,6 +47,8 @@ async function run(): Promise<void> {
     else server.stop().then(() => process.exit(0), fail)
   })
   try {
+    // Loaded for this alone: a command needs no web server, which takes longer to load than all else.
+    const { serve } = await import('./serve.ts')
     server = await serve(config, version, log, giveUp.signal)
   } catch (error) {
     if (giveUp.signal.aborted) process.exit(0)

@@ -3,9 +3,8 @@ import { once } from 'node:events'
 import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { findBinaries } from '../../src/catalogue/embedded/binaries.ts'
 import { startEmbeddedServer } from '../../src/catalogue/embedded/server.ts'
 import { serverArguments } from '../../src/catalogue/embedded/settings.ts'
@@ -20,8 +19,10 @@ import {
   stop,
   untilDeserted,
 } from '../support/embedded.ts'
+import { endsWithTest } from '../support/ends.ts'
 import { needs, root } from '../support/needs.ts'
 import { silentLog } from '../support/postgres.ts'
+import { until } from '../support/until.ts'
 
 // What a process works on is read from /proc.
 const linux = () => (process.platform === 'linux' ? undefined : 'Linux')
@@ -49,6 +50,7 @@ async function expectWorks(): Promise<void> {
 async function spawnAsPostgres(program: string, args: string[]): Promise<ChildProcess> {
   const { uid, gid } = await stat(cluster)
   const child = spawn(program, args, { uid, gid, cwd: '/', detached: true, stdio: 'ignore' })
+  endsWithTest(() => child.kill('SIGKILL'))
   await once(child, 'spawn')
   return child
 }
@@ -99,10 +101,10 @@ describe('when the server is killed with -9', needs(linux()), () => {
     const stages = ['', 'PG_VERSION', 'global/pg_control', 'base/1/pg_filenode.map', 'base/5/PG_VERSION']
     for (const stage of stages) {
       const program = installed.run(dataDir)
-      for (let reached = false; !reached; await delay(1)) {
+      await until(`it has made "${stage}"`, async () => {
         const staging = (await readdir(dataDir)).find((name) => name.startsWith('postgres.new-'))
-        reached = staging !== undefined && (await stat(join(dataDir, staging, stage)).then(Boolean, () => false))
-      }
+        return staging !== undefined && (await stat(join(dataDir, staging, stage)).then(Boolean, () => false))
+      })
       await kill(program)
       expect(await readdir(dataDir)).not.toContain('postgres')
     }
@@ -130,9 +132,9 @@ describe('an orphaned PostgreSQL on the data folder', needs(linux()), () => {
     const { postgres } = await findBinaries(dataDir, undefined)
     const orphan = await spawnAsPostgres(postgres, serverArguments(cluster, cluster, 'another-name'))
     const connection = { host: cluster, port: 5432, user: 'iclood', database: 'postgres' }
-    for (let ready = false; !ready; await delay(10)) {
-      ready = (await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '')).includes('ready')
-    }
+    await until('it is ready', async () =>
+      (await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '')).includes('ready'),
+    )
     return { orphan, connection }
   }
 
@@ -183,7 +185,6 @@ describe('a stale lock file', needs(linux()), () => {
   it('with the number of a living process of the same account stops nothing, and that process is left in peace', async () => {
     await makeCluster()
     const stranger = await spawnAsPostgres('sleep', ['600'])
-    onTestFinished(() => void stranger.kill('SIGKILL'))
     await leaveLock(stranger.pid ?? Number.NaN)
     await expectWorks()
     expect(stranger.exitCode ?? stranger.signalCode).toBeNull()

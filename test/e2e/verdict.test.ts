@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { open, readFile, rename, rm, stat, truncate, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
@@ -92,9 +91,10 @@ describe('what has just arrived', () => {
     expect(Date.parse(said.stored_at)).toBeGreaterThanOrEqual(before)
     expect(Date.parse(said.verified_at)).toBeGreaterThanOrEqual(Date.parse(said.stored_at))
     // Asked again it has been read back already; or rather once the clocks of file systems, which go in steps, tell that apart.
-    await setTimeout(2100)
-    const again = await verdictOf(photo.entry)
-    expect((await verdictOf(photo.entry)).verified_at).toBe(again.verified_at)
+    await until('it is not read back once more', async () => {
+      const [again, after] = [await verdictOf(photo.entry), await verdictOf(photo.entry)]
+      return after.verified_at === again.verified_at
+    })
   })
 
   it('is found by its checksum, whatever path and device it is asked for under', async () => {
@@ -266,7 +266,7 @@ describe('what has come to harm on the drive', () => {
     const photo = await backUp()
     const first = await verdictOf(photo.entry)
     await client.query(`update files set recheck = true where checksum = decode($1, 'hex')`, [sha256(photo.bytes)])
-    await setTimeout(5)
+    await until('the clock has gone on', async () => Date.now() > Date.parse(first.verified_at))
     expect((await verdictOf(photo.entry)).verified_at > first.verified_at).toBe(true)
   })
 })

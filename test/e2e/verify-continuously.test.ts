@@ -1,6 +1,5 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { jpeg } from '../support/media.ts'
@@ -98,13 +97,15 @@ it('everything is read again and again, across restarts', async () => {
 it('after a kill what was stored last is read back at the next start; after a clean stop nothing is', async () => {
   await start('30d')
   for (const name of ['a.jpg', 'b.jpg']) await send(name)
+  await send('marked.jpg')
   await server.stop()
+  await query(`update files set recheck = true where path like '%marked.jpg'`)
   await start('30d')
-  await setTimeout(4000)
-  expect(await verified()).toBe(0)
+  await until('what is marked is read back', async () => (await verified()) > 0)
+  expect(await verified()).toBe(1)
   await server.kill()
   await start('30d')
-  await until('they are read back', async () => (await verified()) === 2)
+  await until('the others are read back, too', async () => (await verified()) === 3)
 })
 
 it('a drive that was away has what was stored before it went read back', async () => {

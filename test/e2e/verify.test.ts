@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { appendFile, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand, startCommand } from '../support/command.ts'
@@ -343,7 +342,8 @@ describe('which photos', () => {
   })
 
   it('--since takes what was stored within that time', async () => {
-    await setTimeout(1500)
+    const [newest] = (await get(server.url, '/backup/log?status=Completed&limit=1')).body.backups
+    await until('the others are a second old', async () => Date.now() > Date.parse(newest.timestamp) + 1_000)
     const [photo] = (await backUp(freshMonth(), ['SINCE.JPG'])) as [Photo]
     expect((await verify('--since', '1s')).checked.files).toBeLessThan((await verify('--since', '1d')).checked.files)
     expect((await verify('--since', '1d', '--json')).code).toBe(0)
@@ -372,6 +372,7 @@ describe('which photos', () => {
 })
 
 describe('without a server', () => {
+  const LARGE = ['U.JPG', 'V.JPG', 'W.JPG', 'X.JPG', 'Y.JPG', 'Z.JPG']
   let alone: TestServer
   let database: TestDatabase
   let env: Record<string, string>
@@ -379,7 +380,7 @@ describe('without a server', () => {
     database = await startTestDatabase()
     env = { DATABASE_URL: database.url }
     alone = await startServer(await makeFolder(), env)
-    for (const name of ['A.JPG', 'B.JPG', 'Z.JPG']) {
+    for (const name of ['A.JPG', 'B.JPG', ...LARGE]) {
       await upload(alone.url, photoOf('2024/07', name), { name, fields: { original_path: phonePath(name) } })
     }
     await alone.stop()
@@ -408,18 +409,21 @@ describe('without a server', () => {
   })
 
   it('interrupted, it ends with exit code 2 and keeps what it has proven', needs(proc()), async () => {
-    // Too large to be read to its end.
-    const large = join(alone.library, '2024/07/Z.JPG')
-    const bytes = await readFile(large)
-    await truncate(large, 50_000_000_000)
+    // Too large to be read to their ends. Six at a time are read: the last of these are when the two before them have been.
+    const large = LARGE.map((name) => join(alone.library, '2024/07', name))
+    const bytes = await Promise.all(large.map((path) => readFile(path)))
+    for (const path of large) await truncate(path, 50_000_000_000)
     const command = startCommand(alone.folder, ['verify', '--json'], env)
-    await until('it reads the large file', async () => openOf(command.process.pid).includes(large))
+    await until('it reads all large files', async () => {
+      const open = openOf(command.process.pid)
+      return large.every((path) => open.includes(path))
+    })
     command.process.kill('SIGINT')
     const { code, stderr, stdout } = await command.result
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/Interrupted/)
     expect(await verifiedPaths()).toEqual(['2024/07/A.JPG', '2024/07/B.JPG'])
-    await writeFile(large, bytes)
+    for (const [index, path] of large.entries()) await writeFile(path, bytes[index] ?? '')
   })
 
   it('it works all the same, and the next server asks for what was found', async () => {

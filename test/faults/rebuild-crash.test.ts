@@ -1,15 +1,16 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { allRecords } from '../../src/catalogue/journal-rows.ts'
+import { SETTLED_MS } from '../../src/ingest/rebuild/strangers.ts'
 import { JournalWriter } from '../../src/storage/journal/writer.ts'
 import { runCommand } from '../support/command.ts'
 import { noise } from '../support/media.ts'
 import { type Mirrored, makeMirrored } from '../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 import { endingAt, type Moment } from '../support/stoppable.ts'
+import { until } from '../support/until.ts'
 
 /* The rows of the rebuild's crash table in docs/design.md, under their names; see crash-table.test.ts. */
 
@@ -35,7 +36,7 @@ beforeAll(async () => {
   for (const path of STRANGERS) await writeFile(join(home.root, path), noise(20_000, path))
   // What was written just now may be an upload that is about to be recorded.
   const { ctimeMs } = await stat(join(home.root, STRANGERS[1]))
-  await setTimeout(Math.max(0, ctimeMs + 5_100 - Date.now()))
+  await until('it counts as written long ago', async () => Date.now() > ctimeMs + SETTLED_MS)
 
   await forgetEverything()
   expect(await rebuild()).toBe(1)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { allRecords } from '../../src/catalogue/journal-rows.ts'
@@ -125,12 +126,15 @@ async function attempt(plan: Plan | undefined): Promise<Map<Call, number>> {
   expect([[], [{ path: LOST }]]).toContainEqual(rows)
   expect(await listDrive()).toEqual(drive)
 
-  if (plan === undefined) expected = await catalogue()
-  const { report, troubles } = await rebuildNow()
-  expect(troubles).toEqual([])
-  expect(report).toMatchObject({ lost: 1, unreadable: 0 })
-  expect(await catalogue()).toEqual(expected)
-  expect(await listDrive()).toEqual(drive)
+  const known = await catalogue()
+  if (plan === undefined) expected = known
+  if (plan === undefined || !isDeepStrictEqual(known, expected)) {
+    const { report, troubles } = await rebuildNow()
+    expect(troubles).toEqual([])
+    expect(report).toMatchObject({ lost: 1, unreadable: 0 })
+    expect(await catalogue()).toEqual(expected)
+    expect(await listDrive()).toEqual(drive)
+  }
   // A phone that sends it is told that it is there, so it must stay there; what the drive has failed to take from others nobody knows.
   const isFlush = plan?.call === 'datasync' || plan?.call === 'fsync'
   for (const path of drive.keys()) expect(durability.survives(path) || (isFlush && path === STRANGER), path).toBe(true)

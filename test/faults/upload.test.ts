@@ -176,6 +176,7 @@ const STORIES: readonly Story[] = [
   {
     name: 'a new photo of a new month, on a drive without hard links',
     begin: async (scene) => scene.photo(),
+    plans: EACH_CALL,
     called: 'IMG_0001.JPG',
     drive: () => faults.behave('link', async (...args) => Promise.reject(systemError('EPERM', 'link', args))),
   },
@@ -225,6 +226,7 @@ const STORIES: readonly Story[] = [
       await scene.lose(await scene.store(scene.photo({ device: 'another phone' })))
       return scene.photo({ name: 'PHOTO.JPG' })
     },
+    plans: EACH_CALL,
     called: 'IMG_0001.JPG',
   },
   {
@@ -245,6 +247,7 @@ const STORIES: readonly Story[] = [
       await scene.store(scene.photo({ name: 'IMG_0007.JPG' }))
       return scene.video('IMG_0007.MOV')
     },
+    plans: EACH_CALL,
     called: 'IMG_0007.MOV',
   },
   {
@@ -276,6 +279,7 @@ const STORIES: readonly Story[] = [
       durability.noteWritten(scene.path(photo.name))
       return photo
     },
+    plans: EACH_CALL,
     called: 'IMG_0001.JPG',
     otherwise: 'IMG_0001 (2).JPG',
   },

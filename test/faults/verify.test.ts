@@ -59,7 +59,7 @@ interface Story {
 const WRONG = Buffer.alloc(20_000)
 const STORIES: readonly Story[] = [
   { name: 'an intact original', becomes: 'intact' },
-  { name: 'a corrupt one, moved to quarantine', lies: WRONG, becomes: 'lost' },
+  { name: 'a corrupt one, moved to quarantine', lies: WRONG, becomes: 'lost', plans: EACH_CALL },
   { name: 'a corrupt one, put back from another file', lies: WRONG, hasTwin: true, becomes: 'intact' },
   {
     name: 'a missing one, put back from another file',

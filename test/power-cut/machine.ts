@@ -114,9 +114,8 @@ async function execute(args: readonly string[], options: { cwd?: string; env?: N
 
 /** kill -9 of every process that works in one of `folders` or was started for one; resolves when none is left. */
 async function killAllIn(folders: readonly string[]): Promise<void> {
-  for (;;) {
+  await until('all processes are gone', async () => {
     const pids = await processesIn(folders)
-    if (pids.length === 0) return
     for (const pid of pids) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -124,8 +123,8 @@ async function killAllIn(folders: readonly string[]): Promise<void> {
         if (!hasErrno(error, 'ESRCH')) throw error
       }
     }
-    await setTimeout(5)
-  }
+    return pids.length === 0
+  })
 }
 
 /** Asks the kernel alone: the folders' disk may not answer any more. */

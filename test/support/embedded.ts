@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, readlink, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -124,12 +124,16 @@ export async function askUntilAnswered(connection: Connection, question: string)
   return answer
 }
 
-/** The numbers of all processes whose working folder is `folder`, as the kernel sees it. */
+/** The numbers of all processes that work in `folder` or below, as the kernel sees it; none if it is not there. */
 export async function processesIn(folder: string): Promise<number[]> {
-  const wanted = await realpath(folder)
+  const wanted = await realpath(folder).catch(() => undefined)
+  if (wanted === undefined) return []
   const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))
   const found = await Promise.all(
-    pids.map(async (pid) => ((await realpath(`/proc/${pid}/cwd`).catch(() => '')) === wanted ? [Number(pid)] : [])),
+    pids.map(async (pid) => {
+      const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '')
+      return cwd === wanted || cwd.startsWith(`${wanted}/`) ? [Number(pid)] : []
+    }),
   )
   return found.flat()
 }

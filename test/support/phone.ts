@@ -33,24 +33,27 @@ export function formOf(bytes: Buffer, { name = 'IMG_0001.HEIC', type = 'image/jp
   return { body: Buffer.concat(parts), contentType: `multipart/form-data; boundary=${boundary}` }
 }
 
+/** A connection for each request: a server that hangs up on an idle one at this very moment would be this client's bad luck. */
+const ALONE = { connection: 'close' }
+
 /** Sends a file as the app does. */
 export async function upload(url: string, bytes: Buffer, options: UploadOptions = {}): Promise<Answer> {
   const { body, contentType } = formOf(bytes, options)
   return answerOf(
-    await fetch(`${url}/photos/upload`, { method: 'POST', body, headers: { 'content-type': contentType } }),
+    await fetch(`${url}/photos/upload`, { method: 'POST', body, headers: { 'content-type': contentType, ...ALONE } }),
   )
 }
 
 export async function post(url: string, path: string, body: unknown): Promise<Answer> {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return answerOf(
-    await fetch(url + path, { method: 'POST', body: text, headers: { 'content-type': 'application/json' } }),
+    await fetch(url + path, { method: 'POST', body: text, headers: { 'content-type': 'application/json', ...ALONE } }),
   )
 }
 
 /** The app says that its GETs are JSON, too. */
 export async function get(url: string, path: string): Promise<Answer> {
-  return answerOf(await fetch(url + path, { headers: { 'content-type': 'application/json' } }))
+  return answerOf(await fetch(url + path, { headers: { 'content-type': 'application/json', ...ALONE } }))
 }
 
 async function answerOf(response: Response): Promise<Answer> {

@@ -13,11 +13,11 @@ import { type Log, Retries } from './retries.ts'
 import { SumsKeeper } from './sums-keeper.ts'
 
 /** From a change until it is written down, together with all that have come since; the promise is five seconds. */
-const GATHER_MS = 2_000
+export const GATHER_MS = 2_000
 /** Rows read and written at a stretch. */
 const PORTION = 1_000
 /** How long a page of a snapshot gives way to uploads: it has to come to an end under any load. */
-const PATIENCE_MS = 500
+export const PATIENCE_MS = 500
 const PATIENCE_STEP_MS = 50
 /** How often it is looked for what commands have changed. */
 const LISTEN_MS = 2_000

@@ -24,7 +24,7 @@ export interface Adopted {
 }
 
 /** The upload that brought a file has recorded it by then, if it is going to. */
-const SETTLED_MS = 2_000
+export const SETTLED_MS = 2_000
 /** What was touched longer ago than this the system has written to the drive by itself. */
 const WRITTEN_MS = 10 * 60_000
 /** Files looked at at once, and recorded in one statement. */

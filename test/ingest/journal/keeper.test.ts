@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Database, openDatabase } from '../../../src/catalogue/connection.ts'
 import { beginJournal, rememberLibrary } from '../../../src/catalogue/library.ts'
 import { migrate } from '../../../src/catalogue/migrate.ts'
-import { JournalKeeper } from '../../../src/ingest/journal/keeper.ts'
+import { GATHER_MS, JournalKeeper, PATIENCE_MS } from '../../../src/ingest/journal/keeper.ts'
 import { createLibrary, type Library } from '../../../src/ingest/library.ts'
 import { io } from '../../../src/storage/io.ts'
 import { openJournal } from '../../../src/storage/journal/reader.ts'
@@ -101,6 +101,10 @@ describe('the journal’s keeper', () => {
     await sql`delete from backups where id = ${ids[1]}`.execute(db)
     keeper.note({ backups: [ids[1] ?? 0] })
     await untilTold(...names.filter((_, index) => index !== 1))
+  })
+
+  it('waits for more, and for uploads, no longer than it may take until the drive tells of a change: five seconds', () => {
+    expect(GATHER_MS + PATIENCE_MS).toBeLessThan(5_000)
   })
 
   it('takes notes before the drive is there, and writes them when it is', async () => {
