@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 
 /** What an upload carries beside the bytes. */
 export interface UploadOptions {
@@ -33,29 +36,39 @@ export function formOf(bytes: Buffer, { name = 'IMG_0001.HEIC', type = 'image/jp
   return { body: Buffer.concat(parts), contentType: `multipart/form-data; boundary=${boundary}` }
 }
 
-/** A connection for each request: a server that hangs up on an idle one at this very moment would be this client's bad luck. */
-const ALONE = { connection: 'close' }
-
 /** Sends a file as the app does. */
 export async function upload(url: string, bytes: Buffer, options: UploadOptions = {}): Promise<Answer> {
   const { body, contentType } = formOf(bytes, options)
-  return answerOf(
-    await fetch(`${url}/photos/upload`, { method: 'POST', body, headers: { 'content-type': contentType, ...ALONE } }),
-  )
+  return exchange(`${url}/photos/upload`, 'POST', contentType, body)
 }
 
 export async function post(url: string, path: string, body: unknown): Promise<Answer> {
-  const text = typeof body === 'string' ? body : JSON.stringify(body)
-  return answerOf(
-    await fetch(url + path, { method: 'POST', body: text, headers: { 'content-type': 'application/json', ...ALONE } }),
-  )
+  const json = typeof body === 'string' ? body : JSON.stringify(body)
+  return exchange(url + path, 'POST', 'application/json', Buffer.from(json))
 }
 
 /** The app says that its GETs are JSON, too. */
 export async function get(url: string, path: string): Promise<Answer> {
-  return answerOf(await fetch(url + path, { headers: { 'content-type': 'application/json', ...ALONE } }))
+  return exchange(url + path, 'GET', 'application/json')
 }
 
-async function answerOf(response: Response): Promise<Answer> {
-  return { status: response.status, body: await response.json(), headers: response.headers }
+/**
+ * One request on a connection of its own, which could be used again: a server hangs up on an idle one when it likes, and that it does so at
+ * this very moment would be this client's bad luck.
+ */
+async function exchange(url: string, method: string, contentType: string, body?: Buffer): Promise<Answer> {
+  const agent = new Agent({ keepAlive: true })
+  try {
+    const headers = { 'content-type': contentType, ...(body && { 'content-length': body.length }) }
+    const outgoing = request(url, { method, headers, agent })
+    // Who is answered before the body has gone may be hung up on with the rest.
+    outgoing.on('error', () => {})
+    outgoing.end(body)
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+    const answer = JSON.parse(await text(response))
+    const entries = Object.entries(response.headers).map(([name, value]): [string, string] => [name, String(value)])
+    return { status: response.statusCode ?? 0, body: answer, headers: new Headers(entries) }
+  } finally {
+    agent.destroy()
+  }
 }
