@@ -5,7 +5,7 @@ import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { drive, makeFileSystem } from '../support/drives.ts'
-import { endsWithTest } from '../support/ends.ts'
+import { folderEndsWithTest } from '../support/ends.ts'
 import { command } from '../support/needs.ts'
 import { makeReapedFolder } from '../support/reaper.ts'
 import { until } from '../support/until.ts'
@@ -50,7 +50,7 @@ export function cuttable(kind: Kind): string | undefined {
  */
 export async function makeDisk(kind: Kind, mountOptions: readonly string[] = []): Promise<Disk> {
   const { path: folder, reap } = makeReapedFolder()
-  endsWithTest(reap)
+  folderEndsWithTest(folder, reap)
   const path = join(folder, 'mounted')
   const beside = join(folder, 'beside')
   await mkdir(path)

@@ -4,7 +4,7 @@ import { mkdir, open, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { endsWithTest } from './ends.ts'
+import { folderEndsWithTest } from './ends.ts'
 import { command, root } from './needs.ts'
 import { makeReapedFolder } from './reaper.ts'
 import { until } from './until.ts'
@@ -68,7 +68,7 @@ export async function makeDrive(
   mkfsOptions: readonly string[] = [],
 ): Promise<TestDrive> {
   const { path: folder, reap } = makeReapedFolder()
-  endsWithTest(reap)
+  folderEndsWithTest(folder, reap)
   const path = join(folder, 'mounted')
   await mkdir(path)
   const device = kind === 'tmpfs' ? '' : await makeDevice(kind, join(folder, 'image'), size, mkfsOptions)

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import { afterAll, afterEach, TestRunner } from 'vitest'
 
 type Undo = () => unknown
@@ -28,7 +29,9 @@ export function folderEndsWithTest(folder: string, undo: Undo): void {
 
 /** Has `undo` called before `folder` is removed: a server may be started again by one of several tests that have it in common. */
 export function endsWithFolder(folder: string, undo: Undo): void {
-  endsWith(owners.get(folder) ?? currentOwner(), undo)
+  let at = folder
+  while (!owners.has(at) && at !== dirname(at)) at = dirname(at)
+  endsWith(owners.get(at) ?? currentOwner(), undo)
 }
 
 function endsWith(owner: string, undo: Undo): void {
