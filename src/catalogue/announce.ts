@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { MediaKind } from '../media/media-type.ts'
+import { believable } from './believable.ts'
 import { numberColumn, textColumn } from './columns.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
@@ -79,7 +80,7 @@ export async function classify(
           where backups.status = 'Completed' and (${isSurelySameFile} or (${isSameFileOf}))
         )) as "backedUp",
         array_to_json(array_agg(offered.index) filter (
-          where backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)}
+          where backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)} and backups.timestamp <= ${believable(now)}
             and (
               backups.original_path, backups.asset_id, backups.announced_size, backups.created, backups.modified,
               backups.announced_from

@@ -8,6 +8,7 @@ import { findHealed, healFindings, recordFinding } from '../../../src/catalogue/
 import { findWalk, recordWalk } from '../../../src/catalogue/folders.ts'
 import { countByState, findLastBackup, findOldestProof, listDue, nextDue } from '../../../src/catalogue/verification.ts'
 import { KeyedLock } from '../../../src/ingest/keyed-lock.ts'
+import { offer } from '../../../src/ingest/offer.ts'
 import { judge } from '../../../src/ingest/verdict.ts'
 import { compareSums } from '../../../src/ingest/verify/compare-sums.ts'
 import { ContinuousVerification } from '../../../src/ingest/verify/continuous.ts'
@@ -143,6 +144,27 @@ it('the last backup is the last one that can be believed', async () => {
   }
   expect(await findLastBackup(made.db, now())).toEqual(last)
   expect((await sumBackups(made.db, now())).last).toEqual(last)
+})
+
+it('what was announced then is announced anew when it is listed again', async () => {
+  const context = { db: made.db, drive: made.library.drive, now, changed: () => {} }
+  const file = {
+    path: '/y',
+    name: 'y',
+    id: 'y',
+    created: 1,
+    modified: 1,
+    size: 1,
+    kind: 'photo' as const,
+    checksum: null,
+  }
+  const announced = async () => {
+    await offer(context, 'iPhone', '192.168.1.2', [file])
+    return (await made.db.selectFrom('backups').select('timestamp').executeTakeFirstOrThrow()).timestamp
+  }
+  await announced()
+  await made.db.updateTable('backups').set({ timestamp: AHEAD }).execute()
+  expect((await announced())?.getTime()).toBeLessThan(Date.now() + HOUR)
 })
 
 it('no original is young for ever, and no finding was closed a moment ago for ever', async () => {
