@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { pino } from 'pino'
 import { UnfitDatabase } from './catalogue/encoding.ts'
+import { acceptCommand } from './cli/accept.ts'
 import type { CommandContext } from './cli/context.ts'
+import { forgetCommand } from './cli/forget.ts'
 import { mirrorCommand } from './cli/mirror.ts'
 import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
@@ -26,6 +28,8 @@ program.addCommand(verifyCommand(context))
 program.addCommand(rebuildCommand(context))
 program.addCommand(mirrorCommand(context))
 program.addCommand(statusCommand(context))
+program.addCommand(acceptCommand(context))
+program.addCommand(forgetCommand(context))
 
 program
   .command('serve', { isDefault: true })

@@ -20,6 +20,8 @@ export interface Finding {
   healed_at: Date | null
   /** What healed it, in words that go on after "healed by". */
   healed_by: string | null
+  /** When a person has accepted it. */
+  accepted_at: Date | null
 }
 
 export type NewFinding = Pick<Finding, 'copy' | 'kind' | 'path' | 'expected' | 'found'>
@@ -46,8 +48,12 @@ export async function recordFindings(db: Database, findings: readonly NewFinding
       ${findings.map(({ expected }) => expected)}::text[],
       ${findings.map(({ found }) => found)}::text[]
     )
-    on conflict (copy, path, kind) where healed_at is null do update
-      set expected = excluded.expected, found = excluded.found
+    on conflict (copy, path, kind) where healed_at is null do update set
+      expected = excluded.expected, found = excluded.found,
+      accepted_at = case
+        when (findings.expected, findings.found) is not distinct from (excluded.expected, excluded.found)
+        then findings.accepted_at
+      end
     returning id
   `.execute(db)
   return rows.map((row) => row.id)
@@ -91,12 +97,19 @@ export async function findHealed(db: Database, paths: readonly string[], since: 
   return new Set(rows.map((row) => row.path))
 }
 
-/** Returns open findings, oldest first. */
+/** Returns open findings that nobody has accepted, oldest first. */
 export async function listOpenFindings(db: Database, limit: number): Promise<Finding[]> {
-  return db.selectFrom('findings').selectAll().where('healed_at', 'is', null).orderBy('id').limit(limit).execute()
+  return db
+    .selectFrom('findings')
+    .selectAll()
+    .where('healed_at', 'is', null)
+    .where('accepted_at', 'is', null)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
 }
 
-/** Returns the paths of open findings of a kind that lie within `under` (a folder, a file, or `''`: everywhere), in order. */
+/** Returns the paths of open findings, accepted or not, of a kind that lie within `under` (a folder, a file, or `''`: everywhere), in order. */
 export async function listOpenPaths(
   db: Database,
   copy: CopyPlace,
@@ -120,7 +133,7 @@ export async function findFindings(db: Database, ids: readonly number[]): Promis
   return rows
 }
 
-/** Open findings of one kind. */
+/** Open findings of one kind that nobody has accepted. */
 export interface FindingCount {
   copy: CopyPlace
   kind: FindingKind
@@ -129,13 +142,52 @@ export interface FindingCount {
   quarantined: number
   /** When the oldest of them was found. */
   since: Date
+  /** How many of that kind have ever been found: grows with each new one, also while others are healed. */
+  found: number
 }
 
 /** How many findings are open, by copy and kind; none of those that there are none of. */
 export async function countOpenFindings(db: Database): Promise<FindingCount[]> {
+  const isOpen = sql`healed_at is null and accepted_at is null`
   const { rows } = await sql<FindingCount>`
-    select copy, kind, count(*) as count, count(quarantined) as quarantined, min(found_at) as since
-    from findings where healed_at is null group by copy, kind order by copy, kind
+    select
+      copy, kind, count(*) filter (where ${isOpen}) as count, count(quarantined) filter (where ${isOpen}) as quarantined,
+      min(found_at) filter (where ${isOpen}) as since, count(*) as found
+    from findings group by copy, kind having bool_or(${isOpen}) order by copy, kind
+  `.execute(db)
+  return rows
+}
+
+/** Says that people have been told of the open findings of a kind. */
+export async function markTold(db: Database, copy: CopyPlace, kind: FindingKind): Promise<void> {
+  await sql`
+    update findings set is_told = true where copy = ${copy} and kind = ${kind} and healed_at is null and not is_told
+  `.execute(db)
+}
+
+/** Damage of one kind that is over. */
+export interface HealedCount {
+  copy: CopyPlace
+  kind: FindingKind
+  /** How often that was ever so; what was accepted was not healed. */
+  healed: number
+  /** How much of it nobody was told of, since it was healed at once: ever, and lately. */
+  untold: number
+  lately: number
+  /** When the last of these was healed; null without any. */
+  last: Date | null
+}
+
+/** What has been healed of originals and their copies, by copy and kind; lately: since `since`. */
+export async function countHealed(db: Database, since: Date): Promise<HealedCount[]> {
+  const isLate = sql`not is_told and healed_at >= ${since.toISOString()}::timestamptz`
+  const { rows } = await sql<HealedCount>`
+    select
+      copy, kind, count(*) as healed, count(*) filter (where not is_told) as untold,
+      count(*) filter (where ${isLate}) as lately, max(healed_at) filter (where ${isLate}) as last
+    from findings
+    where healed_at is not null and accepted_at is null and kind in ('missing', 'corrupt', 'unreadable')
+    group by copy, kind order by copy, kind
   `.execute(db)
   return rows
 }

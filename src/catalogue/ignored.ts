@@ -1,11 +1,14 @@
 import { sql } from 'kysely'
+import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
 import { type OfferedFile, offeredAssets } from './announce.ts'
 import type { Database } from './connection.ts'
-import { isIgnored, isSameAsset, mayBeExported } from './same-asset.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import { hasSameExportKey, isIgnored, isIgnoredRow, isSameAsset, mayBeExported } from './same-asset.ts'
 
 /**
- * Marks files as ignored; returns the ids of the new rows: one for each that was not ignored before. What the list, which came from `address`, does
- * not say of a file is taken from what was announced, or backed up, under its path.
+ * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the new rows, one for each that was
+ * not ignored before, and what has changed with the losses. What the list, which came from `address`, does not say of a file is taken
+ * from what was announced, or backed up, under its path.
  */
 export async function ignore(
   db: Database,
@@ -13,11 +16,12 @@ export async function ignore(
   address: string,
   files: readonly OfferedFile[],
   now: Date,
-): Promise<number[]> {
-  return db.transaction().execute(async (transaction) => {
-    // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
-    await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
-    const { rows } = await sql<{ id: number }>`
+): Promise<Settled & { ignored: number[] }> {
+  return retryingDeadlocks(() =>
+    db.transaction().execute(async (transaction) => {
+      // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
+      await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
+      const { rows } = await sql<{ id: number }>`
       with listed as materialized (${offeredAssets(deviceId, files, { names: true })}), offered as materialized (
         select
           listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
@@ -45,8 +49,26 @@ export async function ignore(
       order by key, id, undated, index
       returning id
     `.execute(transaction)
-    return rows.map(({ id }) => id)
-  })
+      const lost = await findLostOf(transaction, deviceId, files)
+      const settled = await settleLosses(transaction, lost, isIgnoredRow, BY_IGNORING, now)
+      return { ...settled, ignored: rows.map(({ id }) => id) }
+    }),
+  )
+}
+
+/** The paths of the lost originals of what is ignored among these files. */
+async function findLostOf(db: Database, deviceId: string, files: readonly OfferedFile[]): Promise<string[]> {
+  const isIt = files.some(mayBeExported)
+    ? sql`(backups.asset_key = offered.key or ${hasSameExportKey})`
+    : sql`backups.asset_key = offered.key`
+  const { rows } = await sql<{ path: string }>`
+    with offered as materialized (${offeredAssets(deviceId, files)})
+    select distinct files.path from offered
+      join backups on ${isIt}
+      join files on files.path = backups.file_path and files.missing_at is not null
+    where backups.status = 'Failed' and ${isIgnoredRow}
+  `.execute(db)
+  return rows.map(({ path }) => path)
 }
 
 /** Takes the mark away again; returns the ids of the rows that had it, and how many files those were. */

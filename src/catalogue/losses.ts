@@ -1,9 +1,11 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
+import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
 import type { Database } from './connection.ts'
 import { isDeadlock, retryingDeadlocks } from './deadlock.ts'
 import { healFindings, noteQuarantined } from './findings.ts'
 import { refute } from './old-originals.ts'
+import { isIgnoredRow } from './same-asset.ts'
 
 /** How the drive does not have an original any more. */
 export interface Loss {
@@ -18,6 +20,8 @@ export interface Loss {
 export interface Declared {
   finding: number
   backups: number[]
+  /** Whether the loss was accepted beforehand, and the catalogue does not have the original any more. */
+  isSettled: boolean
 }
 
 const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
@@ -25,7 +29,8 @@ const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
 /**
  * Declares an original lost, in one transaction: its `Completed` rows become `Failed` with `reason`, so that phones are asked
  * for it again, and a finding says so. An original that is lost already stays so, and the finding is brought up to date; what was corrupt does not
- * become missing because it has been moved to quarantine.
+ * become missing because it has been moved to quarantine. What is missing and ignored, by each phone that had it, is what somebody has deleted and does not want:
+ * its loss is accepted at once.
  *
  * `isStillSo` is asked while nobody else can change the original's state: whoever has put it back since it was looked at must
  * not see it declared lost. Returns `undefined`, with nothing changed, if it says no or the catalogue does not have the original any more.
@@ -68,9 +73,23 @@ export async function declareLost(
         )
         select id from known union all select id from added
       `.execute(transaction)
-      return { finding: findings[0]?.id ?? 0, backups: failed.map((row) => row.id) }
+      const settled = await settleIgnored(transaction, loss.path, now)
+      const backups = new Set([...failed.map((row) => row.id), ...settled.backups])
+      return { finding: findings[0]?.id ?? 0, backups: [...backups], isSettled: settled.originals.length > 0 }
     }),
   )
+}
+
+/** Accepts that an original is missing, if all who had it have ignored it and no copy is left to heal it from. */
+async function settleIgnored(transaction: Database, path: string, now: Date): Promise<Settled> {
+  const { rows } = await sql`
+    select from findings
+    where copy = 'library' and path = ${path} and kind = 'missing' and healed_at is null
+      and not exists (select from copies where copies.path = ${path})
+      and (select bool_and(${isIgnoredRow}) from backups where file_path = ${path})
+  `.execute(transaction)
+  const paths = rows.length === 0 ? [] : [path]
+  return settleLosses(transaction, paths, isIgnoredRow, BY_IGNORING, now)
 }
 
 /** A lost original whose state nobody else can change. What is said here counts when the work is over. */

@@ -5,6 +5,7 @@ import * as flaskTables from './migrations/0001-flask-tables.ts'
 import * as library from './migrations/0002-library.ts'
 import * as proof from './migrations/0003-proof.ts'
 import * as sameAsset from './migrations/0004-same-asset.ts'
+import * as alarms from './migrations/0005-alarms.ts'
 import * as oldOriginals from './migrations/0006-old-originals.ts'
 import * as originalsByKind from './migrations/0006-originals-by-kind.ts'
 import * as contentId from './migrations/0007-content-id.ts'
@@ -15,6 +16,7 @@ const MIGRATIONS = {
   '0002-library': library,
   '0003-proof': proof,
   '0004-same-asset': sameAsset,
+  '0005-alarms': alarms,
   '0006-old-originals': oldOriginals,
   '0006-originals-by-kind': originalsByKind,
   '0007-content-id': contentId,

@@ -95,10 +95,21 @@ const isIgnoredAsset = sql`case
   end
 end`
 
+const isIgnoredHere = sql`ignored_files.asset_key = offered.key and ${isIgnoredAsset}`
+const isIgnoredAsExport = sql`
+  offered.export_key = iclood_export_key(ignored_files.device_id, ignored_files.asset_id, ignored_files.original_path)`
+
 /** Finds the rows of `ignored_files` that `offered`, made of `files`, fits: also those of other exports of it. */
 export function isIgnored(files: readonly Listed[]) {
-  const isIt = sql`ignored_files.asset_key = offered.key and ${isIgnoredAsset}`
-  if (!files.some(mayBeExported)) return isIt
-  return sql`(${isIt} or offered.export_key =
-    iclood_export_key(ignored_files.device_id, ignored_files.asset_id, ignored_files.original_path))`
+  return files.some(mayBeExported) ? sql`(${isIgnoredHere} or ${isIgnoredAsExport})` : isIgnoredHere
 }
+
+/** Whether the asset of a row of `backups` is ignored. */
+export const isIgnoredRow = sql`exists (
+  select from ignored_files, lateral (
+    select
+      backups.asset_key as key, backups.asset_id as id, backups.created, backups.announced_size as size,
+      iclood_export_key(backups.device_id, backups.asset_id, backups.original_path) as export_key
+  ) as offered
+  where ${isIgnoredHere} or ${isIgnoredAsExport}
+)`

@@ -66,7 +66,8 @@ export interface CopiesTable {
 }
 
 export type CopyPlace = 'library' | 'mirror'
-export type FindingKind = 'missing' | 'corrupt' | 'unreadable' | 'unknown' | 'sums'
+export const FINDING_KINDS = ['missing', 'corrupt', 'unreadable', 'unknown', 'sums'] as const
+export type FindingKind = (typeof FINDING_KINDS)[number]
 
 /** What verification has found wrong. Open until `healed_at`; at most one open row per copy, path and kind. */
 export interface FindingsTable {
@@ -83,6 +84,10 @@ export interface FindingsTable {
   healed_at: Date | null
   /** What healed it, in words. */
   healed_by: string | null
+  /** When a person said that they know and it is no problem; null otherwise. */
+  accepted_at: Date | null
+  /** Whether people have been told of it while it was open. */
+  is_told: Generated<boolean>
 }
 
 export type Severity = 'warning' | 'error'
@@ -98,9 +103,16 @@ export interface AlertsTable {
   message: string
   /** Since when it has been so. */
   since: Date
-  /** When it was noticed. */
+  /** When it was noticed, and when it had last become more since, or worse, and was told again. */
+  began_at: Date
   raised_at: Date
   cleared_at: Date | null
+  /** Nothing is wrong now; people should know all the same. */
+  is_note: Generated<boolean>
+  /** How much of it has ever been found, as far as this says; null where that can't grow. */
+  found: number | null
+  /** Grows whenever it has to be told again. */
+  edition: Generated<number>
 }
 
 /** Who believes that an alert is raised: told so, and not told yet that it was cleared. */
@@ -109,6 +121,19 @@ export interface AlertReceiptsTable {
   /** Stands for an address, which may hold a password: its checksum. */
   receiver: string
   told_at: Date
+  /** The last edition that it was told. */
+  edition: Generated<number>
+}
+
+/** What `backups` does not tell of a device; one that has none has never looked in. */
+export interface DevicesTable {
+  device_id: string
+  /** When it last sent a list, to the hour. */
+  last_seen: Date | null
+  /** Whether it has ever announced anything. */
+  has_announced: Generated<boolean>
+  /** When a person said that it is no problem if it is quiet; null otherwise, and once it has been heard of again. */
+  forgotten_at: Date | null
 }
 
 export interface IgnoredFilesTable {
@@ -202,4 +227,5 @@ export interface Tables {
   findings: FindingsTable
   alerts: AlertsTable
   alert_receipts: AlertReceiptsTable
+  devices: DevicesTable
 }

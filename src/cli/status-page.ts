@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts'
 import { humanSize } from '../http/human-size.ts'
 import type { Health } from '../ingest/health/model.ts'
-import { deviceName, fullness } from '../ingest/health/problems.ts'
+import { deviceName, fullness, isForgotten } from '../ingest/health/problems.ts'
 import type { MirrorStatus } from '../ingest/mirror/status.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -10,7 +10,7 @@ const MAX_DEVICES = 20
 
 /** Writes the page of `iclood status`: what is wrong and what to do comes first. */
 export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder' | 'timeZone'>): string {
-  const { problems, at } = health
+  const { problems, notes, at } = health
   const day = (date: Date) => date.toLocaleString('sv-SE', { timeZone: config.timeZone }).slice(0, 16)
   const ago = (date: Date) => `${day(date)}${since(at.getTime() - date.getTime())}`
   const headline =
@@ -25,6 +25,7 @@ export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder
       `    ${message}`,
       '',
     ]),
+    ...notes.flatMap(({ title, message, since: from }) => [`  * ${title} (${day(from)})`, `    ${message}`, '']),
     ...rows('Photos', [photosLine(health)]),
     ...rows('Last backup', deviceLines(health, ago)),
     ...rows('Drive', [driveLine(health, config.libraryFolder)]),
@@ -44,7 +45,8 @@ function photosLine({ backups, proof }: Health): string {
   return `${count(backups.photos, 'photo')} and ${count(backups.videos, 'video')}, ${humanSize(bytes)} on the drive`
 }
 
-function deviceLines({ devices }: Health, ago: (date: Date) => string): string[] {
+function deviceLines(health: Health, ago: (date: Date) => string): string[] {
+  const devices = health.devices.filter((device) => !isForgotten(device))
   if (devices.length === 0) return ['no phone has backed up anything yet']
   const named = devices.slice(0, MAX_DEVICES).map(({ deviceId, lastBackup }) => {
     return `${deviceName(deviceId)}: ${lastBackup === null ? 'never' : ago(lastBackup)}`

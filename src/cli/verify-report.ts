@@ -5,19 +5,32 @@ import type { PassReport } from '../ingest/verify/pass.ts'
 /** The result of `iclood verify` for programs. */
 export function resultOf({ files, bytes, seconds, findings }: PassReport) {
   return {
-    status: findings.length === 0 ? 'clean' : 'findings',
+    status: hasNews(findings) ? 'findings' : 'clean',
     checked: { files, bytes, seconds: round(seconds), bytes_per_second: seconds > 0 ? Math.round(bytes / seconds) : 0 },
-    findings: findings.map(({ copy, kind, path, expected, found, quarantined, found_at, healed_at, healed_by }) => ({
-      copy,
-      kind,
-      path,
-      expected,
-      found,
-      quarantined,
-      found_at: found_at.toISOString(),
-      healed_at: healed_at?.toISOString() ?? null,
-      healed_by,
-    })),
+    findings: findings.map(findingOf),
+  }
+}
+
+/** Whether something was found that nobody has accepted. */
+export function hasNews(findings: readonly Finding[]): boolean {
+  return findings.some((finding) => finding.accepted_at === null)
+}
+
+/** A finding for programs. */
+export function findingOf(finding: Finding) {
+  const { id, copy, kind, path, expected, found, quarantined, healed_by } = finding
+  return {
+    id,
+    copy,
+    kind,
+    path,
+    expected,
+    found,
+    quarantined,
+    found_at: finding.found_at.toISOString(),
+    healed_at: finding.healed_at?.toISOString() ?? null,
+    healed_by,
+    accepted_at: finding.accepted_at?.toISOString() ?? null,
   }
 }
 
@@ -30,17 +43,28 @@ export function describeReport({ files, bytes, seconds, findings }: PassReport):
   const speed = seconds > 0 ? `, ${humanSize(Math.round(bytes / seconds))}/s` : ''
   const read = `Read ${files} ${files === 1 ? 'file' : 'files'} back (${humanSize(bytes)}${speed}).`
   if (findings.length === 0) return `${read} All is as it was stored.`
-  const open = findings.filter((finding) => finding.healed_at === null).length
+  const open = findings.filter((finding) => finding.healed_at === null && finding.accepted_at === null).length
+  const healed = findings.filter((finding) => finding.healed_at !== null && finding.accepted_at === null).length
+  const accepted = findings.length - open - healed
   const count = `${findings.length} ${findings.length === 1 ? 'finding' : 'findings'}`
-  const left = open === 0 ? 'all healed' : open === findings.length ? 'none healed yet' : `${open} not healed yet`
-  return [`${read} ${count}, ${left}:`, ...findings.map(describe)].join('\n')
+  const parts = [
+    ...(open > 0 ? [`${open === findings.length ? 'none' : `${open} not`} healed yet`] : []),
+    ...(accepted > 0 ? [`${accepted} accepted`] : []),
+  ]
+  const left = parts.length === 0 ? 'all healed' : parts.join(', ')
+  return [`${read} ${count}, ${left}:`, ...findings.map(describeFinding)].join('\n')
 }
 
-function describe(finding: Finding): string {
-  const { copy, kind, path, healed_by: healedBy } = finding
+/** One line, with what has been done and what is left to do. */
+export function describeFinding(finding: Finding): string {
+  const { id, copy, kind, path } = finding
   const where = copy === 'mirror' ? 'second copy: ' : ''
-  const outcome = healedBy === null ? adviceOn(finding) : `Healed by ${healedBy}.`
-  return printable(`${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcome}`)
+  return printable(`${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcomeOf(finding)} [${id}]`)
+}
+
+function outcomeOf(finding: Finding): string {
+  if (finding.accepted_at !== null) return 'A person has accepted that.'
+  return finding.healed_by === null ? adviceOn(finding) : `Healed by ${finding.healed_by}.`
 }
 
 function whatIs({ kind, expected, found, quarantined }: Finding): string {

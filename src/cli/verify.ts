@@ -13,7 +13,7 @@ import { isLocked } from '../process-lock.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
 import { openLibrary, type Session } from './session.ts'
-import { describeReport, resultOf } from './verify-report.ts'
+import { describeReport, hasNews, resultOf } from './verify-report.ts'
 
 const CLEAN = 0
 const FINDINGS = 1
@@ -47,7 +47,7 @@ export function verifyCommand(context: CommandContext): Command {
       `
 Works beside a running server and without one. What is missing, damaged or unreadable is put back from another copy where there is
 one, and asked for again from the phones where there is none. Nothing is deleted. It may be interrupted: what it has proven, it has proven.
-Exit code: 0 clean; 1 something was found, also if it was healed at once; 2 could not be done.`,
+Exit code: 0 clean, but for what was accepted; 1 something was found, also if it was healed at once; 2 could not be done.`,
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : COULD_NOT_RUN))
     .action((options: VerifyOptions) => runCommand(context, (session) => run(session, options)))
@@ -75,7 +75,7 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
     if (report.hasChanged) await beginJournal(db)
     line?.clear()
     console.log(options.json ? JSON.stringify(resultOf(report)) : describeReport(report))
-    return report.findings.length > 0 ? FINDINGS : CLEAN
+    return hasNews(report.findings) ? FINDINGS : CLEAN
   } catch (error) {
     line?.clear()
     if (!signal.aborted) throw error

@@ -11,7 +11,7 @@ import { addProcessMetrics } from './process-metrics.ts'
 import { Remembered } from './remembered.ts'
 import { backupRoutes } from './routes/backup.ts'
 import { docsRoutes } from './routes/docs.ts'
-import { libraryRoutes } from './routes/library.ts'
+import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { ignoredRoutes, listRoutes, uploadRoutes } from './routes/photos.ts'
 import { pingRoutes } from './routes/ping.ts'
@@ -104,7 +104,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const remembered = new Remembered(() => service.version)
   await app.register(storageRoutes(service, remembered))
   await app.register(backupRoutes(service, remembered))
-  await app.register(libraryRoutes(service))
+  await app.register(healthRoutes(service))
   await app.register(metricsRoutes(service, metrics))
   await app.register(docsRoutes)
   return app

@@ -1,27 +1,41 @@
 import Type, { type Static } from 'typebox'
+import type { Problem } from '../catalogue/alerts.ts'
+import type { Finding } from '../catalogue/findings.ts'
 import { inFull } from '../errors.ts'
 import type { Health } from '../ingest/health/model.ts'
-import { fullness } from '../ingest/health/problems.ts'
+import { fullness, isForgotten } from '../ingest/health/problems.ts'
 import { Nullable, Timestamp } from './schemas.ts'
 
 const Count = Type.Integer()
 const Bytes = Type.Integer({ description: 'bytes' })
 const State = (description: string) => Type.Object({ files: Count, bytes: Bytes }, { description })
 
+const ProblemEntry = Type.Object({
+  key: Type.String({ description: 'the same for as long as it is the same problem' }),
+  severity: Type.String({ description: 'error or warning' }),
+  title: Type.String(),
+  message: Type.String({ description: 'what it is about, and what to do' }),
+  since: Timestamp,
+})
+
+/** Something that verification has found wrong, open. */
+export const FindingEntry = Type.Object({
+  id: Type.Integer({ description: 'its number, by which it can be accepted' }),
+  copy: Type.String({ description: 'library or mirror' }),
+  kind: Type.String({ description: 'missing, corrupt, unreadable, unknown or sums' }),
+  path: Type.String(),
+  expected: Nullable(Type.String({ description: 'checksum' })),
+  found: Nullable(Type.String({ description: 'checksum' })),
+  quarantined: Nullable(Type.String({ description: 'where the damaged file lies now' })),
+  found_at: Timestamp,
+})
+
 /** How the household's backup is, as `/library/health` and `iclood status --json` show it. */
 export const HealthReport = Type.Object({
   healthy: Type.Boolean({ description: 'whether there are no problems' }),
   checked_at: Timestamp,
-  problems: Type.Array(
-    Type.Object({
-      key: Type.String({ description: 'the same for as long as it is the same problem' }),
-      severity: Type.String({ description: 'error or warning' }),
-      title: Type.String(),
-      message: Type.String({ description: 'what it is about, and what to do' }),
-      since: Timestamp,
-    }),
-    { description: 'the worst first' },
-  ),
+  problems: Type.Array(ProblemEntry, { description: 'the worst first' }),
+  notes: Type.Array(ProblemEntry, { description: 'nothing is wrong with these, but they should be known' }),
   files: Type.Object({
     total: State('all originals'),
     intact: State('read back from the drive and intact'),
@@ -38,18 +52,10 @@ export const HealthReport = Type.Object({
     open: Count,
     by_kind: Type.Record(Type.String(), Count, { description: 'missing, corrupt, unreadable, unknown, sums' }),
     quarantined: Type.Integer({ description: 'damaged files that lie in quarantine' }),
-    list: Type.Array(
-      Type.Object({
-        copy: Type.String({ description: 'library or mirror' }),
-        kind: Type.String(),
-        path: Type.String(),
-        expected: Nullable(Type.String({ description: 'checksum' })),
-        found: Nullable(Type.String({ description: 'checksum' })),
-        quarantined: Nullable(Type.String({ description: 'where the damaged file lies now' })),
-        found_at: Timestamp,
-      }),
-      { description: 'the first of those that are open' },
-    ),
+    list: Type.Array(FindingEntry, { description: 'the first of those that are open' }),
+    healed: Type.Record(Type.String(), Count, {
+      description: 'missing, corrupt and unreadable ones that ever were, and are well again',
+    }),
   }),
   drive: Type.Object({
     present: Type.Boolean(),
@@ -75,7 +81,9 @@ export const HealthReport = Type.Object({
       completed: Count,
       failed: Count,
       pending: Count,
-      quiet: Type.Boolean({ description: 'has not backed up for QUIET_DAYS' }),
+      last_seen: Nullable(Type.String({ format: 'date-time', description: 'when it last sent a list, to the hour' })),
+      quiet: Type.Boolean({ description: 'has neither backed up nor looked in for QUIET_DAYS' }),
+      forgotten: Type.Boolean({ description: 'a person has said that it may be quiet' }),
     }),
     { description: 'those that backed up last first' },
   ),
@@ -89,7 +97,7 @@ const iso = (date: Date | null) => date?.toISOString() ?? null
 
 /** Writes it with times in ISO 8601. */
 export function healthReport(health: Health): HealthReport {
-  const { proof, drive, mirror, problems, findings, devices, backups } = health
+  const { proof, drive, mirror, problems, notes, findings, healed, devices, backups } = health
   const { intact, unverified, unread, lost } = proof
   const states = [intact, unverified, unread, lost]
   const total = {
@@ -98,13 +106,16 @@ export function healthReport(health: Health): HealthReport {
   }
   const byKind: Record<string, number> = {}
   for (const { kind, count } of findings) byKind[kind] = (byKind[kind] ?? 0) + count
+  const healedByKind: Record<string, number> = {}
+  for (const { kind, healed: count } of healed) healedByKind[kind] = (healedByKind[kind] ?? 0) + count
   const usage = drive.isPresent ? drive.usage : undefined
   const reason = drive.isPresent ? drive.refusal : drive.reason
   const quiet = new Set(problems.map(({ key }) => key))
   return {
     healthy: problems.length === 0,
     checked_at: health.at.toISOString(),
-    problems: problems.map((problem) => ({ ...problem, since: problem.since.toISOString() })),
+    problems: problems.map(problemEntry),
+    notes: notes.map(problemEntry),
     files: { total, intact, unverified, unread, missing: lost },
     verification: {
       oldest: iso(proof.oldest),
@@ -115,9 +126,8 @@ export function healthReport(health: Health): HealthReport {
       open: findings.reduce((sum, { count }) => sum + count, 0),
       by_kind: byKind,
       quarantined: findings.reduce((sum, { quarantined }) => sum + quarantined, 0),
-      list: health.openFindings.map(({ copy, kind, path, expected, found, quarantined, found_at }) => {
-        return { copy, kind, path, expected, found, quarantined, found_at: found_at.toISOString() }
-      }),
+      list: health.openFindings.map(findingEntry),
+      healed: healedByKind,
     },
     drive: {
       present: drive.isPresent,
@@ -137,18 +147,30 @@ export function healthReport(health: Health): HealthReport {
             lag_since: iso(mirror.backlog.oldest),
             on_same_drive: mirror.isOnOneDevice,
           },
-    devices: devices.map(({ deviceId, lastBackup, completed, failed, pending }) => {
+    devices: devices.map((device) => {
+      const { deviceId, lastBackup, lastSeen, completed, failed, pending } = device
       return {
         device_id: deviceId,
         last_backup: iso(lastBackup),
         completed,
         failed,
         pending,
+        last_seen: iso(lastSeen),
         quiet: quiet.has(`quiet:${deviceId}`),
+        forgotten: isForgotten(device),
       }
     }),
     last_backup: iso(backups.last),
     photo_count: backups.photos,
     video_count: backups.videos,
   }
+}
+
+function problemEntry({ key, severity, title, message, since }: Problem): Static<typeof ProblemEntry> {
+  return { key, severity, title, message, since: since.toISOString() }
+}
+
+export function findingEntry(finding: Finding): Static<typeof FindingEntry> {
+  const { id, copy, kind, path, expected, found, quarantined, found_at } = finding
+  return { id, copy, kind, path, expected, found, quarantined, found_at: found_at.toISOString() }
 }

@@ -1,5 +1,6 @@
-import { Gauge, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import type { Health } from '../ingest/health/model.ts'
+import { isForgotten } from '../ingest/health/problems.ts'
 
 /** Devices that get a series of their own: every name that anybody sends would be one more. */
 const MAX_DEVICES = 50
@@ -14,6 +15,10 @@ export function libraryMetrics(health: Health): Registry {
     const labelNames = Object.keys(values[0]?.[1] ?? {})
     const metric = new Gauge({ name, help, labelNames, registers: [registry] })
     for (const [value, labels = {}] of values) metric.set(labels, value)
+  }
+  const counter = (name: string, help: string, values: readonly (readonly [number, Labels])[]) => {
+    const metric = new Counter({ name, help, labelNames: Object.keys(values[0]?.[1] ?? {}), registers: [registry] })
+    for (const [value, labels] of values) metric.inc(labels, value)
   }
   const { proof, drive, mirror, at } = health
   const { oldest, lost: missing, ...present } = proof
@@ -45,6 +50,16 @@ export function libraryMetrics(health: Health): Registry {
   }
   const findings = health.findings.map(({ copy, kind, count }) => [count, { copy, kind }] as const)
   if (findings.length > 0) gauge('iclood_findings', 'What verification has found wrong and is not healed.', ...findings)
+  counter(
+    'iclood_findings_healed_total',
+    'What was missing, damaged or unreadable on a drive and is well again: it may be the first sign of a drive that fails.',
+    (['library', 'mirror'] as const).flatMap((copy) =>
+      (['missing', 'corrupt', 'unreadable'] as const).map((kind) => {
+        const count = health.healed.find((one) => one.copy === copy && one.kind === kind)
+        return [count?.healed ?? 0, { copy, kind }] as const
+      }),
+    ),
+  )
   if (mirror !== undefined && mirror.state !== 'none') {
     const { state, backlog } = mirror
     gauge('iclood_mirror_up', 'Whether the drive with the second copy is there.', [Number(state !== 'missing')])
@@ -69,8 +84,9 @@ export function libraryMetrics(health: Health): Registry {
 /** The latest devices first, under names that are fit to be labels: of two that become the same, the later backup. */
 function lastBackups({ devices }: Health): [string, number][] {
   const last = new Map<string, number>()
-  for (const { deviceId, lastBackup } of devices) {
-    if (lastBackup === null) continue
+  for (const device of devices) {
+    const { deviceId, lastBackup } = device
+    if (lastBackup === null || isForgotten(device)) continue
     const label = cleanLabel(deviceId)
     last.set(label, Math.max(last.get(label) ?? 0, lastBackup.getTime()))
     if (last.size === MAX_DEVICES) break

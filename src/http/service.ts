@@ -13,6 +13,8 @@ export interface Service {
   health(): Promise<Health>
   /** Hears of every change that is made to the catalogue. */
   readonly changed: NoteChange
+  /** Says that something may be a problem now, or none any more. */
+  readonly trouble: () => void
   /** Grows with every change of the catalogue, before the client is answered who has caused it. */
   readonly version: number
   /** Uploads under way; background work gives way to them. */

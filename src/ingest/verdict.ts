@@ -123,11 +123,12 @@ const CLOCK_GRAIN_MS = 2_000
 /** `state` is what lies in the original's place at this moment; `undefined` if the drive is not there. */
 export function assess(evidence: Evidence, state: FileState | undefined): Impression {
   const { original } = evidence
+  // A person wants it so, whatever has become of it before.
+  if (original === null && evidence.isIgnored && !evidence.isUnproven) return 'ignored'
   if (evidence.isPending) return 'pending'
   if (evidence.failure !== null) return 'failed'
   if (original === null) {
-    if (evidence.isUnproven) return 'not_identified'
-    return evidence.isIgnored ? 'ignored' : 'not_backed_up'
+    return evidence.isUnproven ? 'not_identified' : 'not_backed_up'
   }
   if (original.isLost)
     return original.finding === 'corrupt' || original.finding === 'unreadable' ? original.finding : 'missing'

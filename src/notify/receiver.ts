@@ -21,7 +21,8 @@ export interface Letter {
 /** What everybody is told, in the words of the generic webhook. Times are ISO 8601. */
 export interface Notice {
   app: 'iclood'
-  event: 'raised' | 'cleared'
+  /** `raised` again if it has become more; `noted`: nothing is wrong now, but people should know. */
+  event: 'raised' | 'cleared' | 'noted'
   key: string
   severity: string
   title: string
@@ -63,7 +64,8 @@ function noticeOf(alert: Alert): Notice {
   const common = { app: 'iclood', key: alert.key, severity: alert.severity, since: alert.since.toISOString() } as const
   if (alert.clearedAt === null) {
     const { title, message } = alert
-    return { ...common, event: 'raised', title, message, at: alert.raisedAt.toISOString() }
+    const event = alert.isNote ? 'noted' : 'raised'
+    return { ...common, event, title, message, at: alert.raisedAt.toISOString() }
   }
   const title = `Solved: ${alert.title}`
   const message = `This is well again. It was: ${alert.message}`
@@ -81,7 +83,7 @@ const TITLE_LENGTH = 200
 /** See https://docs.ntfy.sh/publish: the message is the body, all else is in headers. */
 function ntfyLetter({ event, severity, title, message }: Notice): Omit<Letter, 'url'> {
   const raised = { priority: severity === 'error' ? 'high' : 'default', tags: 'warning' }
-  const { priority, tags } = event === 'raised' ? raised : { priority: 'default', tags: 'white_check_mark' }
+  const { priority, tags } = event === 'cleared' ? { priority: 'default', tags: 'white_check_mark' } : raised
   return {
     headers: {
       'content-type': 'text/plain; charset=utf-8',

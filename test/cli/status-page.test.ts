@@ -8,6 +8,10 @@ const GB = 1024 ** 3
 const at = new Date('2026-03-10T12:00:00Z')
 const daysAgo = (days: number) => new Date(at.getTime() - days * 86_400_000)
 const none = { files: 0, bytes: 0 }
+const device = (deviceId: string, lastBackup: Date | null, pending = 0) => ({
+  ...{ deviceId, completed: lastBackup === null ? 0 : 1, failed: 0, pending, firstSeen: daysAgo(100), lastBackup },
+  ...{ lastSeen: null, hasAnnounced: true, firstBackup: lastBackup, forgottenAt: null },
+})
 const health: Health = {
   at,
   backups: { photos: 1200, videos: 1, last: at },
@@ -22,12 +26,10 @@ const health: Health = {
   overdueSince: null,
   drive: { isPresent: true, usage: { total: 100 * GB, used: 25 * GB, free: 75 * GB } },
   mirror: NO_MIRROR,
-  devices: [
-    { deviceId: 'iPhone 16', completed: 1, failed: 0, pending: 0, firstSeen: daysAgo(100), lastBackup: daysAgo(0.1) },
-    { deviceId: 'iPad', completed: 1, failed: 0, pending: 0, firstSeen: daysAgo(100), lastBackup: daysAgo(3) },
-    { deviceId: 'unknown', completed: 0, failed: 0, pending: 5, firstSeen: daysAgo(1), lastBackup: null },
-  ],
+  devices: [device('iPhone 16', daysAgo(0.1)), device('iPad', daysAgo(3)), device('unknown', null, 5)],
   findings: [],
+  healed: [],
+  notes: [],
   openFindings: [],
   problems: [],
 }
@@ -67,6 +69,21 @@ describe('the page of iclood status', () => {
     expect(page).toContain('Second copy  not known while the drive is away\n')
     const two = [problem, problem].map((one) => ({ ...one, since: at }))
     expect(render({ problems: two })).toMatch(/^2 things are wrong:\n/)
+  })
+
+  it('goes on with what is well again and should be known, and leaves out phones that are forgotten', () => {
+    const note = {
+      key: 'healed',
+      severity: 'warning',
+      title: '1 photo was put back',
+      message: 'Check the drive.',
+    } as const
+    const devices = [...health.devices, { ...device('iPod', daysAgo(50)), forgottenAt: daysAgo(1) }]
+    const page = render({ notes: [{ ...note, since: daysAgo(1) }], devices })
+    expect(page).toMatch(
+      /^All is well\.\n\n {2}\* 1 photo was put back \(2026-03-09 13:00\)\n {4}Check the drive\.\n\n {2}Photos/,
+    )
+    expect(page).not.toContain('iPod')
   })
 
   it.each([

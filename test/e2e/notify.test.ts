@@ -56,6 +56,9 @@ const comeBack = () => rename(`${server.library}.away`, server.library)
 /** A device backs something up, and then nothing for some days. */
 const beQuiet = async (device: string, days: number) => {
   await upload(server.url, jpeg({ seed: device }), { fields: { device_id: device } })
+  await client.query('insert into devices (device_id, has_announced) values ($1, true) on conflict do nothing', [
+    device,
+  ])
   await client.query(`update backups set timestamp = timestamp - $2 * interval '1 day' where device_id = $1`, [
     device,
     days,

@@ -47,6 +47,8 @@ const ENDPOINTS = [
   'GET /ping',
   'GET /storage/status',
   'GET /storage/usage',
+  'POST /devices/forget',
+  'POST /library/findings/accept',
   'POST /photos/ignore',
   'POST /photos/new',
   'POST /photos/unignore',

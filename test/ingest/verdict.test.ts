@@ -36,6 +36,7 @@ describe('a file', () => {
   it.each<[string, Partial<Evidence>]>([
     ['not_backed_up', { original: null }],
     ['ignored', { original: null, isIgnored: true }],
+    ['ignored', { original: null, isIgnored: true, isPending: true, failure: 'its loss was accepted' }],
     ['not_identified', { original: null, isUnproven: true, isIgnored: true }],
     ['pending', { original: null, isPending: true }],
     ['pending', { isPending: true }],

@@ -11,6 +11,8 @@ const raised: Alert = {
   since: new Date('2026-03-01T02:00:00Z'),
   raisedAt: new Date('2026-03-01T02:00:05Z'),
   clearedAt: null,
+  isNote: false,
+  edition: 1,
 }
 const cleared: Alert = { ...raised, clearedAt: new Date('2026-03-01T03:00:00Z') }
 

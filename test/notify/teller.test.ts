@@ -40,6 +40,7 @@ const told = () =>
     return `${event} ${key}`
   })
 const since = new Date()
+const once = { isNote: false, edition: 1 }
 const problem = { severity: 'error', title: 'What', message: 'why', since } as const
 
 it('tells of alerts that it is poked for, and of an outage of the database from memory, each change once', async () => {
@@ -47,7 +48,7 @@ it('tells of alerts that it is poked for, and of an outage of the database from 
   teller.poke()
   await until('it was told', async () => told().length === 1)
 
-  const outage: Alert = { ...problem, key: 'database_unavailable', raisedAt: since, clearedAt: null }
+  const outage: Alert = { ...problem, key: 'database_unavailable', raisedAt: since, clearedAt: null, ...once }
   teller.setOutage(outage)
   await until('the outage was told', async () => told().length === 2)
   // Noticed again every minute, as another object.
@@ -64,7 +65,7 @@ it('tells of alerts that it is poked for, and of an outage of the database from 
 it('tells of an outage also while there is no database at all', async () => {
   const before = told().length
   await database.drop()
-  const outage: Alert = { ...problem, key: 'database_unavailable', raisedAt: since, clearedAt: null }
+  const outage: Alert = { ...problem, key: 'database_unavailable', raisedAt: since, clearedAt: null, ...once }
   teller.setOutage(outage)
   await until('the outage was told', async () => told().length === before + 1)
   teller.poke()

@@ -23,11 +23,13 @@ export async function mergeSaid(transaction: Database, isEmpty: boolean): Promis
   // Behind every id that ever was, so that none is given twice.
   await advanceSequence(transaction, 'backups', 'said_backups')
   if (isEmpty) await advanceSequence(transaction, 'ignored_files', 'said_ignored')
-  return {
+  const restored = {
     originals: await insertOriginals(transaction, isEmpty),
     backups: await insertBackups(transaction),
     ignored: isEmpty ? await insertIgnored(transaction) : 0,
   }
+  await insertDevices(transaction)
+  return restored
 }
 
 async function findLastBackups(transaction: Database): Promise<void> {
@@ -133,6 +135,14 @@ async function insertIgnored(transaction: Database): Promise<number> {
     )
     select count(*) as count from added`.execute(transaction)
   return rows[0]?.count ?? 0
+}
+
+/** Phones that announced what they had before they sent it. When they looked in last is not known, nor which of them were forgotten. */
+async function insertDevices(transaction: Database): Promise<void> {
+  await sql`
+    insert into devices (device_id, has_announced)
+    select distinct coalesce(device, 'unknown'), true from last_backups where announced_from is not null
+    on conflict (device_id) do nothing`.execute(transaction)
 }
 
 async function advanceSequence(transaction: Database, table: 'backups' | 'ignored_files', said: string): Promise<void> {

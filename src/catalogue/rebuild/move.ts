@@ -20,7 +20,7 @@ export async function moveToMirror(db: Database, from: string, to: string): Prom
     `.execute(transaction)
     await sql`delete from copies`.execute(transaction)
     await sql`
-      update findings set healed_at = now(), healed_by = 'the second copy taking the place of the first'
+      update findings set is_told = true, healed_at = now(), healed_by = 'the second copy taking the place of the first'
       where copy = 'mirror' and healed_at is null
     `.execute(transaction)
   })

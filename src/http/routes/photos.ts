@@ -1,8 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ignore, listIgnored, unignore } from '../../catalogue/ignored.ts'
+import { noteSeen } from '../../catalogue/devices.ts'
+import { listIgnored, unignore } from '../../catalogue/ignored.ts'
 import { AppError } from '../../errors.ts'
 import { noteIfUnsure } from '../../ingest/changes.ts'
+import { ignore } from '../../ingest/ignore.ts'
 import { offer } from '../../ingest/offer.ts'
 import { backupJson } from '../backup-json.ts'
 import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
@@ -51,6 +53,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         const { drive, now } = service.library()
         const context = { db: service.catalogue(), drive, now, changed: service.changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
+        await noteSeen(context.db, deviceId, files.length > 0, context.now())
         const pick = (indexes: readonly number[]) => elements.array(indexes.map((index) => positions[index] ?? -1))
         const answer = Buffer.concat([
           Buffer.from('{"status":"success","new_files":'),
@@ -83,10 +86,9 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
-        const ignoring = ignore(service.catalogue(), deviceId, request.clientAddress, files, new Date())
-        const ids = await noteIfUnsure(service.changed, ignoring)
-        service.changed({ ignored: ids })
-        const count = ids.length
+        const context = { db: service.catalogue(), changed: service.changed, now: () => new Date() }
+        const { count, acceptsLoss } = await ignore(context, deviceId, request.clientAddress, files)
+        if (acceptsLoss) service.trouble()
         const message = `${count} files marked as ignored`
         return { status: 'success' as const, message, ignored_count: count, ...invalidJson(invalid) }
       },

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { noteSeen } from '../../catalogue/devices.ts'
 import { AppError } from '../../errors.ts'
 import { KeyedLock } from '../../ingest/keyed-lock.ts'
 import type { Library } from '../../ingest/library.ts'
@@ -69,6 +70,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         const court = { db: service.catalogue(), library: libraryOf(service), reading }
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
         const verdicts = await judge(court, list.deviceId, list.files, allowance)
+        await noteSeen(court.db, list.deviceId, false, new Date())
         const texts = await jsonOf(list, verdicts)
         const answer = JSON.stringify({
           safe_count: verdicts.filter((verdict) => verdict.safe).length,

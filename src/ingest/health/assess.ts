@@ -2,7 +2,7 @@ import { listRaised, type Problem } from '../../catalogue/alerts.ts'
 import { sumBackups } from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { listDevices } from '../../catalogue/devices.ts'
-import { countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
+import { countHealed, countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
 import { findLibrarySince } from '../../catalogue/library.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
 import { believed } from '../../clock.ts'
@@ -10,7 +10,7 @@ import { AppError } from '../../errors.ts'
 import { driveUsage, type Library } from '../library.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { DriveState, Facts, Health, HealthRules } from './model.ts'
-import { problemsOf } from './problems.ts'
+import { notesOf, problemsOf } from './problems.ts'
 
 /** What an assessment looks at. */
 export interface Subject {
@@ -26,6 +26,8 @@ export interface Subject {
 /** Names of devices are whatever anybody sends: of more than these, those that backed up last are looked at. */
 const MAX_DEVICES = 200
 const MAX_FINDINGS = 100
+/** What was healed this long ago is no news any more. */
+const HEALED_MS = 30 * 24 * 60 * 60 * 1000
 
 /**
  * Finds out how the household's backup is. Asks the drive only what the system answers from memory: whether it is there and how full it
@@ -34,18 +36,20 @@ const MAX_FINDINGS = 100
 export async function assess(subject: Subject): Promise<Health> {
   const { db, rules } = subject
   const at = subject.now()
-  const [{ drive, mirror }, proof, due, devices, findings, backups] = await Promise.all([
+  const [{ drive, mirror }, proof, due, devices, findings, healed, backups] = await Promise.all([
     lookAtDrives(subject),
     countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
-    listDevices(db, MAX_DEVICES),
+    listDevices(db, MAX_DEVICES, at),
     countOpenFindings(db),
+    countHealed(db, new Date(at.getTime() - HEALED_MS)),
     sumBackups(db, at),
   ])
   const overdueSince = await findOverdue(db, proof, rules.verifyEvery, at)
-  const facts: Facts = { at, backups, proof, nextDue: due, overdueSince, drive, mirror, devices, findings }
+  const facts: Facts = { at, backups, proof, nextDue: due, overdueSince, drive, mirror, devices, findings, healed }
   const openFindings = findings.length === 0 ? [] : await listOpenFindings(db, MAX_FINDINGS)
-  return { ...facts, openFindings, problems: await withTheirTime(db, problemsOf(facts, rules)) }
+  const problems = await withTheirTime(db, problemsOf(facts, rules))
+  return { ...facts, openFindings, problems, notes: notesOf(facts) }
 }
 
 async function lookAtDrives({

@@ -1,6 +1,6 @@
 import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
-import type { Finding, FindingCount } from '../../catalogue/findings.ts'
+import type { Finding, FindingCount, HealedCount } from '../../catalogue/findings.ts'
 import type { Proof } from '../../catalogue/verification.ts'
 import type { AppError } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
@@ -29,6 +29,8 @@ export interface Facts {
   /** Those that backed up last first. */
   devices: readonly Device[]
   findings: readonly FindingCount[]
+  /** What was found wrong and is well again. */
+  healed: readonly HealedCount[]
 }
 
 /** What counts as wrong. */
@@ -45,6 +47,8 @@ export interface HealthRules {
 export interface Health extends Facts {
   /** The worst first. */
   problems: readonly Problem[]
+  /** Nothing is wrong with these, but they should be known. */
+  notes: readonly Problem[]
   /** The first of the open findings, oldest first. */
   openFindings: readonly Finding[]
 }

@@ -2,10 +2,11 @@ import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Alert, type Problem, reconcileAlerts } from '../../catalogue/alerts.ts'
 import type { Database } from '../../catalogue/connection.ts'
+import { markTold } from '../../catalogue/findings.ts'
 import { AppError } from '../../errors.ts'
 import { withResolvers } from '../../resolvers.ts'
 import type { Health } from './model.ts'
-import { isUndecided } from './problems.ts'
+import { findingKey, isUndecided } from './problems.ts'
 
 const EVERY_MS = 60_000
 /** What comes in a bunch is looked at once. */
@@ -16,6 +17,9 @@ const LASTING_MS = 2_000
 const OUTAGE_MS = 60_000
 /** What watches over these has said so in the log already, with the cause. */
 const LOGGED_ELSEWHERE = new Set(['drive_missing', 'mirror_missing', 'mirror_full', 'mirror_error'])
+
+/** Of what the catalogue does not keep. */
+const ONCE = { isNote: false, edition: 1 } as const
 
 export interface MonitorOptions {
   db: Database
@@ -33,6 +37,8 @@ export class Monitor {
   readonly #options: MonitorOptions
   /** When present problems were first seen, by key. */
   readonly #seen = new Map<string, number>()
+  /** When something has to be told again at the latest. */
+  #nextAt: Date | null = null
   #isWaiting = false
   /** What the log has been told of. */
   readonly #logged = new Set<string>()
@@ -49,8 +55,9 @@ export class Monitor {
   }
 
   /** Somebody has asked how the backup is: what they were told and the alerts do not know yet is looked into soon. */
-  compare({ problems }: Health): void {
-    const isKnown = problems.length === this.#seen.size && problems.every(({ key }) => this.#seen.has(key))
+  compare({ problems, notes }: Health): void {
+    const seen = [...problems, ...notes]
+    const isKnown = seen.length === this.#seen.size && seen.every(({ key }) => this.#seen.has(key))
     if (!isKnown) this.soon()
   }
 
@@ -66,11 +73,17 @@ export class Monitor {
         // Watching over photos must not keep them from being taken.
         log.error({ err: error }, 'looking after the backup failed in a way that nobody foresaw')
       }
-      if (await this.#isWoken(this.#isWaiting ? LASTING_MS : EVERY_MS)) {
+      if (await this.#isWoken(this.#pause())) {
         await setTimeout(GATHER_MS, undefined, { signal, ref: false }).catch(() => {})
       }
     }
     signal.removeEventListener('abort', this.soon)
+  }
+
+  #pause(): number {
+    if (this.#isWaiting) return LASTING_MS
+    const left = this.#nextAt === null ? EVERY_MS : this.#nextAt.getTime() - this.#options.now().getTime()
+    return Math.min(Math.max(left, 0), EVERY_MS)
   }
 
   /** Waits for that long, or until something has happened: then it returns true. */
@@ -86,12 +99,17 @@ export class Monitor {
     const { db, assess, onChange, onOutage, now } = this.#options
     try {
       const health = await assess()
-      const { lasting, young } = this.#sort(health.problems)
+      const { lasting, young } = this.#sort([...health.problems, ...health.notes])
       const isUnjudged = isUndecided(health)
       const isOpen = (key: string) => isUnjudged(key) || young.has(key)
-      const { raised, cleared } = await reconcileAlerts(db, lasting, isOpen, now())
-      this.#write(lasting, cleared)
-      if (raised.length + cleared.length > 0) onChange()
+      const { raised, grown, cleared, nextAt } = await reconcileAlerts(db, lasting, isOpen, now())
+      this.#nextAt = nextAt
+      const told = new Set([...raised, ...grown].map(({ key }) => key))
+      for (const finding of health.findings) {
+        if (told.has(findingKey(finding))) await markTold(db, finding.copy, finding.kind)
+      }
+      this.#write(lasting, grown, cleared)
+      if (raised.length + grown.length + cleared.length > 0) onChange()
     } catch (error) {
       if (!(error instanceof AppError && error.code === 'database_unavailable')) throw error
       this.#noteAway(error)
@@ -114,16 +132,18 @@ export class Monitor {
     return { lasting, young }
   }
 
-  #write(lasting: readonly Problem[], cleared: readonly Problem[]): void {
+  #write(lasting: readonly Problem[], grown: readonly Problem[], cleared: readonly Problem[]): void {
     const { log } = this.#options
-    for (const { key, title, message } of lasting) {
+    for (const { key } of grown) this.#logged.delete(key)
+    const said = new Map([...lasting, ...grown].map((problem) => [problem.key, problem]))
+    for (const { key, title, message } of said.values()) {
       if (this.#logged.has(key)) continue
       this.#logged.add(key)
       if (!LOGGED_ELSEWHERE.has(key)) log.warn({ problem: key }, `${title}. ${message}`)
     }
-    for (const { key, title } of cleared) {
+    for (const { key, title, isNote } of cleared) {
       this.#logged.delete(key)
-      if (!LOGGED_ELSEWHERE.has(key)) log.info({ problem: key }, `solved: ${title}`)
+      if (!LOGGED_ELSEWHERE.has(key) && !isNote) log.info({ problem: key }, `solved: ${title}`)
     }
   }
 
@@ -133,6 +153,6 @@ export class Monitor {
     const since = this.#awaySince
     if (now.getTime() - since.getTime() < OUTAGE_MS) return
     const problem = { key: 'database_unavailable', severity: 'error', title: 'The database can’t be reached' } as const
-    this.#options.onOutage({ ...problem, message: error.message, since, raisedAt: now, clearedAt: null })
+    this.#options.onOutage({ ...problem, message: error.message, since, raisedAt: now, clearedAt: null, ...ONCE })
   }
 }

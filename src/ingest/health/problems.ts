@@ -1,6 +1,6 @@
 import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
-import type { FindingCount } from '../../catalogue/findings.ts'
+import type { FindingCount, HealedCount } from '../../catalogue/findings.ts'
 import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
 import { type AppError, inFull } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
@@ -104,12 +104,46 @@ const FINDINGS: Record<FindingKind, { severity: Severity; what: [string, string]
 
 const PLACES: Record<CopyPlace, string> = { library: 'the drive', mirror: 'the drive with the second copy' }
 
-function findingProblem({ copy, kind, count, since }: FindingCount): Problem {
+/** The key of the problem that findings of a kind are. */
+export function findingKey({ copy, kind }: Pick<FindingCount, 'copy' | 'kind'>): string {
+  return copy === 'library' ? `findings:${kind}` : `findings:mirror:${kind}`
+}
+
+/** Lost for good, or known and meant to be so. */
+const ACCEPT = 'If it is meant to be so: npm run iclood -- accept'
+
+function findingProblem(finding: FindingCount): Problem {
+  const { copy, kind, count, since, found } = finding
   const { severity, what, advice } = FINDINGS[kind]
   const title = `${count} ${what[count === 1 ? 0 : 1]} ${PLACES[copy]}`
-  const key = copy === 'library' ? `findings:${kind}` : `findings:mirror:${kind}`
-  const message = copy === 'library' ? advice : 'It is copied again by itself. Check the health of that drive.'
-  return { key, severity: copy === 'library' ? severity : 'warning', title, message: `${title}. ${message}`, since }
+  const message =
+    copy === 'library' ? `${advice} ${ACCEPT}` : 'It is copied again by itself. Check the health of that drive.'
+  return {
+    key: findingKey(finding),
+    severity: copy === 'library' ? severity : 'warning',
+    title,
+    message: `${title}. ${message}`,
+    since,
+    found,
+  }
+}
+
+/** What is well again, and may be the first sign of what is to come. */
+export function notesOf({ healed }: Pick<Facts, 'healed'>): Problem[] {
+  return (['library', 'mirror'] as const).flatMap((copy) => healedNote(copy, healed))
+}
+
+function healedNote(place: CopyPlace, healed: readonly HealedCount[]): Problem[] {
+  const late = healed.filter(({ copy, lately }) => copy === place && lately > 0)
+  const count = late.reduce((sum, { lately }) => sum + lately, 0)
+  const last = Math.max(...late.map(({ last }) => last?.getTime() ?? 0))
+  if (count === 0) return []
+  const title = `${count} damaged or missing ${count === 1 ? 'photo' : 'photos'} on ${PLACES[place]} ${count === 1 ? 'was' : 'were'} put back`
+  const kinds = late.map(({ kind, lately }) => `${lately} ${kind}`).join(', ')
+  const message = `${title} from where the content was still intact (${kinds}): nothing is lost. It can be the first sign of a drive that is about to fail: check its cable and its health.`
+  const found = healed.reduce((sum, { copy, untold }) => sum + (copy === place ? untold : 0), 0)
+  const key = place === 'library' ? 'healed' : 'healed:mirror'
+  return [{ key, severity: 'warning', title, message, since: new Date(last), found, isNote: true }]
 }
 
 const MIRROR_TITLES = {
@@ -143,23 +177,34 @@ function verificationProblems({ overdueSince }: Facts): Problem[] {
 }
 
 function quietProblem(device: Device, at: Date, { quietDays, timeZone }: HealthRules): Problem[] {
-  const { deviceId, lastBackup, firstSeen, failed, pending } = device
-  const since = lastBackup ?? firstSeen
+  const { deviceId, lastBackup, firstSeen, lastSeen, failed, pending } = device
+  if (isForgotten(device) || !isExpected(device)) return []
+  const hasLookedIn = lastBackup !== null && lastSeen !== null && lastSeen > lastBackup
+  const since = hasLookedIn ? lastSeen : (lastBackup ?? firstSeen)
   const days = (at.getTime() - since.getTime()) / DAY_MS
   if (days <= quietDays) return []
   const name = deviceName(deviceId)
-  const key = `quiet:${deviceId}`
-  const day = since.toLocaleDateString('sv-SE', { timeZone })
-  const advice = 'Open the iClood app on it at home and let it finish.'
-  if (lastBackup !== null) {
-    const title = `${name} has not backed up for ${inDays(days)}`
-    return [
-      { key, severity: 'warning', title, message: `Its last photo arrived on ${day}. ${advice}`, since: lastBackup },
-    ]
+  const dayOf = (date: Date) => date.toLocaleDateString('sv-SE', { timeZone })
+  const advice = `Open the iClood app on it at home and let it finish. If it is not used any more: npm run iclood -- forget`
+  const problem = { key: `quiet:${deviceId}`, severity: 'warning', since } as const
+  if (lastBackup === null) {
+    const message = `It has asked to since ${dayOf(since)}, and none of its ${failed + pending} photos has arrived. ${advice}`
+    return [{ ...problem, title: `${name} has never backed up anything`, message }]
   }
-  const title = `${name} has never backed up anything`
-  const message = `It has asked to since ${day}, and none of its ${failed + pending} photos has arrived. ${advice}`
-  return [{ key, severity: 'warning', title, message, since }]
+  const message = `Its last photo arrived on ${dayOf(lastBackup)}. ${advice}`
+  if (!hasLookedIn) return [{ ...problem, title: `${name} has not backed up for ${inDays(days)}`, message }]
+  return [{ ...problem, title: `${name} has not looked in for ${inDays(days)}`, message }]
+}
+
+/** A phone that comes by itself. Who has sent something once, or in one go, such as a script, owes nothing. */
+function isExpected({ hasAnnounced, pending, firstBackup, lastBackup }: Device): boolean {
+  if (hasAnnounced || pending > 0) return true
+  return firstBackup !== null && lastBackup !== null && lastBackup.getTime() - firstBackup.getTime() > DAY_MS
+}
+
+/** Whether a person has said that it may be quiet, and it has been since. */
+export function isForgotten({ forgottenAt, lastBackup }: Device): boolean {
+  return forgottenAt !== null && (lastBackup === null || lastBackup <= forgottenAt)
 }
 
 /** How people call a device. Names are whatever somebody sent: a terminal must not take them for commands. */

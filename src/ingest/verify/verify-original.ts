@@ -126,7 +126,8 @@ async function lose(
   )
   const declared = await noteIfUnsure(library.changed, declaring)
   if (declared === undefined) return undefined
-  if (!original.isLost || declared.backups.length > 0) library.changed({ originals: [path], backups: declared.backups })
+  const isNews = !original.isLost || declared.isSettled || declared.backups.length > 0
+  if (isNews) library.changed({ originals: [path], backups: declared.backups })
   // Where the drive refuses that, it stays: everybody knows by now that it is not the original.
   const isMoved = state === 'corrupt' && (await ifReadable(clearPlace(library, path, isStillSo))) === true
   const isCleared = state === 'missing' || isMoved

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Device } from '../../../src/catalogue/devices.ts'
 import { AppError } from '../../../src/errors.ts'
 import type { Facts, HealthRules } from '../../../src/ingest/health/model.ts'
-import { deviceName, fullness, isUndecided, problemsOf } from '../../../src/ingest/health/problems.ts'
+import { deviceName, fullness, isUndecided, notesOf, problemsOf } from '../../../src/ingest/health/problems.ts'
 import { NO_MIRROR } from '../../../src/ingest/mirror/status.ts'
 
 const GB = 1024 ** 3
@@ -25,9 +25,18 @@ const well: Facts = {
   mirror: NO_MIRROR,
   devices: [],
   findings: [],
+  healed: [],
 }
 const device = (fields: Partial<Device>): Device => {
-  return { deviceId: 'iPhone', completed: 1, failed: 0, pending: 0, firstSeen: daysAgo(100), lastBackup: at, ...fields }
+  const counts = { completed: 1, failed: 0, pending: 0 }
+  const times = {
+    firstSeen: daysAgo(100),
+    lastSeen: null,
+    firstBackup: daysAgo(100),
+    lastBackup: at,
+    forgottenAt: null,
+  }
+  return { deviceId: 'iPhone', hasAnnounced: true, ...counts, ...times, ...fields }
 }
 const keys = (facts: Partial<Facts>) => problemsOf({ ...well, ...facts }, rules).map(({ key }) => key)
 const withUsage = (used: number, free: number): Partial<Facts> => {
@@ -60,6 +69,18 @@ describe('what is wrong', () => {
     ['has never, and is new', { lastBackup: null, firstSeen: daysAgo(6) }, []],
     ['has never, and is not new', { lastBackup: null, firstSeen: daysAgo(8), pending: 3 }, ['quiet:iPhone']],
     ['gives no name', { deviceId: 'unknown', lastBackup: daysAgo(8) }, ['quiet:unknown']],
+    ['looks in and has nothing new', { lastBackup: daysAgo(30), lastSeen: daysAgo(1) }, []],
+    ['has not looked in any more', { lastBackup: daysAgo(30), lastSeen: daysAgo(8) }, ['quiet:iPhone']],
+    [
+      'sends by itself, over days',
+      { hasAnnounced: false, firstBackup: daysAgo(9.5), lastBackup: daysAgo(8) },
+      ['quiet:iPhone'],
+    ],
+    ['was a script, once', { hasAnnounced: false, firstBackup: daysAgo(8), lastBackup: daysAgo(8) }, []],
+    ['was a script, for half a day', { hasAnnounced: false, firstBackup: daysAgo(8.5), lastBackup: daysAgo(8) }, []],
+    ['failed as a script', { hasAnnounced: false, firstBackup: null, lastBackup: null, failed: 3 }, []],
+    ['is forgotten', { lastBackup: daysAgo(30), forgottenAt: daysAgo(29) }, []],
+    ['was forgotten and has sent since', { lastBackup: daysAgo(8), forgottenAt: daysAgo(29) }, ['quiet:iPhone']],
   ])('is a phone that %s', (_, fields, expected) => {
     expect(keys({ devices: [device(fields)] })).toEqual(expected)
   })
@@ -77,7 +98,7 @@ describe('what is wrong', () => {
 
   it('is what verification has found, each kind once, with how often', () => {
     const findings = (['missing', 'corrupt', 'unreadable', 'unknown', 'sums'] as const).map((kind, index) => {
-      return { copy: 'library' as const, kind, count: index + 1, quarantined: 0, since: daysAgo(1) }
+      return { copy: 'library' as const, kind, count: index + 1, quarantined: 0, since: daysAgo(1), found: 9 }
     })
     const problems = problemsOf({ ...well, findings }, rules)
     expect(problems.map(({ key, title }) => [key, title])).toEqual([
@@ -90,6 +111,25 @@ describe('what is wrong', () => {
     const onMirror = findings.slice(0, 1).map((finding) => ({ ...finding, copy: 'mirror' as const }))
     expect(problemsOf({ ...well, findings: onMirror }, rules)).toMatchObject([
       { key: 'findings:mirror:missing', severity: 'warning' },
+    ])
+  })
+
+  it('is not what was healed, which is a note', () => {
+    const healed = [
+      { copy: 'library' as const, kind: 'corrupt' as const, healed: 7, untold: 3, lately: 2, last: daysAgo(1) },
+      { copy: 'library' as const, kind: 'missing' as const, healed: 1, untold: 1, lately: 1, last: daysAgo(2) },
+      { copy: 'mirror' as const, kind: 'corrupt' as const, healed: 1, untold: 0, lately: 0, last: null },
+    ]
+    expect(problemsOf({ ...well, healed }, rules)).toEqual([])
+    expect(notesOf({ healed })).toMatchObject([
+      {
+        key: 'healed',
+        title: '3 damaged or missing photos on the drive were put back',
+        message: expect.stringContaining('2 corrupt, 1 missing'),
+        since: daysAgo(1),
+        found: 4,
+        isNote: true,
+      },
     ])
   })
 
