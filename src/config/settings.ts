@@ -142,7 +142,7 @@ export const SETTINGS = {
   quietDays: withDefault({
     name: 'QUIET_DAYS',
     default: '7',
-    meaning: 'A phone that has not backed up anything for this many days is reported.',
+    meaning: 'A phone that has neither backed up nor looked in for this many days is reported.',
     wanted: 'a number of days above 0, such as 7 or 0.5',
     parse: days,
   }),
