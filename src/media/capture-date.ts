@@ -19,9 +19,10 @@ const SOURCES = [
   /** EXIF DateTimeOriginal, then CreateDate (in the standard: DateTimeDigitized). */
   'exif',
   'exif-digitized',
-  /** Apple's `creationdate`, then `©day`. */
+  /** Apple's `creationdate`, then `©day` in user data, then in a list of items. */
   'quicktime',
   'day',
+  'day-item',
   /** `exif:DateTimeOriginal`, `photoshop:DateCreated`, `xmp:CreateDate`. */
   'xmp-original',
   'xmp-created',

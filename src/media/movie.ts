@@ -32,7 +32,7 @@ export async function readIsoMedia(file: Bytes, found: Found): Promise<boolean> 
     if (type === 'meta') await readMeta(body, file, found)
     if (type === 'uuid') await readUuid(body, found)
     if (type === 'moov' || type === 'meta') left ??= MAX_BOXES_BEHIND
-    if (left !== undefined && (found.has('day') || left-- === 0)) break
+    if (left !== undefined && (found.has('day-item') || left-- === 0)) break
   }
   if (moov !== undefined && !found.has('mvhd')) await readTracks(moov, found)
   return moov !== undefined
@@ -157,6 +157,6 @@ async function readValues(item: Bytes, name: string, found: Found): Promise<void
     // Of texts that are all ASCII.
     const text = isWide ? data.toString('latin1', 8).replaceAll('\0', '') : data.toString('latin1', 8)
     if (name === CONTENT_ID) found.noteContentId(text)
-    else found.noteDate(name === CREATION_DATE ? 'quicktime' : 'day', parseDate(text))
+    else found.noteDate(name === CREATION_DATE ? 'quicktime' : 'day-item', parseDate(text))
   }
 }

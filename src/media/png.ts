@@ -7,9 +7,9 @@ import { readExif } from './tiff.ts'
 import { readXmp } from './xmp.ts'
 
 const MAX_CHUNKS = 1024
-/** Of those, how many may have to be looked at one by one behind each other in the image. */
-const MAX_IMAGE_CHUNKS = 64
-const MAX_TAIL = 64 * 1024
+/** How often it is looked into the image for where it ends; each costs a read. */
+const MAX_LOOKS = 120
+const MAX_TAIL = 256 * 1024
 // Each costs a checksum of up to the whole tail.
 const MAX_CANDIDATES = 8
 const MAX_TEXT = 256 * 1024
@@ -24,8 +24,8 @@ const MAX_PROFILES = 8
  */
 export async function readPng(file: Bytes, found: Found): Promise<void> {
   const profiles = { left: MAX_PROFILES }
+  const looks = { left: MAX_LOOKS }
   let offset = 8
-  let inImage = 0
   for (let count = 0; count < MAX_CHUNKS && !found.has('exif'); count += 1) {
     const header = await file.read(offset, 8)
     if (header === undefined) break
@@ -33,9 +33,8 @@ export async function readPng(file: Bytes, found: Found): Promise<void> {
     const type = header.toString('latin1', 4, 8)
     if (type === 'IEND') return
     if (type === 'IDAT') {
-      inImage += 1
-      if (inImage > MAX_IMAGE_CHUNKS) break
-      offset = await endOfRun(file, offset, header, 12 + length)
+      if (looks.left <= 0) break
+      offset = await endOfRun(file, offset, header, looks)
       continue
     }
     const body = part(file, offset + 8, length)
@@ -45,9 +44,13 @@ export async function readPng(file: Bytes, found: Found): Promise<void> {
   if (!found.has('exif')) await readTail(file, Math.max(0, file.size - MAX_TAIL), found, profiles)
 }
 
-/** The end of a run of chunks with the same header, each `step` bytes behind the one before. */
-async function endOfRun(file: Bytes, start: number, header: Buffer, step: number): Promise<number> {
-  const isIn = async (index: number) => (await file.read(start + index * step, 8))?.equals(header) === true
+/** The end of a run of chunks with the same header, each as long as the one before. */
+async function endOfRun(file: Bytes, start: number, header: Buffer, looks: { left: number }): Promise<number> {
+  const step = 12 + header.readUInt32BE(0)
+  const isIn = async (index: number) => {
+    looks.left -= 1
+    return (await file.read(start + index * step, 8))?.equals(header) === true
+  }
   let leap = 1
   while (await isIn(leap)) leap *= 2
   // From here on `last` is in the run, and what is `leap` behind it is not.

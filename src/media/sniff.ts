@@ -101,10 +101,10 @@ function isTransportStream(head: Buffer): boolean {
   )
 }
 
-/** What has pictures in it and is none: a document, an archive, music, a page, a text. */
+/** What may have pictures in it and is none: documents, archives, music, programs. */
 const NO_RUBBISH: readonly string[] = [
-  ...['%PDF', '%!PS', 'PK', 'ID3', 'OggS', 'fLaC', 'RIFF', 'Rar!', '\x1f\x8b', 'BZh', '7z\xbc\xaf', 'MZ', '\x7fELF'],
-  ...['\xd0\xcf\x11\xe0', 'SQLite', 'bplist', '<', '{', '['],
+  ...['%PDF', '%!PS', 'PK\x03\x04', 'ID3', 'OggS', 'fLaC', 'RIFF', 'Rar!', '\x1f\x8b\x08', 'BZh', '7z\xbc\xaf'],
+  ...['MZ\x90', '\x7fELF', '\xd0\xcf\x11\xe0', 'SQLite', 'bplist'],
 ]
 
 /** Rubbish before a photo is passed over, as ExifTool does; whether a photo follows, its segments tell. */

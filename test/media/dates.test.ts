@@ -6,7 +6,7 @@ describe('the date of', () => {
   it.each(FORMS.map(({ name, ...form }) => [name, form] as const))('%s is found', async (_, { file, date }) => {
     const found = await inspectBytes(file)
     expect(found.date).toBe(date)
-    expect(found.reads).toBeLessThanOrEqual(50)
-    expect(found.bytes).toBeLessThanOrEqual(512 * 1024)
+    expect(found.reads).toBeLessThanOrEqual(150)
+    expect(found.bytes).toBeLessThanOrEqual(1024 * 1024)
   })
 })

@@ -358,11 +358,12 @@ const pngWith = (...chunks: Buffer[]) => {
   return Buffer.concat([plain.subarray(0, 33), ...chunks, plain.subarray(33)])
 }
 /** Behind `count` chunks of image, each of `length` bytes, and `tail` bytes of something else behind it. */
-const pngBehind = (last: Buffer, count: number, length: number, tail = 0) => {
+const pngBehind = (last: Buffer, count: number, length: number, tail = 0, isUneven = false) => {
   const plain = png(BARE)
   const image = deflateSync(noise(count * length, 'image'), { level: 0 })
+  const cut = (index: number) => index * length + (isUneven ? (index * 37) % 50 : 0)
   const chunks = Array.from({ length: Math.ceil(image.length / length) }, (_, index) =>
-    chunk('IDAT', image.subarray(index * length, (index + 1) * length)),
+    chunk('IDAT', image.subarray(cut(index), cut(index + 1))),
   )
   return Buffer.concat([
     plain.subarray(0, 33),
@@ -429,6 +430,7 @@ const PNGS: readonly [name: string, file: Buffer, date: string | undefined, unju
     pngBehind(chunk('eXIf', GOOD), 10_000, 1024, 1_000_000),
     SEEN,
   ],
+  ['EXIF behind pieces of many sizes, before 200 kB', pngBehind(chunk('eXIf', GOOD), 300, 8192, 200_000, true), SEEN],
   ['XMP behind the image', pngBehind(iTXt('XML:com.adobe.xmp', PACKET), 100, 8192, 200_000), SEEN],
 ]
 
@@ -477,6 +479,11 @@ const MOVIES: readonly [name: string, file: Buffer, date: string | undefined, un
     `${SEEN}+02:00`,
   ],
   ['©day in its list of items', movieWith({ mvhd: EXPORTED }, box('udta', itemList(MDAY))), `${SEEN}+02:00`],
+  [
+    '©day in its user data behind another one in a list',
+    movieWith({ mvhd: EXPORTED }, box('udta', itemList('2011-01-01T00:00:00+0200'), box('\xa9day', userText(MDAY)))),
+    `${SEEN}+02:00`,
+  ],
   ['a ©day that is a year', movieWith({ mvhd: EXPORTED }, box('udta', itemList('2015'))), '2022-12-31T00:00:00Z'],
   [
     'creationdate before ©day',
