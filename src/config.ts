@@ -1,5 +1,6 @@
 import { join, relative, sep } from 'node:path'
 import { readDotEnv } from './config/dot-env.ts'
+import { findMisspelt, type Misspelt } from './config/misspelt.ts'
 import { SETTINGS, type Setting, type WithDefault } from './config/settings.ts'
 import { homeFolder, type LogLevel, Refusal } from './config/values.ts'
 
@@ -73,6 +74,15 @@ export function readEnvironment(cwd: string, env: Environment): Environment {
   const merged = { ...values, ...Object.fromEntries(set) }
   if (problems.length > 0) throw new ConfigError([...problems, ...evaluate(merged, cwd).problems])
   return merged
+}
+
+/** What `.env` in `cwd` sets that is no setting and looks like one: it changes nothing, which nobody would notice. */
+export function misspeltSettings(cwd: string): Misspelt[] {
+  const { values } = readDotEnv(join(cwd, '.env'))
+  return findMisspelt(
+    Object.keys(values),
+    Object.values(SETTINGS).map(({ name }) => name),
+  )
 }
 
 function evaluate(env: Environment, cwd: string): { config: Config; problems: readonly string[] } {

@@ -9,7 +9,7 @@ import { mirrorCommand } from './cli/mirror.ts'
 import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
-import { type Config, ConfigError, loadConfig, readEnvironment } from './config.ts'
+import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config.ts'
 import { AppError, inFull } from './errors.ts'
 import type { RunningServer } from './serve.ts'
 import { StartError } from './start.ts'
@@ -32,8 +32,8 @@ program.addCommand(acceptCommand(context))
 program.addCommand(forgetCommand(context))
 
 program
-  .command('serve', { isDefault: true })
-  .description('receive photos and videos from phones (default)')
+  .command('serve')
+  .description('receive photos and videos from phones, until Ctrl-C')
   .action(() => run())
 
 /** The settings, as the environment and `.env` have them. */
@@ -44,6 +44,9 @@ function readConfig(): Config {
 async function run(): Promise<void> {
   const config = readConfig()
   const log = await createLog(config.logLevel)
+  for (const { name, meant } of misspeltSettings(process.cwd())) {
+    log.warn({ setting: name }, `.env sets ${name}, which is no setting and changes nothing. Did you mean ${meant}?`)
+  }
   const giveUp = new AbortController()
   let server: RunningServer | undefined
   onSignal(() => {
@@ -96,4 +99,5 @@ function fail(error: unknown): never {
   process.exit(isConfig ? EX_CONFIG : 1)
 }
 
-program.parseAsync().catch(fail)
+if (process.argv.length <= 2) program.outputHelp()
+else program.parseAsync().catch(fail)
