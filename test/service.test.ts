@@ -96,6 +96,7 @@ describe('the service under systemd', needs(ownSystemd(), drive('ext4')), () => 
     await run(format.replace(/^sudo parted.*\n/m, ''))
     await plugIn(photos, 'sda1')
     await run(mount)
+    expect(await run('systemctl show mnt-photos.mount -P FragmentPath')).toContain('generator')
 
     const [, settings = '', service = ''] = commandsUnder('4. iClood')
     await run(settings)

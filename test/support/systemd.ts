@@ -1,9 +1,9 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { withResolvers } from '../../src/resolvers.ts'
 import { command, root } from './needs.ts'
 import { until } from './wire.ts'
@@ -58,6 +58,21 @@ const BOOT = `
   rm -rf etc/systemd/system; mkdir -p etc/systemd/system
   find usr/lib/systemd/system -path '*.wants/*' ! -name 'systemd-journald*' -delete
   : > etc/fstab
+  # systemd takes this for a container, where it passes over the drives in fstab. They are what this is about.
+  cat > usr/lib/systemd/system-generators/systemd-fstab-generator <<'GENERATOR'
+#!/bin/bash
+while read -r what where type options _; do
+  case $what in
+    UUID=*) what=/dev/disk/by-uuid/\${what#UUID=} ;;
+    /*) ;;
+    *) continue ;;
+  esac
+  printf '%s\\n' '[Unit]' SourcePath=/etc/fstab '[Mount]' "What=$what" "Where=$where" "Type=$type" "Options=$options" \\
+    > "$1/$(systemd-escape --path --suffix=mount "$where")"
+done < /etc/fstab
+GENERATOR
+  chmod 755 usr/lib/systemd/system-generators/systemd-fstab-generator
+  mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys
   printf '#!/bin/sh\\nexec "$@"\\n' > usr/local/bin/sudo; chmod 755 usr/local/bin/sudo
   pivot_root . old
   umount -l /old
@@ -67,29 +82,44 @@ const BOOT = `
     ${SYSTEMD} --system --show-status=no --unit=basic.target < /dev/null
 `
 
-const UNSHARE = ['--pid', '--fork', '--kill-child', '--mount', '--uts', '--ipc', '--cgroup']
+/** Where cgroups may be mounted: of version 2, or both side by side. */
+const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified']
+
+/** Runs what follows `$1` in namespaces of its own, and in a cgroup of that name: what is made there can be found and removed. */
+const ENTER = `
+  set -e
+  for cgroup in ${CGROUPS.join(' ')}; do
+    if [ -e $cgroup/cgroup.procs ]; then mkdir -p $cgroup/$1; echo $$ > $cgroup/$1/cgroup.procs; fi
+  done
+  shift
+  exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup bash -c "$@"
+`
 
 /** Needs what it takes to start a systemd of one’s own. */
 export function ownSystemd(): string | undefined {
   const missing =
     root() ?? command('systemd', 'systemd') ?? command('nsenter', 'util-linux') ?? command('setpriv', 'util-linux')
   if (missing !== undefined) return missing
-  const trial = `mkdir /run/a && cd /run/a && mkdir u w r && mount -t overlay o -o lowerdir=/,upperdir=u,workdir=w r`
-  const { status } = spawnSync('unshare', [...UNSHARE, 'bash', '-c', `mount -t tmpfs t /run && ${trial}`])
+  const trial = 'mount -t tmpfs t /run; cd /run; mkdir u w r; mount -t overlay o -o lowerdir=/,upperdir=u,workdir=w r'
+  const name = `iclood-trial-${process.pid}`
+  const { status } = spawnSync('bash', ['-c', ENTER, 'enter', name, `set -e; ${trial}`])
+  removeCgroups(name)
   return status === 0 ? undefined : 'the right to make namespaces and mount in them'
+}
+
+/** Returns whether all are gone; one with a process in it, be it a dying one, is not. */
+function removeCgroups(name: string): boolean {
+  const folders = CGROUPS.map((folder) => join(folder, name)).filter((folder) => existsSync(folder))
+  if (folders.length > 0) spawnSync('find', [...folders, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'])
+  return folders.every((folder) => !existsSync(folder))
 }
 
 /** Starts a machine on which `program` (absolute) is /opt/iclood. */
 export async function bootMachine(program: string): Promise<TestMachine> {
   const place = mkdtempSync(join(tmpdir(), 'iclood-machine-'))
   // Whatever ends this process ends the machine.
-  const outer = spawn(
-    'setpriv',
-    ['--pdeathsig', 'KILL', 'unshare', ...UNSHARE, 'bash', '-c', BOOT, 'boot', place, program],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
+  const wrapped = ['--pdeathsig', 'KILL', 'bash', '-c', ENTER, 'enter', basename(place), BOOT, 'boot', place, program]
+  const outer = spawn('setpriv', wrapped, { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   for (const stream of [outer.stdout, outer.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -121,6 +151,7 @@ async function end(outer: ChildProcess, place: string): Promise<void> {
     outer.kill('SIGKILL')
     await once(outer, 'exit')
   }
+  await until('its last process is gone', async () => removeCgroups(basename(place)))
   rmSync(place, { recursive: true, force: true })
 }
 
@@ -129,7 +160,8 @@ async function childOf({ pid }: ChildProcess): Promise<number | undefined> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   const child = Number(children.trim().split(' ')[0])
   if (!Number.isInteger(child) || child === 0) return undefined
-  return readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'systemd' ? child : undefined
+  const name = await readFile(`/proc/${child}/comm`, 'utf8').catch(() => '')
+  return name.trim() === 'systemd' ? child : undefined
 }
 
 async function inside(pid: number, script: string): Promise<{ code: number; stdout: string; stderr: string }> {
@@ -142,7 +174,7 @@ async function inside(pid: number, script: string): Promise<{ code: number; stdo
     `PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
   ]
   const { promise, resolve } = withResolvers<{ code: number; stdout: string; stderr: string }>()
-  execFile('nsenter', [...args, 'bash', '-c', script], (error, stdout, stderr) =>
+  execFile('nsenter', [...args, 'bash', '--norc', '-c', script], (error, stdout, stderr) =>
     resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
   )
   return promise
