@@ -47,7 +47,17 @@ export function originalFacts(path: string, content: number): OriginalFacts {
 }
 
 export function ignoredRecord(id: number): IgnoredRecord {
-  return { type: 'ignored', id, device: null, phone_path: `/DCIM/${id}`, asset_id: null, name: `${id}`, at: null }
+  const known = { created: null, announced_size: null }
+  return {
+    type: 'ignored',
+    id,
+    device: null,
+    phone_path: `/DCIM/${id}`,
+    asset_id: null,
+    name: `${id}`,
+    at: null,
+    ...known,
+  }
 }
 
 const anyText = fc.string({ unit: 'grapheme', maxLength: 30 })
