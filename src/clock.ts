@@ -2,9 +2,10 @@
 const AHEAD_MS = 24 * 60 * 60 * 1000
 
 /**
- * The last moment that can be believed at `now`. A computer without a clock of its own, or with a bad time server, may have been years
- * ahead: what it wrote down then as having happened is no proof, and no sign of life. So every time that is kept is believed up to this
- * moment only, in code (`believed`) and in SQL alike. It is not thrown away: it may be `now` that is wrong, until the clock has been set.
+ * The last moment that can be believed at `now`. A computer without a clock of its own, or with a bad time server, may
+ * have been years ahead: what it wrote down then as having happened is no proof, and no sign of life. So every time
+ * that is kept is believed up to this moment only, in code (`believed`) and in SQL alike. It is not thrown away: it
+ * may be `now` that is wrong, until the clock has been set.
  */
 export function believableUntil(now: Date): Date {
   return new Date(now.getTime() + AHEAD_MS)

@@ -3,8 +3,8 @@ import { hostname } from 'node:os'
 import type { OwnNames } from './http/host-names.ts'
 
 /**
- * What this machine is called, as far as it knows at this moment: the network may tell it after the server has started. Without
- * `/etc/resolv.conf` (Windows) nobody searches.
+ * What this machine is called, as far as it knows at this moment: the network may tell it after the server has
+ * started. Without `/etc/resolv.conf` (Windows) nobody searches.
  */
 export function ownNames(): OwnNames {
   return { machine: hostname(), searched: searchedIn(resolvConf()) }

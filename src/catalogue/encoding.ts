@@ -6,8 +6,9 @@ import type { ConnectionSettings, Database } from './connection.ts'
 export class UnfitDatabase extends Error {}
 
 /**
- * Makes sure that the database holds every name that a phone may send: in any other encoding than UTF-8 an emoji is an error, or is
- * stored as something else. Throws `UnfitDatabase`, which says how to make one that does; `database_unavailable`.
+ * Makes sure that the database holds every name that a phone may send: in any other encoding than UTF-8 an emoji is an
+ * error, or is stored as something else. Throws `UnfitDatabase`, which says how to make one that does;
+ * `database_unavailable`.
  */
 export async function expectUtf8(db: Database, settings: ConnectionSettings): Promise<void> {
   const { rows } = await sql<{ name: string; encoding: string }>`

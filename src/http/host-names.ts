@@ -15,8 +15,8 @@ export interface OwnNames {
 
 /**
  * The host that a `Host` header names, without its port: an IPv4 address, an IPv6 address in brackets, or a name in
- * lower case without a dot at its end. Undefined for what is none of these, such as a header that is empty or holds a user
- * name, or a number that only some programs take for an address.
+ * lower case without a dot at its end. Undefined for what is none of these, such as a header that is empty or holds a
+ * user name, or a number that only some programs take for an address.
  */
 export function parseHost(header: string): string | undefined {
   const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([\w.-]+))(?::\d{0,5})?$/.exec(header.trim()) ?? []
@@ -30,9 +30,10 @@ export function parseHost(header: string): string | undefined {
 
 /**
  * Returns the judge of hosts as `parseHost` returns them: a page on the web can make its own name lead to this server
- * (DNS rebinding), but not one of those that only a home network resolves. `allowed` adds names: exact ones, `*.example.com`
- * for all below a name, `.example.com` for that name too. `ownNames` is asked when nothing else tells: the machine's own name counts, and
- * names below the domains that it searches or lies in, unless anybody may have a name there (`com`, `duckdns.org`).
+ * (DNS rebinding), but not one of those that only a home network resolves. `allowed` adds names: exact ones,
+ * `*.example.com` for all below a name, `.example.com` for that name too. `ownNames` is asked when nothing else tells:
+ * the machine's own name counts, and names below the domains that it searches or lies in, unless anybody may have a
+ * name there (`com`, `duckdns.org`).
  */
 export function createHostJudge(allowed: readonly string[], ownNames?: () => OwnNames): (host: string) => boolean {
   const exact = new Set<string>()
@@ -64,8 +65,8 @@ function isOwn(host: string, { machine, searched }: OwnNames): boolean {
 }
 
 /**
- * Whether strangers can have names directly below `domain`: it is on the Public Suffix List, where dynamic DNS is, too. A top-level
- * domain that is not listed is one that the internet does not have.
+ * Whether strangers can have names directly below `domain`: it is on the Public Suffix List, where dynamic DNS is,
+ * too. A top-level domain that is not listed is one that the internet does not have.
  */
 function isPublic(domain: string): boolean {
   // It takes 12 MB, and most households never need it.

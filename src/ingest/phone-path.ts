@@ -1,8 +1,8 @@
 import { mediaTypeByName } from '../media/media-type.ts'
 
 /**
- * The path on the phone without what changes between versions of iOS: since iOS 18 a `file://` path ends in a `#fragment`. The
- * catalogue compares paths the same way (`iclood_asset_key`).
+ * The path on the phone without what changes between versions of iOS: since iOS 18 a `file://` path ends in a
+ * `#fragment`. The catalogue compares paths the same way (`iclood_asset_key`).
  */
 export function withoutFragment(path: string): string {
   return path.startsWith('file://') ? (path.split('#', 1)[0] ?? path) : path
@@ -26,7 +26,10 @@ const BLANK = '.\\s\\p{Default_Ignorable_Code_Point}'
 const ONLY_BLANKS = new RegExp(`^[${BLANK}]*$`, 'u')
 const ONLY_EXTENSION = new RegExp(`^[${BLANK}]*[.]([^${BLANK}]+)[${BLANK}]*$`, 'u')
 
-/** A file's name as it is to be kept: empty if it shows nothing, with `stem` before it if it is no more than an extension of photos or videos. */
+/**
+ * A file's name as it is to be kept: empty if it shows nothing, with `stem` before it if it is no more than an
+ * extension of photos or videos.
+ */
 export function wholeName(name: string, stem: string): string {
   const last = name.split(/[/\\]/).at(-1) ?? ''
   if (ONLY_BLANKS.test(last)) return ''

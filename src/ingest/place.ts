@@ -11,10 +11,10 @@ import { recordContent } from './read-original.ts'
 import type { Wish } from './wish.ts'
 
 /**
- * Gives a staged original its permanent place and returns its path, durable. If a file of the very same bytes lies on the drive and the
- * catalogue does not know it (this server was killed, or lost its database, before it could record it), that one is taken instead,
- * whatever its name: those that this server remembers, and those in the same folder. Returns `undefined` if the catalogue has learnt of such a file since it was
- * asked, but not the `isLast` time.
+ * Gives a staged original its permanent place and returns its path, durable. If a file of the very same bytes lies on
+ * the drive and the catalogue does not know it (this server was killed, or lost its database, before it could record
+ * it), that one is taken instead, whatever its name: those that this server remembers, and those in the same folder.
+ * Returns `undefined` if the catalogue has learnt of such a file since it was asked, but not the `isLast` time.
  */
 export async function commitOriginal(
   library: Library,
@@ -79,8 +79,8 @@ async function freeName({ names }: Library, { folder, name, preferred, wholeStem
 const PORTION = 100
 
 /**
- * The first of `paths` with the same bytes as `staged` that the catalogue does not have, made durable; else whether it has such a one
- * by now, but not the `isLast` time.
+ * The first of `paths` with the same bytes as `staged` that the catalogue does not have, made durable; else whether it
+ * has such a one by now, but not the `isLast` time.
  */
 async function findUnrecorded(
   library: Library,
@@ -110,8 +110,9 @@ async function findUnrecorded(
 }
 
 /**
- * Puts a staged original, whose bytes are durable, into the place of a lost one with the same content, durably, and declares that one restored; `by`
- * goes on after "healed by". One that was lost before it had been read takes any content. Returns `false`, with nothing done, if something lies there, or if the original is not lost (any more).
+ * Puts a staged original, whose bytes are durable, into the place of a lost one with the same content, durably, and
+ * declares that one restored; `by` goes on after "healed by". One that was lost before it had been read takes any
+ * content. Returns `false`, with nothing done, if something lies there, or if the original is not lost (any more).
  */
 export async function putBack(library: Library, staged: Staged, path: LibraryPath, by: string): Promise<boolean> {
   await library.committer.makeFolder(splitPath(path).folder)

@@ -2,10 +2,10 @@ import type { Checksum } from '../media/checksum.ts'
 import { type LibraryPath, splitPath } from '../storage/layout.ts'
 
 /**
- * Where this server has put contents that the catalogue may not know of: their uploads are on the way to be recorded, or could not be,
- * since the database or the drive went away in between. Sent again before they have been adopted, they shall not be stored a second
- * time, whatever they are called by then and whatever month they are said to be of. Kept while the drive is away: what lies at a path is
- * looked at before it is believed.
+ * Where this server has put contents that the catalogue may not know of: their uploads are on the way to be recorded,
+ * or could not be, since the database or the drive went away in between. Sent again before they have been adopted,
+ * they shall not be stored a second time, whatever they are called by then and whatever month they are said to be of.
+ * Kept while the drive is away: what lies at a path is looked at before it is believed.
  */
 export class Unrecorded {
   readonly #paths = new Map<Checksum, LibraryPath>()

@@ -22,8 +22,8 @@ export async function diskUsage(drive: Drive): Promise<DiskUsage> {
 /** Space on the drive that an upload has been promised and has not used yet. */
 export interface Reservation {
   /**
-   * Makes sure that `bytes` more than what was used so far are promised. Throws `disk_full` if they can't be, and `space_promised` if
-   * only what is promised to others is in the way.
+   * Makes sure that `bytes` more than what was used so far are promised. Throws `disk_full` if they can't be, and
+   * `space_promised` if only what is promised to others is in the way.
    */
   ensure(bytes: number): Promise<void>
   /** Says that `bytes` of the promise are on the drive now. */
@@ -52,7 +52,10 @@ export class Space {
     this.#minFree = minFree
   }
 
-  /** Promises `bytes` (0 if the length is not known yet), or throws as `ensure` does, with what is needed and what is free. */
+  /**
+   * Promises `bytes` (0 if the length is not known yet), or throws as `ensure` does, with what is needed and what is
+   * free.
+   */
   async reserve(bytes: number): Promise<Reservation> {
     let left = 0
     const ensure = async (wanted: number): Promise<void> => {
