@@ -42,7 +42,8 @@ export async function startIclood(base, { env = {}, watchLoop = false } = {}) {
       ...env,
     },
   })
-  await untilAnswered(server, '/ping')
+  // It answers before its drive and its database are there.
+  await untilAnswered(server, '/storage/status', 200)
   return {
     ...server,
     style: 'form',
@@ -52,8 +53,8 @@ export async function startIclood(base, { env = {}, watchLoop = false } = {}) {
   }
 }
 
-/** @type {Contender} */
-export const iclood = { name: 'iClood', start: (base) => startIclood(base) }
+/** @param {import('./processor.mjs').Mode} mode @returns {Contender} */
+export const icloodAs = ({ name, env }) => ({ name, start: (base) => startIclood(base, { env }) })
 
 /** nginx as Debian has it: WebDAV's PUT, written to a file beside its place and renamed. @type {Contender} */
 export const nginx = {
@@ -140,22 +141,22 @@ async function launch(name, base, [command, ...args], port, { env = {} } = {}) {
   }
 }
 
-async function untilAnswered(server, path) {
+async function untilAnswered(server, path, status) {
   for (;;) {
     if (server.hasEnded()) throw new Error(`${server.name} ended: ${server.output()}`)
-    if (await answers(server.port, path)) return
+    if (await answers(server.port, path, status)) return
     await setTimeout(20)
   }
 }
 
-/** Whether `port` answers a GET of `path`, with whatever status. */
-export function answers(port, path) {
+/** Whether `port` answers a GET of `path`, with `status` or, without one, with whatever it may be. */
+export function answers(port, path, status) {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1' })
     socket.once('connect', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`))
-    socket.once('data', () => {
+    socket.once('data', (head) => {
       socket.destroy()
-      resolve(true)
+      resolve(status === undefined || head.toString('latin1').startsWith(`HTTP/1.1 ${status} `))
     })
     socket.once('error', () => resolve(false)).once('close', () => resolve(false))
   })
