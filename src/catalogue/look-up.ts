@@ -61,6 +61,8 @@ export interface Answer {
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, or what edits belong to, announced or completed. */
   relatives: KnownAsset[]
+  /** Rows of what has the same content identifier and is another half, whatever it is called and whoever has sent it. */
+  otherHalves: KnownAsset[]
 }
 
 const STILLS = ['HEIC', 'heic', 'HEIF', 'heif', 'JPG', 'jpg', 'JPEG', 'jpeg', 'DNG', 'dng', 'PNG', 'png']
@@ -106,7 +108,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
              when 'still' then ${MOVIES}::text[] when 'movie' then ${STILLS}::text[] else ${[...STILLS, ...MOVIES]}::text[]
            end
          ) as extension
-       )) ||
+       )) as relatives,
       case when offered.content_id is null then '[]' else
         (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
          from (
@@ -115,7 +117,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
              and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
            order by stored_at desc nulls last limit ${MAX_HALVES}
          ) as half join files using (path) join backups on backups.file_path = files.path)
-      end as relatives
+      end as "otherHalves"
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],
       ${questions.map((question) => question.size)}::bigint[],

@@ -147,7 +147,7 @@ async function tryToStore(
   const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, isLast, () =>
-    wishFor({ name, role, assetId: half, contentId, capture }, answer.relatives, timeZone),
+    wishFor({ name, role, assetId: half, contentId, capture }, answer, timeZone),
   )
   if (kept === undefined) return undefined
 

@@ -1,4 +1,4 @@
-import type { KnownAsset, Role } from '../catalogue/look-up.ts'
+import type { Answer, KnownAsset, Role } from '../catalogue/look-up.ts'
 import { isMonthFolder, type MonthFolder, parseLibraryPath, splitPath } from '../storage/layout.ts'
 import { splitName } from '../storage/names.ts'
 import { type Capture, folderAt } from './capture.ts'
@@ -24,6 +24,9 @@ export interface Arrived {
   capture: Capture
 }
 
+/** What may belong to it: by its path, and by Apple's content identifier. */
+export type Relatives = Pick<Answer, 'relatives' | 'otherHalves'>
+
 const DAY_MS = 24 * 60 * 60 * 1000
 /**
  * Two phones of one model call different photos by one name. A still and a video taken further apart are not halves.
@@ -35,7 +38,7 @@ const APART_MS = 31 * DAY_MS
  * stored, that say otherwise. The halves of a Live Photo share a base name and lie in the still's month, edits lie
  * beside what they belong to, as far as that can be had without renaming what is stored.
  */
-export function wishFor(arrived: Arrived, relatives: readonly KnownAsset[], timeZone: string): Wish {
+export function wishFor(arrived: Arrived, relatives: Relatives, timeZone: string): Wish {
   const { name, role, contentId, capture } = arrived
   // Apple gives the identifier only to what has another half.
   const alone: Wish = { folder: capture.folder, name, preferred: null, wholeStem: contentId !== null }
@@ -71,37 +74,39 @@ export function stemOfEdited(stem: string): string {
 }
 
 /**
- * The relative of what has arrived: of several the one with the same content identifier, then with the same asset id,
- * then the nearest in time. Edits may be made years later.
+ * The relative of what has arrived: of several the one with the same content identifier, best one of its own path, then with the
+ * same asset id, then the nearest in time. Edits may be made years later.
  */
-function chooseRelative(arrived: Arrived, relatives: readonly KnownAsset[]): KnownAsset | undefined {
+function chooseRelative(arrived: Arrived, { relatives, otherHalves }: Relatives): KnownAsset | undefined {
   const { role, assetId, contentId } = arrived
   const at = arrived.capture.at?.getTime() ?? null
-  const sameness = (one: KnownAsset) => {
-    if (contentId !== null && one.contentId === contentId) return 2
-    return assetId !== null && one.assetId === assetId ? 1 : 0
-  }
+  const isSame = (one: KnownAsset) => assetId !== null && one.assetId === assetId
   const distance = (one: KnownAsset) => {
     const taken = takenAt(one)
     return taken === null || at === null ? undefined : Math.abs(taken - at)
-  }
-  const isPossible = (one: KnownAsset) => {
-    if (contentId !== null && one.contentId !== null) return one.contentId === contentId
-    return sameness(one) > 0 || role === 'edits' || (distance(one) ?? 0) <= APART_MS
   }
   const stored = relatives.filter((one) => one.status === 'Completed' && one.filePath !== null)
   // One that is asked for again, since it has changed, counts as what is stored of it.
   const awaited = relatives.filter(
     (one) => one.status !== 'Completed' && !stored.some((known) => isAskedAgain(one, known)),
   )
-  return [...stored, ...awaited]
-    .filter(isPossible)
-    .toSorted(
+  const nearest = (candidates: readonly KnownAsset[]) =>
+    candidates.toSorted(
       (a, b) =>
-        sameness(b) - sameness(a) ||
+        Number(isSame(b)) - Number(isSame(a)) ||
         (distance(a) ?? APART_MS) - (distance(b) ?? APART_MS) ||
         stored.indexOf(b) - stored.indexOf(a),
     )[0]
+
+  const identified = stored.filter((one) => contentId !== null && one.contentId === contentId)
+  const isPossible = (one: KnownAsset) => isSame(one) || role === 'edits' || (distance(one) ?? 0) <= APART_MS
+  // Two identifiers that differ tell of two Live Photos.
+  const unidentified = stored.filter((one) => contentId === null || one.contentId === null)
+  return (
+    nearest(identified) ??
+    nearest(otherHalves.filter((one) => one.status === 'Completed')) ??
+    nearest([...unidentified, ...awaited].filter(isPossible))
+  )
 }
 
 /** Phones use a name again: without an id it is the same asset only if it was taken at about the same time. */

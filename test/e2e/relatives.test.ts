@@ -88,6 +88,31 @@ describe('the halves of a Live Photo that came without paths', () => {
   })
 })
 
+describe('the halves of an edited Live Photo and of its original', () => {
+  it('go with those of their own names, though all have one content identifier', async () => {
+    const id = randomUUID().toUpperCase()
+    const place = (file: string) => ({ device: 'edited', path: `${FOLDER}/${file}` })
+    for (const name of ['IMG_0050.HEIC', 'IMG_E0050.HEIC'])
+      await send(name, still('2021-10-10T12:00:00', id), place(name))
+    for (const name of ['IMG_0050.MOV', 'IMG_E0050.MOV'])
+      expect(await send(name, movie('2021-10-10T12:00:00', id), place(name))).toBe(`2021/10/${name}`)
+  })
+})
+
+describe('a content identifier', () => {
+  it('is known after the database was rebuilt from the drive', async () => {
+    const first = await startServer(await makeFolder())
+    const id = randomUUID().toUpperCase()
+    const options = { name: 'R.HEIC', fields: {} }
+    await makePhone(first, 'iPhone').upload(still('2021-05-01T12:00:00', id), options)
+    await first.stop()
+    const again = { UPLOAD_FOLDER: first.library, AUTO_REBUILD: 'true' }
+    const second = await startServer(await makeFolder(), again)
+    const { body } = await makePhone(second, 'iPhone').upload(movie('2021-06-01T12:00:00', id), { name: 'x.MOV' })
+    expect(body.backup.file_path).toBe('2021/05/R.MOV')
+  })
+})
+
 describe('a movie that comes first', () => {
   it('goes to the month where its still was announced, by another clock than its own', async () => {
     const phone = makePhone(server, 'first')
