@@ -47,12 +47,32 @@ export async function fill(client, from, to) {
   await client.query('vacuum analyze files, backups')
 }
 
+/** A phone of which an older server has backed up the same: it kept neither ids nor dates nor checksums. */
+export const OLD_DEVICE = 'iPhone 12'
+
+/** Adds the assets number `from` to `to` - 1 as that server left them. */
+export async function fillOld(client, from, to) {
+  await client.query(
+    `insert into files (path, size, media_type, stored_at)
+     select to_char(taken, 'YYYY/MM/') || 'OLD_' || n || '.HEIC', ${SIZE}, 'image/heic', taken
+     from generate_series($1::integer, $2::integer) as n, ${takenAt('n')}`,
+    [from, to - 1],
+  )
+  await client.query(
+    `insert into backups (file_name, file_path, original_path, file_size, file_type, mime_type, device_id, timestamp, status)
+     select 'IMG_' || n || '.HEIC', to_char(taken, 'YYYY/MM/') || 'OLD_' || n || '.HEIC',
+       'file:///var/mobile/Media/DCIM/100APPLE/IMG_' || n || '.HEIC', ${SIZE}, 'photo', 'image/heic', '${OLD_DEVICE}', taken, 'Completed'
+     from generate_series($1::integer, $2::integer) as n, ${takenAt('n')}`,
+    [from, to - 1],
+  )
+}
+
 function takenAt(n) {
   return `lateral (select to_timestamp(${FIRST_TAKEN / 1000} + ${n}::bigint * ${HOUR_MS / 1000}) at time zone 'UTC' as taken) as clock`
 }
 
 /** The phone's list of the assets number `from` to `to` - 1, as it sends it. */
-export function listOf(from, to) {
+export function listOf(from, to, device = DEVICE) {
   const files = []
   for (let n = from; n < to; n++) {
     const taken = FIRST_TAKEN + n * HOUR_MS
@@ -60,5 +80,5 @@ export function listOf(from, to) {
     const path = `file:///var/mobile/Media/DCIM/100APPLE/${name}`
     files.push({ path, id: `asset-${n}`, name, size: SIZE, type: 'photo', created: taken, modified: taken })
   }
-  return JSON.stringify({ device_id: DEVICE, files })
+  return JSON.stringify({ device_id: device, files })
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { ask } from './ask.mjs'
-import { connectTo, fill, listOf } from './household.mjs'
+import { connectTo, fill, fillOld, listOf, OLD_DEVICE } from './household.mjs'
 import { atMost, median } from './report.mjs'
 import { startIclood } from './servers.mjs'
 
@@ -16,12 +17,15 @@ export async function measureLists({ folder, quick, say }) {
   const manyRows = quick ? 100_000 : 1_000_000
   const server = await startIclood(join(folder, 'lists'))
   try {
+    await untilReady(server)
     const database = await connectTo(server.dataDir)
     say(`  filling in ${rows} rows`)
     await fill(database, 0, rows)
     const known = await timesOfLists(server, 0, (answer) => answer.backed_up_count)
     const unknown = await timesOfLists(server, 1e7, (answer) => answer.count)
-    say(`  known: ${describe(known)}; new: ${describe(unknown)}`)
+    await fillOld(database, 0, rows)
+    const old = await timesOfLists(server, 0, (answer) => answer.backed_up_count, OLD_DEVICE)
+    say(`  known: ${describe(known)}; new: ${describe(unknown)}; of an older server: ${describe(old)}`)
 
     say(`  filling in ${manyRows} rows`)
     await fill(database, rows, manyRows)
@@ -36,6 +40,13 @@ export async function measureLists({ folder, quick, say }) {
     return [
       timesJson(`\`/photos/new\`, ${where}, all known`, known, 8),
       timesJson(`\`/photos/new\`, ${where}, all new`, unknown, 14),
+      atMost(
+        'the same list against rows of an older server, all known, beside rows of our own',
+        median(old.map(({ ms }) => ms)) / median(known.map(({ ms }) => ms)),
+        2,
+        'times',
+        1,
+      ),
       ...pages,
     ]
   } finally {
@@ -43,11 +54,23 @@ export async function measureLists({ folder, quick, say }) {
   }
 }
 
+/** It answers `/ping` before its database is there. */
+async function untilReady(server) {
+  for (;;) {
+    const isReady = await ask(server, '/storage/status').then(
+      () => true,
+      () => false,
+    )
+    if (isReady) return
+    await setTimeout(50)
+  }
+}
+
 /** Sends lists of assets from number `first` on; `countOf` tells how many of an answer's files are as expected. */
-async function timesOfLists(server, first, countOf) {
+async function timesOfLists(server, first, countOf, device) {
   const tries = []
   for (let n = 0; n < TRIES; n++) {
-    const list = listOf(first + n * LIST, first + (n + 1) * LIST)
+    const list = listOf(first + n * LIST, first + (n + 1) * LIST, device)
     const json = jsonTime(list)
     const { ms, answer } = await ask(server, '/photos/new', list)
     expectCount(countOf(answer))

@@ -1,159 +1,9 @@
-import { type RawBuilder, sql } from 'kysely'
-import type { Checksum } from '../media/checksum.ts'
-import type { MediaKind } from '../media/media-type.ts'
-import { believable } from './believable.ts'
-import { numberColumn, textColumn } from './columns.ts'
+import { sql } from 'kysely'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
-import {
-  hasSameExportKey,
-  isIgnored,
-  isSameAsset,
-  isSameExport,
-  isSameFile,
-  isSurelySameFile,
-  mayBeExported,
-} from './same-asset.ts'
-
-/** A file in a phone's list. Times are ms since 1970; what the phone does not know is null. */
-export interface OfferedFile {
-  path: string
-  id: string | null
-  name: string
-  kind: MediaKind
-  size: number | null
-  created: number | null
-  modified: number | null
-  checksum: Checksum | null
-}
-
-const DAY_MS = 24 * 60 * 60 * 1000
-/** An announcement that is older is made anew, so that its time tells whether the file is still on the phone's list. */
-const REPEATED_MS = 7 * DAY_MS
-/** What nobody has listed for so long is not waited for any more, unless its phone has never sent anything. */
-const FORGOTTEN_MS = 30 * DAY_MS
-/** What may wait of one device: a phone's longest list. */
-const MAX_PENDING = 200_000
-
-/** What the catalogue says of each file of a list, by its index there. */
-export interface Classified {
-  ignored: Set<number>
-  /** And not ignored. */
-  backedUp: Set<number>
-  /** In just the same way, and lately. */
-  announced: Set<number>
-  /** Whether the catalogue waits for files that nobody lists any more. */
-  hasForgotten: boolean
-}
-
-/**
- * Sorts a phone's list, sent from `address`. One statement, whose cost grows with the list. See "Which asset is it?" in docs/design.md.
- */
-export async function classify(
-  db: Database,
-  deviceId: string,
-  address: string,
-  files: readonly OfferedFile[],
-  now: Date,
-): Promise<Classified> {
-  const ago = (period: number) => sql`${new Date(now.getTime() - period).toISOString()}::timestamptz`
-  const hasExports = files.some(mayBeExported)
-  // Lists of indexes come as JSON, which is read the quickest.
-  const { rows } = await sql<{
-    ignored: number[]
-    backedUp: number[] | null
-    exported: number[] | null
-    announced: number[] | null
-    hasForgotten: boolean
-  }>`
-    with offered as materialized (${offeredAssets(deviceId, files)})
-    select
-      known.*,
-      ${hasExports ? sql`array_to_json(array(${exportedBefore}))` : sql`null::json`} as exported,
-      array_to_json(array(
-        select index from offered join ignored_files on ${isIgnored(files)}
-      )) as ignored,
-      exists (${forgotten(deviceId, ago(FORGOTTEN_MS))}) as "hasForgotten"
-    from (
-      select
-        array_to_json(array_agg(offered.index) filter (
-          where backups.status = 'Completed' and (${isSurelySameFile} or (${isSameFileOf}))
-        )) as "backedUp",
-        array_to_json(array_agg(offered.index) filter (
-          where backups.status = 'Pending' and backups.timestamp > ${ago(REPEATED_MS)} and backups.timestamp <= ${believable(now)}
-            and (
-              backups.original_path, backups.asset_id, backups.announced_size, backups.created, backups.modified,
-              backups.announced_from
-            ) is not distinct from (
-              offered.path, offered.id, offered.size, offered.created, offered.modified, ${address}
-            )
-        )) as announced
-      from offered join backups on backups.asset_key = offered.key
-    ) as known
-  `.execute(db)
-  const [row] = rows
-  const ignored = new Set(row?.ignored)
-  const backedUp = [...(row?.backedUp ?? []), ...(row?.exported ?? [])].filter((index) => !ignored.has(index))
-  return {
-    ignored,
-    backedUp: new Set(backedUp),
-    announced: new Set(row?.announced ?? []),
-    hasForgotten: row?.hasForgotten ?? false,
-  }
-}
-
-const exportedBefore = sql`
-  select offered.index
-  from offered join backups on ${hasSameExportKey} left join files on files.path = backups.file_path
-  where backups.status = 'Completed' and ${isSameExport}`
-
-/** Looked at for those rows alone of which it is not certain without: most of a long list is known by what its own row says. */
-const isSameFileOf = sql`
-  select ${isSameFile} from (select) as once left join files on files.path = backups.file_path`
-
-/**
- * `Pending` rows that nobody sends: those that their phone has not listed for long, while it has sent others; and, of one phone's, those beyond all
- * bounds, the oldest first. A phone that has never sent anything keeps its rows: they say that it tries in vain.
- */
-function forgotten(deviceId: string, before: RawBuilder<unknown>) {
-  return sql`
-    select backups.id
-    from (
-      select device_id from backup_totals where status = 'Completed' group by device_id having sum(count) > 0
-    ) as senders
-      join backups on coalesce(backups.device_id, 'unknown') = senders.device_id
-    where backups.status = 'Pending' and backups.timestamp < ${before}
-    union all
-    select id from (
-      select id from backups
-      where status = 'Pending' and coalesce(device_id, 'unknown') = ${deviceId}
-        and (
-          select sum(count) from backup_totals where device_id = ${deviceId} and status = 'Pending'
-        ) > ${sql.lit(MAX_PENDING)}
-      order by timestamp desc nulls last
-      offset ${sql.lit(MAX_PENDING)}
-    ) as oldest`
-}
-
-/** Rows removed in one statement. */
-const FORGOTTEN_ROWS = 10_000
-
-/** Removes announcements that nobody sends; not all at once, if they are many. */
-export async function forgetUnsent(db: Database, deviceId: string, now: Date): Promise<void> {
-  const before = sql`${new Date(now.getTime() - FORGOTTEN_MS).toISOString()}::timestamptz`
-  await db.transaction().execute(async (transaction) => {
-    await lockAnnouncements(transaction)
-    await sql`
-      delete from backups
-      where id in (${forgotten(deviceId, before)} limit ${FORGOTTEN_ROWS}) and status = 'Pending'
-    `.execute(transaction)
-  })
-}
-
-/** One at a time: asking whether a row is there and making it is cheaper for all rows together than for each. */
-async function lockAnnouncements(transaction: Database): Promise<void> {
-  await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
-}
+import { type OfferedFile, offeredAssets } from './offered.ts'
+import { hasSameExportKey, haveExports, isSameAsset, mayBeExported } from './same-asset.ts'
+import { lockAnnouncements } from './unsent.ts'
 
 /**
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced before. A
@@ -170,7 +20,7 @@ export async function announce(
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return db.transaction().execute(async (transaction) => {
     await lockAnnouncements(transaction)
-    const gone = files.some(mayBeExported) ? await supersedeExports(transaction, deviceId, files) : []
+    const gone = haveExports(files) ? await supersedeExports(transaction, deviceId, files) : []
     const { rows } = await sql<{ id: number }>`
       with offered as materialized (
         select distinct on (key, id, undated) keyed.*
@@ -216,7 +66,7 @@ async function supersedeExports(
 ): Promise<number[]> {
   const exported = files.filter(mayBeExported)
   const { rows } = await sql<{ id: number }>`
-    with offered as materialized (${offeredAssets(deviceId, exported)}), gone as (
+    with offered as materialized (${offeredAssets(deviceId, exported, { exports: true })}), gone as (
       delete from backups using offered
       where ${hasSameExportKey}
         and backups.asset_key <> offered.key and backups.status <> 'Completed' and backups.file_path is null
@@ -290,43 +140,6 @@ export async function recordKnownContent(
     const lost = new Set(files.flatMap((file, index) => (isHeld.has(file.libraryPath) ? [] : index)))
     return { backups: rows.map(({ id }) => id), left, lost }
   })
-}
-
-/**
- * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some statements ask for are there when
- * they are wanted: with `names` name and kind, with `places` the path in the library of each file.
- */
-export function offeredAssets(
-  deviceId: string,
-  files: readonly OfferedFile[],
-  { names = false, places }: { names?: boolean; places?: readonly string[] } = {},
-) {
-  const hasChecksums = files.some((file) => file.checksum !== null)
-  const columns = [
-    texts('path', files, (file) => file.path),
-    texts('id', files, (file) => file.id),
-    numbers('size', files, (file) => file.size),
-    numbers('created', files, (file) => file.created),
-    numbers('modified', files, (file) => file.modified),
-    ...(names ? [texts('name', files, (file) => file.name), texts('kind', files, (file) => file.kind)] : []),
-    ...(hasChecksums ? [texts('checksum_hex', files, (file) => file.checksum)] : []),
-    ...(places === undefined ? [] : [texts('library_path', places, (place) => place)]),
-  ]
-  return sql`
-    select
-      position::integer - 1 as index, listed.*, iclood_asset_key(${deviceId}, path) as key,
-      ${files.some(mayBeExported) ? sql`iclood_export_key(${deviceId}, id, path) as export_key,` : sql``}
-      ${hasChecksums ? sql`decode(checksum_hex, 'hex')` : sql`null::bytea`} as checksum
-    from unnest(${sql.join(columns.map(({ array }) => array))}) with ordinality
-      as listed (${sql.join(columns.map(({ name }) => sql.id(name)))}, position)`
-}
-
-function texts<Item>(name: string, items: readonly Item[], of: (item: Item) => string | null) {
-  return { name, array: sql`${textColumn(items.map(of))}::text[]` }
-}
-
-function numbers<Item>(name: string, items: readonly Item[], of: (item: Item) => number | null) {
-  return { name, array: sql`${numberColumn(items.map(of))}::float8[]` }
 }
 
 /** A failed upload, as far as it is known which asset it was to be: by path, or (its fields never arrived) by name alone. */

@@ -9,13 +9,14 @@ const FLOAT8_BYTES = 8
 const TEXT_OID = 25
 const FLOAT8_OID = 701
 
-/** A `text[]`. */
-export function textColumn(values: readonly (string | null)[]): Buffer {
+/** What `of` says of each item, as a `text[]`. */
+export function textColumn<Item>(items: readonly Item[], of: (item: Item) => string | null): Buffer {
   let bytes = HEADER_BYTES
-  for (const value of values) bytes += LENGTH_BYTES + (value === null ? 0 : Buffer.byteLength(value))
-  const column = begin(TEXT_OID, values.length, bytes)
+  for (const item of items) bytes += LENGTH_BYTES + Buffer.byteLength(of(item) ?? '')
+  const column = begin(TEXT_OID, items.length, bytes)
   let at = HEADER_BYTES
-  for (const value of values) {
+  for (const item of items) {
+    const value = of(item)
     const written = value === null ? 0 : column.write(value, at + LENGTH_BYTES)
     column.writeInt32BE(value === null ? -1 : written, at)
     at += LENGTH_BYTES + written
@@ -23,11 +24,12 @@ export function textColumn(values: readonly (string | null)[]): Buffer {
   return column
 }
 
-/** A `float8[]`. */
-export function numberColumn(values: readonly (number | null)[]): Buffer {
-  const column = begin(FLOAT8_OID, values.length, HEADER_BYTES + values.length * (LENGTH_BYTES + FLOAT8_BYTES))
+/** What `of` says of each item, as a `float8[]`. */
+export function numberColumn<Item>(items: readonly Item[], of: (item: Item) => number | null): Buffer {
+  const column = begin(FLOAT8_OID, items.length, HEADER_BYTES + items.length * (LENGTH_BYTES + FLOAT8_BYTES))
   let at = HEADER_BYTES
-  for (const value of values) {
+  for (const item of items) {
+    const value = of(item)
     column.writeInt32BE(value === null ? -1 : FLOAT8_BYTES, at)
     at += LENGTH_BYTES
     if (value !== null) at = column.writeDoubleBE(value, at)

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
-import { type OfferedFile, offeredAssets } from './announce.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
-import { hasSameExportKey, isIgnored, isIgnoredRow, isSameAsset, mayBeExported } from './same-asset.ts'
+import { type OfferedFile, offeredAssets } from './offered.ts'
+import { hasSameExportKey, haveExports, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
 
 /**
  * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the new rows, one for each that was
@@ -17,15 +17,16 @@ export async function ignore(
   files: readonly OfferedFile[],
   now: Date,
 ): Promise<Settled & { ignored: number[] }> {
+  const exports = haveExports(files)
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
       await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
       const { rows } = await sql<{ id: number }>`
-      with listed as materialized (${offeredAssets(deviceId, files, { names: true })}), offered as materialized (
+      with listed as materialized (${offeredAssets(deviceId, files, { names: true, exports })}), offered as materialized (
         select
           listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
-          ${files.some(mayBeExported) ? sql`listed.export_key,` : sql``}
+          ${exports ? sql`listed.export_key,` : sql``}
           coalesce(listed.created, known.created) as created, coalesce(listed.size, known.announced_size) as size
         from listed left join lateral (
           select backups.asset_id, backups.created, backups.announced_size
@@ -44,7 +45,7 @@ export async function ignore(
         ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz, created, size
       from offered, lateral (select case when id is null then created end as undated) as dated
       where not exists (
-        select from ignored_files where ${isIgnored(files)}
+        select from ignored_files where ${isIgnored(exports)}
       )
       order by key, id, undated, index
       returning id
@@ -58,11 +59,12 @@ export async function ignore(
 
 /** The paths of the lost originals of what is ignored among these files. */
 async function findLostOf(db: Database, deviceId: string, files: readonly OfferedFile[]): Promise<string[]> {
-  const isIt = files.some(mayBeExported)
+  const exports = haveExports(files)
+  const isIt = exports
     ? sql`(backups.asset_key = offered.key or ${hasSameExportKey})`
     : sql`backups.asset_key = offered.key`
   const { rows } = await sql<{ path: string }>`
-    with offered as materialized (${offeredAssets(deviceId, files)})
+    with offered as materialized (${offeredAssets(deviceId, files, { exports })})
     select distinct files.path from offered
       join backups on ${isIt}
       join files on files.path = backups.file_path and files.missing_at is not null
@@ -77,10 +79,11 @@ export async function unignore(
   deviceId: string,
   files: readonly OfferedFile[],
 ): Promise<{ ids: number[]; count: number }> {
+  const exports = haveExports(files)
   const { rows } = await sql<{ ids: number[]; count: number }>`
-    with offered as materialized (${offeredAssets(deviceId, files)}), removed as (
+    with offered as materialized (${offeredAssets(deviceId, files, { exports })}), removed as (
       delete from ignored_files using offered
-      where ${isIgnored(files)}
+      where ${isIgnored(exports)}
         -- Who sends back what /photos/ignored lists has its number for an id.
         or (ignored_files.asset_key = offered.key and ignored_files.id::text = offered.id)
       returning ignored_files.id, ignored_files.asset_key, ignored_files.asset_id

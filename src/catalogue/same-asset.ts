@@ -56,9 +56,14 @@ interface Listed {
   path: string
 }
 
-/** Whether a file of a list may have a key as an export: statements look for that only if there is one. */
+/** Whether a file of a list may have a key as an export. */
 export function mayBeExported({ id, path }: Listed): boolean {
   return path.includes('/Containers/') && (id ?? '').includes('/L0/')
+}
+
+/** Whether any of them may: statements look for exports only then. */
+export function haveExports(files: readonly Listed[]): boolean {
+  return files.some(mayBeExported)
 }
 
 const haveChecksums = sql`offered.checksum is not null and files.checksum is not null`
@@ -99,9 +104,9 @@ const isIgnoredHere = sql`ignored_files.asset_key = offered.key and ${isIgnoredA
 const isIgnoredAsExport = sql`
   offered.export_key = iclood_export_key(ignored_files.device_id, ignored_files.asset_id, ignored_files.original_path)`
 
-/** Finds the rows of `ignored_files` that `offered`, made of `files`, fits: also those of other exports of it. */
-export function isIgnored(files: readonly Listed[]) {
-  return files.some(mayBeExported) ? sql`(${isIgnoredHere} or ${isIgnoredAsExport})` : isIgnoredHere
+/** Finds the rows of `ignored_files` that `offered` fits; with `exports`, where it has their keys, also those of other exports of it. */
+export function isIgnored(exports: boolean) {
+  return exports ? sql`(${isIgnoredHere} or ${isIgnoredAsExport})` : isIgnoredHere
 }
 
 /** Whether the asset of a row of `backups` is ignored. */

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
-import { type OfferedFile, offeredAssets } from './announce.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
-import { hasSameExportKey, isCreatedThatDay, isIgnored, isSameExport, isSameFile, mayBeExported } from './same-asset.ts'
+import { type OfferedFile, offeredAssets } from './offered.ts'
+import { hasSameExportKey, haveExports, isCreatedThatDay, isIgnored, isSameExport, isSameFile } from './same-asset.ts'
 import type { FindingKind } from './tables.ts'
 
 /** The original that a file of a phone's list is, as the catalogue knows it. */
@@ -49,9 +49,10 @@ export async function gatherEvidence(
   now: Date,
 ): Promise<Evidence[]> {
   const badness = badnessAt(now)
+  const exports = haveExports(files)
   const { rows } = await sql<Omit<Evidence, 'original'> & Nulled<KnownOriginal>>`
     with offered as materialized (
-      ${offeredAssets(deviceId, files)}
+      ${offeredAssets(deviceId, files, { exports })}
     ), candidate as (
       select
         offered.index, true as is_content, true as is_proven, -${badness} as rank, 0 as id, null as status, null as failure,
@@ -70,7 +71,7 @@ export async function gatherEvidence(
         join backups on backups.asset_key = offered.key
         left join files on files.path = backups.file_path
       where ${isSameFile}
-      ${files.some(mayBeExported) ? exportedWith(badness) : sql``}
+      ${exports ? exportedWith(badness) : sql``}
     ), best as (
       select distinct on (index)
         candidate.*,
@@ -91,7 +92,7 @@ export async function gatherEvidence(
       coalesce(best.is_pending and not best.is_content, false) as "isPending",
       case when not best.is_content then best.last_failure end as failure,
       exists (
-        select from ignored_files where best.path is null and ${isIgnored(files)}
+        select from ignored_files where best.path is null and ${isIgnored(exports)}
       ) as "isIgnored"
     from offered
       left join best on best.index = offered.index

@@ -1,4 +1,4 @@
-import type { OfferedFile } from '../catalogue/announce.ts'
+import type { OfferedFile } from '../catalogue/offered.ts'
 import { nameOnPhone } from '../ingest/phone-path.ts'
 import { type Checksum, parseChecksum } from '../media/checksum.ts'
 import { readTime } from './read-time.ts'

@@ -1,6 +1,6 @@
-import type { OfferedFile } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { ignore as ignoreAssets } from '../catalogue/ignored.ts'
+import type { OfferedFile } from '../catalogue/offered.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
 import { type NoteChange, noteIfUnsure } from './changes.ts'
 

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
-import type { OfferedFile } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
+import type { OfferedFile } from '../catalogue/offered.ts'
 import {
   findLookedUntil,
   listOld,

@@ -1,5 +1,5 @@
-import type { OfferedFile } from '../catalogue/announce.ts'
 import type { Database } from '../catalogue/connection.ts'
+import type { OfferedFile } from '../catalogue/offered.ts'
 import { type Evidence, gatherEvidence } from '../catalogue/verdict.ts'
 import { recheckPaths } from '../catalogue/verification.ts'
 import { believed } from '../clock.ts'

@@ -1,10 +1,11 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { classify, type OfferedFile } from '../../src/catalogue/announce.ts'
+import { classify } from '../../src/catalogue/classify.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { ignore } from '../../src/catalogue/ignored.ts'
 import { createLookUp } from '../../src/catalogue/look-up.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
+import type { OfferedFile } from '../../src/catalogue/offered.ts'
 import { gatherEvidence } from '../../src/catalogue/verdict.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -88,7 +89,7 @@ async function ask(device: string, files: readonly OfferedFile[]) {
   const listed = await classify(db, device, ADDRESS, files, NOW)
   const evidence = await gatherEvidence(db, device, files, NOW)
   return files.map((_, n) => ({
-    list: listed.backedUp.has(n),
+    list: listed.backedUp.has(n) && !listed.ignored.has(n),
     // Of a file that is known and not proven it says "not identified", which is not "not backed up".
     verdict: (evidence[n]?.original ?? null) !== null || evidence[n]?.isUnproven === true,
   }))

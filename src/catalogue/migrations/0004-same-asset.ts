@@ -1,7 +1,9 @@
 import { type Kysely, sql } from 'kysely'
+import { prepareForLargeSets } from './0002-library.ts'
 
 /** What is needed to tell assets apart: what an ignore knows of its asset, and what exports have in common. */
 export async function up(db: Kysely<unknown>): Promise<void> {
+  await prepareForLargeSets(db)
   await rememberIgnored(db)
   await findExports(db)
   await keepAnnouncementsApart(db)
