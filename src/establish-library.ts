@@ -11,10 +11,10 @@ import type { LibraryFile } from './storage/identity.ts'
 const PROGRESS_MS = 10_000
 
 /**
- * Finds out which library it is that the catalogue and the drive have in common, waiting for what is missing, and lets the routes ask the
- * catalogue. An empty catalogue beside a library that is not is rebuilt from the journal first, if the settings say so; else
- * waited with, and nobody may ask it: what phones would tell it now were in the way of what comes back. `openPatient` opens the
- * catalogue without a limit of time.
+ * Finds out which library it is that the catalogue and the drive have in common, waiting for what is missing, and lets
+ * the routes ask the catalogue. An empty catalogue beside a library that is not is rebuilt from the journal first, if
+ * the settings say so; else waited with, and nobody may ask it: what phones would tell it now were in the way of what
+ * comes back. `openPatient` opens the catalogue without a limit of time.
  */
 export async function establishLibrary(start: Start, db: Database, openPatient: () => Database): Promise<string> {
   const { config, state, log } = start
@@ -32,8 +32,9 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
       before ??= await findLibraryId(db)
       return await establishIdentity(db, config.libraryFolder, new Date(), config.autoRebuild ? rebuild : undefined)
     } catch (error) {
-      // While the drive is away, what the catalogue knows is answered.
-      if (await knowsSomething(db)) state.setDatabase(db)
+      // While the drive is away, what the catalogue knows is answered. One that knows nothing is not to be told
+      // anything either: it would belong to the library that it has now, and could not be taken elsewhere.
+      if (await hasRows(db)) state.setDatabase(db)
       throw error
     }
   })
@@ -44,10 +45,6 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
   }
   state.setDatabase(db)
   return id
-}
-
-async function knowsSomething(db: Database): Promise<boolean> {
-  return (await findLibraryId(db)) !== undefined || (await hasRows(db))
 }
 
 async function rebuildFromJournal({ config, state, log, signal }: Start, db: Database, library: LibraryFile) {

@@ -3,9 +3,10 @@ import { dirname } from 'node:path'
 import { hasErrno } from './errors.ts'
 
 /**
- * Makes the folder `path` (absolute) and those above it that are missing, as `mkdir -p` does. Returns the first one that it has made;
- * `undefined` if all were there. System errors pass, as the system gave them: Node's own recursive `mkdir` reports a file system that is
- * read-only, full of quota or broken as ENOENT, which sends people looking for the wrong thing.
+ * Makes the folder `path` (absolute) and those above it that are missing, as `mkdir -p` does. Returns the first one
+ * that it has made; `undefined` if all were there. System errors pass, as the system gave them: Node's own recursive
+ * `mkdir` reports a file system that is read-only, over its quota or broken as ENOENT, which sends people looking for
+ * the wrong thing.
  */
 export async function makeFolders(path: string): Promise<string | undefined> {
   try {

@@ -18,8 +18,8 @@ export async function rememberLibrary(db: Database, id: string): Promise<string>
 }
 
 /**
- * Where the catalogue's library was when it was last there: its folder and where that folder's file system is mounted, as absolute paths.
- * `undefined` if that is not known.
+ * Where the catalogue's library was when it was last there: its folder and where that folder's file system is mounted,
+ * as absolute paths. `undefined` if that is not known.
  */
 export async function findWhereabouts(db: Database): Promise<{ folder: string; mountPoint: string } | undefined> {
   const row = await db.selectFrom('library').select(['folder', 'mount_point']).executeTakeFirst()
@@ -32,7 +32,10 @@ export async function noteWhereabouts(db: Database, folder: string, mountPoint: 
   await db.updateTable('library').set({ folder, mount_point: mountPoint }).execute()
 }
 
-/** What lies at the top of a library that has all originals of the catalogue: years, mostly. One look into the index for each. */
+/**
+ * What lies at the top of a library that has all originals of the catalogue: years, mostly. One look into the index for
+ * each.
+ */
 export async function listTopNames(db: Database): Promise<string[]> {
   // Behind everything in the folder "2024" is "20240": "0" is the character after "/".
   const { rows } = await sql<{ name: string }>`
@@ -48,7 +51,8 @@ export async function listTopNames(db: Database): Promise<string[]> {
 }
 
 /**
- * Says that the journal may lack something from now on. Returns whether it had everything until now, as it has after a clean stop.
+ * Says that the journal may lack something from now on. Returns whether it had everything until now, as it has after a
+ * clean stop.
  */
 export async function beginJournal(db: Database): Promise<boolean> {
   const { rows } = await sql<{ was: boolean }>`
@@ -59,7 +63,10 @@ export async function beginJournal(db: Database): Promise<boolean> {
   return rows[0]?.was ?? false
 }
 
-/** Whether the drive's description of itself, journal and SHA256SUMS, has everything: after a clean stop, until something changes. */
+/**
+ * Whether the drive's description of itself, journal and SHA256SUMS, has everything: after a clean stop, until
+ * something changes.
+ */
 export async function isJournalComplete(db: Database): Promise<boolean> {
   return (await db.selectFrom('library').select('journal_complete').executeTakeFirst())?.journal_complete ?? false
 }

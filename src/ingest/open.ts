@@ -12,15 +12,17 @@ import { leave } from './rebuild/leave.ts'
 import { openJournalOf } from './rebuild/restore-journal.ts'
 
 /**
- * Returns the identity of the library that the catalogue belongs to. A catalogue that was never told of a photo takes whatever folder it is
- * given, also after it has belonged to another one: the folder's library if it has one, else the folder becomes a new library.
+ * Returns the identity of the library that the catalogue belongs to. A catalogue that was never told of a photo takes
+ * whatever folder it is given, also after it has belonged to another one: the folder's library if it has one, else the
+ * folder becomes a new library.
  *
- * If the catalogue knows nothing and the library on the drive does, the catalogue was lost or is a new one: `rebuild` is to bring it back,
- * with the library remembered. Without `rebuild`, throws `rebuild_needed`, and nothing is written anywhere.
+ * If the catalogue knows nothing and the library on the drive does, the catalogue was lost or is a new one: `rebuild`
+ * is to bring it back, with the library remembered. Without `rebuild`, throws `rebuild_needed`, and nothing is written
+ * anywhere.
  *
- * Throws `drive_missing` where writing would be wrong: the folder lies in the place of a drive that is not mounted; an older server's
- * catalogue knows photos and the folder has none of their folders, or is not there; the drive has the mirror of the catalogue's library.
- * Whether a catalogue that knows photos has its drive is not asked here.
+ * Throws `drive_missing` where writing would be wrong: the folder lies in the place of a drive that is not mounted; an
+ * older server's catalogue knows photos and the folder has none of their folders, or is not there; the drive has the
+ * mirror of the catalogue's library. Whether a catalogue that knows photos has its drive is not asked here.
  */
 export async function establishIdentity(
   db: Database,
@@ -46,7 +48,9 @@ export async function establishIdentity(
   return rememberLibrary(db, id)
 }
 
-/** Makes the catalogue that of the library `found`; `remembered`, if any, is one without photos that it has belonged to. */
+/**
+ * Makes the catalogue that of the library `found`; `remembered`, if any, is one without photos that it has belonged to.
+ */
 async function takeLibrary(
   db: Database,
   root: string,
@@ -68,9 +72,11 @@ async function refuseWithoutOldPhotos(db: Database, root: string): Promise<void>
   const expected = await listTopNames(db)
   const names = await onDrive(listNamesAt(root))
   if (expected.length === 0 || expected.some((name) => names?.includes(name))) return
+  const found = names === undefined ? 'does not exist' : names.length === 0 ? 'is empty' : 'has none of them'
   throw new AppError(
     'drive_missing',
-    `The database knows photos of an older server, but the folder that UPLOAD_FOLDER names ${names === undefined ? 'does not exist' : names.length === 0 ? 'is empty' : 'has none of them'}. Mount the drive that holds them, or correct UPLOAD_FOLDER.`,
+    `The database knows photos of an older server, but the folder that UPLOAD_FOLDER names ${found}. ` +
+      'Mount the drive that holds them, or correct UPLOAD_FOLDER.',
     {
       detail: `UPLOAD_FOLDER is ${root}; it should hold ${expected.slice(0, 10).join(', ')}.`,
       cause: new Error(`${root} has none of ${expected.slice(0, 10).join(', ')}`),
@@ -78,7 +84,10 @@ async function refuseWithoutOldPhotos(db: Database, root: string): Promise<void>
   )
 }
 
-/** The second copy under the place of the first one is either a mistake or the end of the first one: a person has to say which. */
+/**
+ * The second copy under the place of the first one is either a mistake or the end of the first one: a person has to say
+ * which.
+ */
 async function refuseMirror(root: string, id: string): Promise<void> {
   const found = await readLibraryFile(root).catch((error: unknown) => {
     // A drive that is away, or can't be read, is somebody else's trouble.
@@ -91,7 +100,9 @@ async function refuseMirror(root: string, id: string): Promise<void> {
 function isMirror(root: string, mirror: LibraryFile, id: string): AppError {
   return new AppError(
     'drive_missing',
-    'The drive under UPLOAD_FOLDER is the second copy of the photo library, not the library itself. Connect the drive with the library; or, if that one is lost, run `npm run iclood -- rebuild` to go on with this one in its place.',
+    'The drive under UPLOAD_FOLDER is the second copy of the photo library, not the library itself. ' +
+      'Connect the drive with the library; or, if that one is lost, run `npm run iclood -- rebuild` to go ' +
+      'on with this one in its place.',
     {
       detail: `UPLOAD_FOLDER is ${root}.`,
       cause: new Error(`${root} holds the mirror ${mirror.id} of the library ${id}`),
@@ -116,7 +127,10 @@ async function holdsAnything(root: string, library: LibraryFile): Promise<boolea
 function rebuildNeeded(): AppError {
   return new AppError(
     'rebuild_needed',
-    'The database is empty, but the drive holds a library with photos: the database was lost, or is a new one. Run `npm run iclood -- rebuild`, and everything comes back from the drive; or set AUTO_REBUILD=true and start the server again. If this is not the right drive or database, correct UPLOAD_FOLDER or DATABASE_URL. Until then nothing is written.',
+    'The database is empty, but the drive holds a library with photos: the database was lost, or is a new ' +
+      'one. Run `npm run iclood -- rebuild`, and everything comes back from the drive; or set ' +
+      'AUTO_REBUILD=true and start the server again. If this is not the right drive or database, correct ' +
+      'UPLOAD_FOLDER or DATABASE_URL. Until then nothing is written.',
   )
 }
 

@@ -16,8 +16,9 @@ export interface HeartbeatOptions {
 }
 
 /**
- * Tells somebody elsewhere every minute that the backup works, so that they notice when it does not, whatever the reason: also one that
- * keeps this machine from saying anything at all. While something is wrong nothing is sent. Goes on until `signal`, then resolves.
+ * Tells somebody elsewhere every minute that the backup works, so that they notice when it does not, whatever the
+ * reason: also one that keeps this machine from saying anything at all. While something is wrong nothing is sent. Goes
+ * on until `signal`, then resolves.
  */
 export async function keepHeartBeating(options: HeartbeatOptions, signal: AbortSignal): Promise<void> {
   const { url, isHealthy, log, everyMs = EVERY_MS } = options

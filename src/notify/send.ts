@@ -6,16 +6,16 @@ export class NotDelivered extends Error {}
 const TIMEOUT_MS = 15_000
 
 /**
- * Sends a letter; returns once it was taken. Throws `NotDelivered` if nobody answers within 15 s or the answer is anything but a
- * success.
+ * Sends a letter; returns once it was taken. Throws `NotDelivered` if nobody answers within 15 s or the answer is
+ * anything but a success.
  */
 export async function send({ url, headers, body }: Letter, signal: AbortSignal): Promise<void> {
   return deliver(url, { method: 'POST', headers, body }, 'NOTIFY_URL', signal)
 }
 
 /**
- * Makes a request to the address in the setting `setting`, and returns and throws as `send` does. Redirects are not followed: what is
- * sent, and the password with it, is for this address alone.
+ * Makes a request to the address in the setting `setting`, and returns and throws as `send` does. Redirects are not
+ * followed: what is sent, and the password with it, is for this address alone.
  */
 export async function deliver(
   url: string,
@@ -34,9 +34,8 @@ export async function deliver(
   await response.body?.cancel()
   if (response.ok) return
   const isRedirect = response.status >= 300 && response.status < 400
-  throw new NotDelivered(
-    `it answered ${response.status}${isRedirect ? `, a redirect, which is not followed: put its new address into ${setting}` : ''}`,
-  )
+  const advice = isRedirect ? `, a redirect, which is not followed: put its new address into ${setting}` : ''
+  throw new NotDelivered(`it answered ${response.status}${advice}`)
 }
 
 function reasonOf(error: unknown): string {

@@ -32,11 +32,15 @@ export const MIRROR_DRIVE: DriveRole = {
   missing: 'mirror_missing',
   name: 'The drive with the second copy',
   advice:
-    'Connect and mount it; copying goes on by itself when it is back. If another drive shall take its place for good, run `npm run iclood -- mirror --replace`.',
+    'Connect and mount it; copying goes on by itself when it is back. ' +
+    'If another drive shall take its place for good, run `npm run iclood -- mirror --replace`.',
   setting: 'MIRROR_FOLDER',
 }
 
-/** Says that the library `id` of that role is not in the folder `root`, what is there instead, and what to do. System errors pass. */
+/**
+ * Says that the library `id` of that role is not in the folder `root`, what is there instead, and what to do. System
+ * errors pass.
+ */
 export async function missingDrive(role: DriveRole, root: string, id: string): Promise<AppError> {
   const { setting, lastSeen } = role
   const file = await readLibraryFile(root)
@@ -45,17 +49,21 @@ export async function missingDrive(role: DriveRole, root: string, id: string): P
   if (lastSeen === undefined || lastSeen.folder === root || !isFree) return notThere(role, root, found)
   return new AppError(
     role.missing,
-    `${role.name} is not there: ${found}, and the photos lie in the folder that it named before. Set ${setting} to that one again; or, to move them, stop the server, copy that folder with all that is in it, .iclood included, to the new place, and start the server.`,
+    `${role.name} is not there: ${found}, and the photos lie in the folder that it named before. ` +
+      `Set ${setting} to that one again; or, to move them, stop the server, copy that folder with all that is in it, ` +
+      '.iclood included, to the new place, and start the server.',
     {
-      detail: `They were last seen in ${lastSeen.folder}. To move them: cp -a ${quoted(`${lastSeen.folder}/.`)} ${quoted(root)}`,
+      detail:
+        `They were last seen in ${lastSeen.folder}. ` +
+        `To move them: cp -a ${quoted(`${lastSeen.folder}/.`)} ${quoted(root)}`,
       cause: new Error(`there is no library in ${root}; it was last seen in ${lastSeen.folder}`),
     },
   )
 }
 
 /**
- * Throws, as that role is told missing, if a library made in the folder `root` would lie in the place of a drive that is not mounted. System
- * errors pass.
+ * Throws, as that role is told missing, if a library made in the folder `root` would lie in the place of a drive that
+ * is not mounted. System errors pass.
  */
 export async function refuseUnmounted(role: DriveRole, root: string): Promise<void> {
   if ((await unmountedPlace(root, role.lastSeen)) === undefined) return
@@ -63,7 +71,7 @@ export async function refuseUnmounted(role: DriveRole, root: string): Promise<vo
 }
 
 /** `found` completes "The drive is not there: …". */
-export function notThere(role: DriveRole, root: string, found: string): AppError {
+function notThere(role: DriveRole, root: string, found: string): AppError {
   const { missing, name, advice, setting, lastSeen } = role
   const elsewhere =
     lastSeen === undefined || lastSeen.folder === root ? '' : ` The photos were last seen in ${lastSeen.folder}.`
@@ -79,7 +87,8 @@ function otherLibrary(role: DriveRole, root: string, id: string, { id: other, mi
   const where = lastSeen === undefined ? '' : ` The photos were last seen in ${lastSeen.folder}.`
   return new AppError(
     missing,
-    `${name} is not there: the folder that ${setting} names holds ${what} (${other}). Connect the right drive (${id}), or correct ${setting}; nothing is written to the other one.`,
+    `${name} is not there: the folder that ${setting} names holds ${what} (${other}). ` +
+      `Connect the right drive (${id}), or correct ${setting}; nothing is written to the other one.`,
     {
       detail: `${setting} is ${root}.${where}`,
       cause: new Error(`${root} holds the library ${other}, not ${id}`),
@@ -87,7 +96,9 @@ function otherLibrary(role: DriveRole, root: string, id: string, { id: other, mi
   )
 }
 
-/** What is in the folder `root`, which holds no library, as a part of a sentence, and whether a library could be copied there. */
+/**
+ * What is in the folder `root`, which holds no library, as a part of a sentence; and whether one could be copied there.
+ */
 async function describeFolder(
   root: string,
   { setting, lastSeen }: DriveRole,

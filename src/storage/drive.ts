@@ -19,8 +19,8 @@ export interface DriveEvents {
 }
 
 /**
- * The external drive, as a library of a known identity in the folder `root`. Holds nothing open, so that the drive can be
- * unmounted and may sleep.
+ * The external drive, as a library of a known identity in the folder `root`. Holds nothing open, so that the drive can
+ * be unmounted and may sleep.
  */
 export class Drive {
   readonly root: string
@@ -83,14 +83,16 @@ export class Drive {
     await this.check()
   }
 
-  /** The same, unless a check succeeded within the last second: for what need not be certain before anything is written. */
+  /**
+   * The same, unless a check succeeded within the last second: for what need not be certain before anything is written.
+   */
   async checkLately(): Promise<void> {
     if (this.#seen === undefined || performance.now() - this.#checkedAt > LATELY_MS) await this.check()
   }
 
   /**
-   * Makes sure that the library is there and that this account may write to it, as far as the system tells without touching the drive.
-   * Throws what `check` throws.
+   * Makes sure that the library is there and that this account may write to it, as far as the system tells without
+   * touching the drive. Throws what `check` throws.
    */
   async checkWritable(): Promise<void> {
     await this.check()

@@ -32,7 +32,8 @@ export async function readLibraryFile(root: string): Promise<LibraryFile | undef
   if (file === undefined) {
     throw new AppError(
       'drive_error',
-      `${IDENTITY_FILE} on the drive does not hold a library's identity. It should look like {"format": 1, "id": "<uuid>"}; restore it, or move it away to have the drive treated as a new one.`,
+      `${IDENTITY_FILE} on the drive does not hold a library's identity. It should look like {"format": 1, ` +
+        `"id": "<uuid>"}; restore it, or move it away to have the drive treated as a new one.`,
     )
   }
   return file
@@ -62,8 +63,8 @@ export function parseUuid(value: unknown): string | undefined {
 }
 
 /**
- * Makes the folder `root` a library, with `mirrorOf` a mirror of that one, and returns its new identity, durable. If another
- * process does so at the same moment, one identity wins and both get it. Creates `root` where it is missing.
+ * Makes the folder `root` a library, with `mirrorOf` a mirror of that one, and returns its new identity, durable. If
+ * another process does so at the same moment, one identity wins and both get it. Creates `root` where it is missing.
  */
 export async function createIdentity(root: string, now: Date, mirrorOf?: string): Promise<string> {
   const made = await io.mkdirs(join(root, PRIVATE_FOLDER))
@@ -95,8 +96,8 @@ async function writeDraft(path: string, text: string): Promise<void> {
 }
 
 /**
- * Makes the name of the identity in the folder `root` durable, whoever has made it, and those of the folders from `made` on, which are
- * new. System errors pass.
+ * Makes the name of the identity in the folder `root` durable, whoever has made it, and those of the folders from
+ * `made` on, which are new. System errors pass.
  */
 export async function settleIdentity(root: string, made = root): Promise<void> {
   await ELSEWHERE.syncFolder(join(root, PRIVATE_FOLDER))

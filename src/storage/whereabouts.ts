@@ -16,9 +16,9 @@ export async function whereaboutsOf(folder: string): Promise<Whereabouts> {
 }
 
 /**
- * The place above (or at) the folder `folder` where a drive belongs and nothing is mounted: /etc/fstab says so, or a library was there
- * before, as `known` says. Returns `undefined` where nothing of the kind is known. What is written there would lie on the disk below, and
- * would be out of sight as soon as the drive is mounted.
+ * The place above (or at) the folder `folder` where a drive belongs and nothing is mounted: /etc/fstab says so, or a
+ * library was there before, as `known` says. Returns `undefined` where nothing of the kind is known. What is written
+ * there would lie on the disk below, and would be out of sight as soon as the drive is mounted.
  */
 export async function unmountedPlace(folder: string, known?: Whereabouts): Promise<string | undefined> {
   if (process.platform === 'win32') return undefined

@@ -93,6 +93,12 @@ describe('a database that was never told of a photo', () => {
     await bareStart()
     const waiting = await start(drive)
     expect(await send(waiting, 'two')).toMatchObject({ status: 503, body: { code: 'rebuild_needed' } })
+    // What phones would tell it now would be in the way of what comes back.
+    const list = { device_id: 'iPhone', files: [{ path: 'ph://b' }] }
+    expect(await post(waiting.url, '/photos/new', list)).toMatchObject({
+      status: 503,
+      body: { code: 'rebuild_needed' },
+    })
     const settings = { UPLOAD_FOLDER: drive, DATABASE_URL: database.url }
     expect(await runCommand(folder, ['rebuild'], settings)).toMatchObject({ code: 0 })
     await until('it goes on', async () => (await send(waiting, 'two')).status === 201)

@@ -21,8 +21,8 @@ export interface TestMachine {
 }
 
 /**
- * Makes a root file system that takes whatever is written and forgets it, and starts systemd in it as process 1. `$1` is an empty folder,
- * `$2` what is mounted as /opt/iclood.
+ * Makes a root file system that takes whatever is written and forgets it, and starts systemd in it as process 1. `$1`
+ * is an empty folder, `$2` what is mounted as /opt/iclood.
  */
 const BOOT = `
   set -e
@@ -85,7 +85,10 @@ GENERATOR
 /** Where cgroups may be mounted: of version 2, or both side by side. */
 const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified']
 
-/** Runs what follows `$1` in namespaces of its own, and in a cgroup of that name: what is made there can be found and removed. */
+/**
+ * Runs what follows `$1` in namespaces of its own, and in a cgroup of that name: what is made there can be found and
+ * removed.
+ */
 const ENTER = `
   set -e
   for cgroup in ${CGROUPS.join(' ')}; do

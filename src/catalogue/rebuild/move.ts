@@ -3,8 +3,8 @@ import type { Database } from '../connection.ts'
 import { HAS_ROWS } from './restore.ts'
 
 /**
- * Makes the catalogue of the library `from` that of its mirror `to`: what was read back there counts, and what was read back from the
- * first drive does not any more. Does nothing if the catalogue is not that of `from`.
+ * Makes the catalogue of the library `from` that of its mirror `to`: what was read back there counts, and what was read
+ * back from the first drive does not any more. Does nothing if the catalogue is not that of `from`.
  */
 export async function moveToMirror(db: Database, from: string, to: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
@@ -27,8 +27,8 @@ export async function moveToMirror(db: Database, from: string, to: string): Prom
 }
 
 /**
- * Makes the catalogue nobody's again, if it is that of the library `id` and was never told of a photo. Returns whether it is so.
- * What phones have announced goes as well: they announce it again.
+ * Makes the catalogue nobody's again, if it is that of the library `id` and was never told of a photo. Returns whether
+ * it is nobody's. What phones have announced goes as well: they announce it again.
  */
 export async function leaveLibrary(db: Database, id: string): Promise<boolean> {
   return db.transaction().execute(async (transaction) => {

@@ -7,11 +7,13 @@ import { readMirrorNote, writeMirrorNote } from '../../storage/mirror-note.ts'
 import type { Library } from '../library.ts'
 
 /**
- * Returns the identity of the library's mirror once the folder `root` (absolute) holds it. If the library has none yet, the folder
- * becomes one: a mirror of this library that is there already is taken as it is, a folder without any library is made one.
+ * Returns the identity of the library's mirror once the folder `root` (absolute) holds it. If the library has none yet,
+ * the folder becomes one: a mirror of this library that is there already is taken as it is, a folder without any
+ * library is made one.
  *
- * Throws `mirror_missing` if the folder holds something else, or nothing while the mirror is known: then nothing is written there.
- * Throws `drive_missing` if that can't be told without the library's drive, which is away; `drive_error`.
+ * Throws `mirror_missing` if the folder holds something else, or nothing while the mirror is known: then nothing is
+ * written there. Throws `drive_missing` if that can't be told without the library's drive, which is away;
+ * `drive_error`.
  */
 export async function establishMirror(library: Library, root: string): Promise<string> {
   const known = await knownMirror(library)
@@ -20,7 +22,8 @@ export async function establishMirror(library: Library, root: string): Promise<s
   if (found !== known) {
     if (found === undefined) throw await onMirror(missingDrive(MIRROR_DRIVE, root, known))
     throw refused(
-      'The drive that is there is a second copy of this library, but not the one that is kept up to date. Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
+      'The drive that is there is a second copy of this library, but not the one that is kept up to date. ' +
+        'Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
       `The folder ${root} has the mirror ${found}, not the mirror ${known}`,
       root,
     )
@@ -29,8 +32,9 @@ export async function establishMirror(library: Library, root: string): Promise<s
 }
 
 /**
- * Makes what is in the folder `root` now the library's mirror, whatever was it before: a person says so. What lies there already is
- * compared before it counts. Returns its identity. Throws `mirror_missing` if the folder holds another library.
+ * Makes what is in the folder `root` now the library's mirror, whatever was it before: a person says so. What lies
+ * there already is compared before it counts. Returns its identity. Throws `mirror_missing` if the folder holds another
+ * library.
  */
 export async function replaceWithMirror(library: Library, root: string): Promise<string> {
   await library.drive.check()
@@ -60,12 +64,14 @@ async function lookInto(library: Library, root: string): Promise<string | undefi
   if (found === undefined || found.mirrorOf === library.drive.id) return found?.id
   throw found.id === library.drive.id
     ? refused(
-        'MIRROR_FOLDER leads to the library itself, or to a plain copy of it. A second copy needs a folder of its own; in a plain copy, move the folder .iclood away to have it taken over.',
+        'MIRROR_FOLDER leads to the library itself, or to a plain copy of it. A second copy needs a folder of ' +
+          'its own; in a plain copy, move the folder .iclood away to have it taken over.',
         `The folder ${root} holds the library ${found.id} itself`,
         root,
       )
     : refused(
-        'MIRROR_FOLDER holds another library, or its second copy, which is left alone. Use another folder or drive for the second copy; or move the folder .iclood away from it to give it up.',
+        'MIRROR_FOLDER holds another library, or its second copy, which is left alone. Use another folder or ' +
+          'drive for the second copy; or move the folder .iclood away from it to give it up.',
         `The folder ${root} holds the library ${found.id}, which is no mirror of ${library.drive.id}`,
         root,
       )

@@ -4,8 +4,8 @@ import { AppError } from '../../errors.ts'
 import { acquireProcessLock } from '../../process-lock.ts'
 
 /**
- * Lets a library without photos be, and the catalogue belong to another one. Throws `drive_missing` if a server is working with it: it may
- * be told of a photo at any moment.
+ * Lets a library without photos be, so that the catalogue may belong to another one. Throws `drive_missing` if a server
+ * is working with it: it may be told of a photo at any moment.
  */
 export async function leave(db: Database, id: string): Promise<void> {
   const lock = await acquireProcessLock(id)
@@ -16,7 +16,8 @@ export async function leave(db: Database, id: string): Promise<void> {
   }
   throw new AppError(
     'drive_missing',
-    'The database belongs to another library, with which a server is working at this moment. Stop that one first, or give this one a database of its own (DATA_DIR, DATABASE_URL).',
+    'The database belongs to another library, with which a server is working at this moment. ' +
+      'Stop that one first, or give this one a database of its own (DATA_DIR, DATABASE_URL).',
     { cause: new Error(`the database belongs to the library ${id}`) },
   )
 }
