@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { appendFile, readdir, readFile, rm, statfs, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../support/command.ts'
-import { drive, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
+import { drive, fillUp, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
 import { JOURNAL, journalIn, readAsForeigner, sha256sum, summedIn } from '../support/journal.ts'
-import { jpeg, mov, noise } from '../support/media.ts'
+import { jpeg, mov } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
@@ -330,8 +330,7 @@ describe('a drive that comes and goes', needs(drive('tmpfs'), command('python3',
     const before = await journalIn(usb.path)
     const ballast = join(usb.path, 'ballast')
     await send(server, 'FULL.JPG', newPhoto('2024:11:01 12:00:00'))
-    const { bavail, bsize } = await statfs(usb.path)
-    await writeFile(ballast, noise(bavail * bsize))
+    await fillUp(ballast)
     const files = Array.from({ length: 200 }, (_, number) => ({ path: `ph://more than fits/${number}` }))
     expect((await post(server.url, '/photos/ignore', { device_id: 'iPhone', files })).status).toBe(200)
     await until('it was tried', async () =>

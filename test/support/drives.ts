@@ -1,9 +1,10 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { mkdir, open, readdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { hasErrno } from '../../src/errors.ts'
 import { folderEndsWithTest } from './ends.ts'
 import { command, root } from './needs.ts'
 import { makeReapedFolder } from './reaper.ts'
@@ -157,6 +158,29 @@ export async function makeFileSystem(kind: FileSystem, args: readonly string[]):
 /** The environment for programs of Debian that an ordinary user does not call. */
 export function withSbin(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+}
+
+/** Makes a file `path` that takes all the room there is, as another program does; a server may take some of it meanwhile. */
+export async function fillUp(path: string): Promise<void> {
+  const file = await open(path, 'w')
+  try {
+    for (const size of [MB, 4096]) {
+      const chunk = Buffer.alloc(size)
+      while (await wasWritten(file, chunk));
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function wasWritten(file: FileHandle, chunk: Buffer): Promise<boolean> {
+  try {
+    await file.writeFile(chunk)
+    return true
+  } catch (error) {
+    if (!hasErrno(error, 'ENOSPC')) throw error
+    return false
+  }
 }
 
 /** All originals in `folder` and below, as paths relative to it, in order: no SHA256SUMS, nothing in `.iclood` and `lost+found`. */

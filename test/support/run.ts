@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { openDatabase } from '../../src/catalogue/connection.ts'
@@ -12,6 +13,10 @@ import { migrate } from '../../src/catalogue/migrate.ts'
 import { makeReapedFolder } from './reaper.ts'
 import { execute, MIGRATED, silentLog, tell } from './run-postgres.ts'
 
+const { ensureBuilt } = createRequire(import.meta.url)('../../scripts/compile.cjs') as {
+  ensureBuilt(root: string): Promise<void>
+}
+
 declare module 'vitest' {
   interface ProvidedContext {
     /** Holds the folders of all test files of this run, and its PostgreSQL. */
@@ -24,6 +29,8 @@ declare module 'vitest' {
  * to end it.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // What tests start as a user does is compiled; of other sources than theirs it would be another program.
+  await ensureBuilt(join(import.meta.dirname, '../..'))
   const folder = makeReapedFolder()
   project.provide('runFolder', folder.path)
   const starting = startPostgres(folder.path).catch(async (error: unknown) => {
