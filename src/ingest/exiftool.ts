@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { hasErrno } from '../errors.ts'
 import { asUtc, type CaptureDate, parseDate } from '../media/capture-date.ts'
 import { Found } from '../media/found.ts'
 import { KeyedLock } from './keyed-lock.ts'
@@ -14,11 +15,12 @@ const TAGS = [
  */
 const OPTIONS = ['-config', '', '-json', '-quiet', '-quiet', '-m', '-fast2', '-api', 'LargeFileSupport=1']
 
-const TIMEOUT_MS = 30_000
-const MAX_OUTPUT_BYTES = 64 * 1024
+const TIMEOUT_MS = 15_000
+/** In characters. */
+const MAX_OUTPUT = 64 * 1024
 /** In KiB. ExifTool takes 60 MB of memory, and addresses twice that. */
 const MAX_MEMORY = 512 * 1024
-const MAX_CPU_SECONDS = 20
+const MAX_CPU_SECONDS = 10
 /** Where a system does not know one of these limits, the others hold. It writes no files. */
 const LIMITS = `ulimit -v ${MAX_MEMORY}; ulimit -t ${MAX_CPU_SECONDS}; ulimit -c 0; ulimit -f 0`
 /** What a shell says of a program that it does not find. */
@@ -53,16 +55,60 @@ export class ExifTool {
 
   async #ask(path: string): Promise<string | undefined> {
     if (this.#isMissing) return undefined
-    const script = `{ ${LIMITS}; } 2>/dev/null; export LC_ALL=C TZ=UTC; exec "$@"`
     const asked = [this.#program, ...OPTIONS, ...TAGS.map((tag) => `-${tag}`), path]
-    const limits = { timeout: this.#timeoutMs, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES } as const
-    return new Promise((resolve) => {
-      execFile('/bin/sh', ['-c', script, 'sh', ...asked], limits, (error, output) => {
-        this.#isMissing = error?.code === NOT_FOUND || error?.code === 'ENOENT'
-        // What it complains of in a file does not make what it found wrong, unless it was not let finish.
-        resolve(error !== null && typeof error.code !== 'number' ? undefined : output)
-      }).stdin?.end()
+    const answer = await run(asked, this.#timeoutMs)
+    this.#isMissing = answer === undefined || answer.code === NOT_FOUND
+    // What it complains of in a file does not make what it found wrong, unless it was not let finish.
+    return answer?.code === null ? undefined : answer?.output
+  }
+}
+
+/**
+ * Runs a program within the limits. Its code is null if it was killed, and what it has left running with it; undefined
+ * if there is no shell to run it.
+ */
+function run(
+  command: readonly string[],
+  timeoutMs: number,
+): Promise<{ code: number | null; output: string } | undefined> {
+  return new Promise((resolve) => {
+    const script = `{ ${LIMITS}; } 2>/dev/null; export LC_ALL=C TZ=UTC; exec "$@"`
+    // A group of its own, which can be ended as a whole.
+    const child = spawn('/bin/sh', ['-c', script, 'sh', ...command], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      detached: true,
     })
+    let output = ''
+    let isKilled = false
+    const end = () => {
+      isKilled = true
+      endGroup(child.pid)
+      child.stdout.destroy()
+    }
+    const timer = setTimeout(end, timeoutMs)
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      if (output.length > MAX_OUTPUT) end()
+    })
+    child.on('error', () => {
+      clearTimeout(timer)
+      resolve(undefined)
+    })
+    child.on('exit', () => endGroup(child.pid))
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      resolve({ code: isKilled ? null : code, output })
+    })
+  })
+}
+
+function endGroup(leader: number | undefined): void {
+  if (leader === undefined) return
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (error) {
+    // All of it has ended already.
+    if (!hasErrno(error, 'ESRCH', 'EPERM')) throw error
   }
 }
 

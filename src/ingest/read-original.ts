@@ -9,8 +9,8 @@ import { noteIfUnsure } from './changes.ts'
 import type { Library } from './library.ts'
 
 /**
- * Records what an original holds that had not been read before; `verifiedAt` is when its bytes were read back from the drive, null if
- * they were only written there. Throws `drive_error`.
+ * Records what an original holds that had not been read before; `verifiedAt` is when its bytes were read back from the
+ * drive, null if they were only written there. Throws `drive_error`.
  */
 export async function recordContent(
   library: Library,

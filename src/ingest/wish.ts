@@ -74,8 +74,8 @@ export function stemOfEdited(stem: string): string {
 }
 
 /**
- * The relative of what has arrived: of several the one with the same content identifier, best one of its own path, then with the
- * same asset id, then the nearest in time. Edits may be made years later.
+ * The relative of what has arrived: of several the one with the same content identifier, best one of its own path, then
+ * with the same asset id, then the nearest in time. Edits may be made years later.
  */
 function chooseRelative(arrived: Arrived, { relatives, otherHalves }: Relatives): KnownAsset | undefined {
   const { role, assetId, contentId } = arrived

@@ -112,7 +112,7 @@ function cut(window: Window | undefined, offset: number, length: number): Buffer
   return window.data.subarray(start, start + length)
 }
 
-// Offsets come from the file: 64 bits of anything, so the comparison must also hold where numbers have lost their units.
+// Offsets come from the file, 64 bits of anything: the comparison must also hold where numbers have lost their units.
 function fits(offset: number, length: number, size: number): boolean {
   return offset >= 0 && length >= 0 && offset <= size && length <= size - offset
 }

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ExifTool } from '../../src/ingest/exiftool.ts'
@@ -7,6 +7,7 @@ import { dateText, inspectBytes, NOW } from '../media/inspecting.ts'
 import { box, exifBlock, jpeg, riffChunk, tiff, uint } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
 import { makeFolder } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 const exiftool = command('exiftool', 'libimage-exiftool-perl')
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
@@ -15,6 +16,16 @@ let folder: string
 beforeAll(async () => {
   folder = await makeFolder()
 })
+
+/** Found again among all that runs. */
+const SLEEP = `sleep 1000.${process.pid}`
+
+/** Whether a process runs that was started so. */
+async function isRunning(command: string): Promise<boolean> {
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const commands = await Promise.all(ids.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')))
+  return commands.some((arguments_) => arguments_.split('\0').join(' ').trim() === command)
+}
 
 async function dateOf(file: Buffer, name: string, tool = new ExifTool()): Promise<string | undefined> {
   const path = join(folder, name)
@@ -134,6 +145,8 @@ describe('an ExifTool that misbehaves', () => {
       fine: ANSWER,
       complains: `${ANSWER}; exit 1`,
       hangs: `${ANSWER}; while :; do :; done`,
+      'hangs-on': `${ANSWER}; ${SLEEP} & wait`,
+      leaves: `${ANSWER}; ${SLEEP} &`,
       floods: `${ANSWER}; yes`,
       fails: 'exit 1',
       mumbles: 'echo mumble',
@@ -142,10 +155,11 @@ describe('an ExifTool that misbehaves', () => {
     }
     const dates: Record<string, string | undefined> = {}
     for (const [name, script] of Object.entries(scripts)) {
-      const tool = new ExifTool(await program(name, script), name === 'hangs' ? 500 : undefined)
+      const tool = new ExifTool(await program(name, script), name.startsWith('hangs') ? 500 : undefined)
       dates[name] = await dateOf(Buffer.alloc(1), `${name}.part`, tool)
     }
-    expect(dates).toEqual({ fine: SEEN, complains: SEEN })
+    expect(dates).toEqual({ fine: SEEN, complains: SEEN, leaves: SEEN })
+    await until('what it has started ends with it', async () => !(await isRunning(SLEEP)))
   })
 
   it('gets neither all memory nor a file to write', async () => {
