@@ -6,9 +6,10 @@ import { hasSameExportKey, haveExports, isSameAsset, mayBeExported } from './sam
 import { lockAnnouncements } from './unsent.ts'
 
 /**
- * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced before. A
- * `Failed` row keeps its status and reason until the file has arrived. What was announced for another export of the same asset goes.
- * `address` is where the list came from. Returns the ids of the `Failed` rows that were changed, or removed.
+ * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced
+ * before. A `Failed` row keeps its status and reason until the file has arrived. What was announced for another export
+ * of the same asset goes. `address` is where the list came from. Returns the ids of the `Failed` rows that were
+ * changed, or removed.
  */
 export async function announce(
   db: Database,
@@ -31,8 +32,8 @@ export async function announce(
         order by key, id, undated, index desc
       ), known as (
         update backups set
-          original_path = offered.path, file_name = offered.name, created = offered.created, modified = offered.modified,
-          announced_size = offered.size, announced_from = ${address},
+          original_path = offered.path, file_name = offered.name, created = offered.created,
+          modified = offered.modified, announced_size = offered.size, announced_from = ${address},
           timestamp = case backups.status when 'Pending' then ${timestamp} else backups.timestamp end
         from offered
         where backups.asset_key = offered.key and backups.status <> 'Completed' and ${isAnnouncedAsset}
@@ -78,9 +79,9 @@ async function supersedeExports(
 }
 
 /**
- * Records files whose content the library has already, each with its path there, as backed up by this device. Returns the ids of the
- * rows that were changed or added, the paths of lost originals that these rows referred to, and the indexes of files whose original has been
- * lost since it was found: of these nothing is recorded.
+ * Records files whose content the library has already, each with its path there, as backed up by this device. Returns
+ * the ids of the rows that were changed or added, the paths of lost originals that these rows referred to, and the
+ * indexes of files whose original has been lost since it was found: of these nothing is recorded.
  */
 export async function recordKnownContent(
   db: Database,
@@ -90,7 +91,8 @@ export async function recordKnownContent(
   now: Date,
 ): Promise<{ backups: number[]; left: string[]; lost: Set<number> }> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
-  const paths = [...new Set(files.map((file) => file.libraryPath))]
+  const places = files.map((file) => file.libraryPath)
+  const paths = [...new Set(places)]
   return db.transaction().execute(async (transaction) => {
     // One at a time: a phone that asks twice at once must not get two rows.
     await sql`select pg_advisory_xact_lock(7236844, 3)`.execute(transaction)
@@ -102,8 +104,10 @@ export async function recordKnownContent(
       with offered as materialized (
         select distinct on (key, id, case when id is null then offered.created end)
           offered.*, files.size as stored_size, files.media_type,
-          case split_part(files.media_type, '/', 1) when 'video' then 'video' when 'image' then 'photo' else kind end as stored_kind
-        from (${offeredAssets(deviceId, files, { names: true, places: files.map((file) => file.libraryPath) })}) as offered
+          case split_part(files.media_type, '/', 1)
+            when 'video' then 'video' when 'image' then 'photo' else kind
+          end as stored_kind
+        from (${offeredAssets(deviceId, files, { names: true, places })}) as offered
           join files on files.path = library_path and files.missing_at is null
         order by key, id, case when id is null then offered.created end, index desc
       ), completed as (
@@ -142,7 +146,10 @@ export async function recordKnownContent(
   })
 }
 
-/** A failed upload, as far as it is known which asset it was to be: by path, or (its fields never arrived) by name alone. */
+/**
+ * A failed upload, as far as it is known which asset it was to be: by path, or (its fields never arrived) by name
+ * alone.
+ */
 export interface FailedUpload {
   deviceId: string | null
   path: string | null
@@ -154,8 +161,9 @@ export interface FailedUpload {
 }
 
 /**
- * Marks the announced row of a failed upload as `Failed`, with the reason, and returns its id. Does nothing if no announced row is
- * certain to be meant: without a path that takes the only one which was announced from that address under that name.
+ * Marks the announced row of a failed upload as `Failed`, with the reason, and returns its id. Does nothing if no
+ * announced row is certain to be meant: without a path that takes the only one which was announced from that address
+ * under that name.
  */
 export async function markFailed(
   db: Database,
@@ -171,13 +179,16 @@ export async function markFailed(
           backups left join files on files.path = backups.file_path
         where asset_key = iclood_asset_key(${upload.deviceId}::text, ${upload.path}::text) and status <> 'Completed'
           and ${isSameAsset}
-        order by backups.asset_id is not distinct from offered.id desc, announced_from = ${upload.address} desc, backups.id desc
+        order by
+          backups.asset_id is not distinct from offered.id desc, announced_from = ${upload.address} desc,
+          backups.id desc
         limit 1`
       : sql`
         select min(id) from backups
         where status <> 'Completed' and announced_from = ${upload.address} and file_name = ${upload.fileName}::text
         having count(*) = 1`
-  // Rows that an older server failed name files that never arrived: such a row must not look like one whose original was lost.
+  // Rows that an older server failed name files that never arrived: such a row must not look like one whose original
+  // was lost.
   const { rows } = await sql<{ id: number }>`
     update backups set
       status = 'Failed', failure = ${reason}, timestamp = ${now.toISOString()}::timestamptz,

@@ -23,7 +23,8 @@ export interface Classified {
 const HALVED = 1_000
 
 /**
- * Sorts a phone's list, sent from `address`, in two statements whose cost grows with it. See "Which asset is it?" in docs/design.md.
+ * Sorts a phone's list, sent from `address`, in two statements whose cost grows with it. See "Which asset is it?" in
+ * docs/design.md.
  */
 export async function classify(
   db: Database,
@@ -124,6 +125,9 @@ const exportedBefore = sql`
   from offered join backups on ${hasSameExportKey} left join files on files.path = backups.file_path
   where backups.status = 'Completed' and ${isSameExport}`
 
-/** Looked at for those rows alone of which it is not certain without: most of a long list is known by what its own row says. */
+/**
+ * Looked at for those rows alone of which it is not certain without: most of a long list is known by what its own row
+ * says.
+ */
 const isSameFileOf = sql`
   select ${isSameFile} from (select) as once left join files on files.path = backups.file_path`

@@ -1,6 +1,6 @@
 /*
- * Long lists as parameters of a statement: arrays in PostgreSQL's binary format (array_send), in which nothing has to be quoted here or read there.
- * node-postgres sends a `Buffer` as it is.
+ * Long lists as parameters of a statement: arrays in PostgreSQL's binary format (array_send), in which nothing has to
+ * be quoted here or read there. node-postgres sends a `Buffer` as it is.
  */
 
 const HEADER_BYTES = 20

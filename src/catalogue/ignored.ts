@@ -6,9 +6,9 @@ import { type OfferedFile, offeredAssets } from './offered.ts'
 import { hasSameExportKey, haveExports, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
 
 /**
- * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the new rows, one for each that was
- * not ignored before, and what has changed with the losses. What the list, which came from `address`, does not say of a file is taken
- * from what was announced, or backed up, under its path.
+ * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the
+ * new rows, one for each that was not ignored before, and what has changed with the losses. What the list, which came
+ * from `address`, does not say of a file is taken from what was announced, or backed up, under its path.
  */
 export async function ignore(
   db: Database,
@@ -20,10 +20,13 @@ export async function ignore(
   const exports = haveExports(files)
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
-      // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file twice.
+      // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file
+      // twice.
       await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
       const { rows } = await sql<{ id: number }>`
-      with listed as materialized (${offeredAssets(deviceId, files, { names: true, exports })}), offered as materialized (
+      with listed as materialized (
+        ${offeredAssets(deviceId, files, { names: true, exports })}
+      ), offered as materialized (
         select
           listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
           ${exports ? sql`listed.export_key,` : sql``}

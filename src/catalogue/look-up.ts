@@ -12,7 +12,9 @@ export interface Question {
   deviceId: string
   /** The path on the phone as sent; null if it was not. */
   path: string | null
-  /** The phone's own id of the asset, and when it says that it was created, in ms since 1970; null if it does not say. */
+  /**
+   * The phone's own id of the asset, and when it says that it was created, in ms since 1970; null if it does not say.
+   */
   assetId: string | null
   created: number | null
   /** What its relatives on the phone have before their extension, with their folder; null if there can be none. */
@@ -22,7 +24,10 @@ export interface Question {
   role: Role
 }
 
-/** A still may have a movie and a movie a still: they are a Live Photo. The edits of either are a file of their own (AAE). */
+/**
+ * A still may have a movie and a movie a still: they are a Live Photo. The edits of either are a file of their own
+ * (AAE).
+ */
 export type Role = 'still' | 'movie' | 'edits'
 
 /** A row of `backups` as far as deciding needs it. Times are ms since 1970. */
@@ -57,11 +62,15 @@ export interface Answer {
   }[]
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
-  /** The rows of that device and path that may be this asset; without a path, those without one that have this content. */
+  /**
+   * The rows of that device and path that may be this asset; without a path, those without one that have this content.
+   */
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, or what edits belong to, announced or completed. */
   relatives: KnownAsset[]
-  /** Rows of what has the same content identifier and is another half, whatever it is called and whoever has sent it. */
+  /**
+   * Rows of what has the same content identifier and is another half, whatever it is called and whoever has sent it.
+   */
   otherHalves: KnownAsset[]
 }
 

@@ -16,8 +16,9 @@ export interface OfferedFile {
 }
 
 /**
- * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some statements ask for are there when
- * they are wanted: with `names` name and kind, with `places` the path in the library of each file, with `exports` the key of those.
+ * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some
+ * statements ask for are there when they are wanted: with `names` name and kind, with `places` the path in the library
+ * of each file, with `exports` the key of those.
  */
 export function offeredAssets(
   deviceId: string,

@@ -1,10 +1,12 @@
 import { sql } from 'kysely'
 
 /*
- * Which asset is it? The one rule, for lists, verdicts, uploads and what is ignored: "Which asset is it?" in docs/design.md says it in words. It is made
- * of parts of SQL statements, all conditions that are never null. In these statements
+ * Which asset is it? The one rule, for lists, verdicts, uploads and what is ignored: "Which asset is it?" in
+ * docs/design.md says it in words. It is made of parts of SQL statements, all conditions that are never null. In these
+ * statements
  *
- *   `offered`        is what a phone lists or sends: id, created, size, modified, and checksum; null is what it does not say,
+ *   `offered`        is what a phone lists or sends: id, created, size, modified, and checksum; null is what it does not
+ *                    say,
  *   `backups`        is a row of that table which shares its path or its export,
  *   `files`          is the original that this row refers to, from a left join,
  *   `ignored_files`  is any row of that table.
@@ -27,8 +29,8 @@ export const isCreatedThatDay = sql`(
 )`
 
 /**
- * Two ids decide. Where one of them is not known the date does. Where no date is known either, nothing tells against it; but what was created a
- * day after the row was written is something else, since names come round again.
+ * Two ids decide. Where one of them is not known the date does. Where no date is known either, nothing tells against
+ * it; but what was created a day after the row was written is something else, since names come round again.
  */
 export const isSameAsset = sql`case
   when offered.id is not null and backups.asset_id is not null then offered.id = backups.asset_id
@@ -37,7 +39,10 @@ export const isSameAsset = sql`case
   else coalesce(offered.created - ${ms('backups.timestamp')} <= ${sql.lit(DAY_MS)}, true)
 end`
 
-/** Sizes and times of change, where both are known: an edit is another file. What was announced counts like what has arrived. */
+/**
+ * Sizes and times of change, where both are known: an edit is another file. What was announced counts like what has
+ * arrived.
+ */
 const isSameSize = sql`(
   offered.size is null or coalesce(files.size, backups.announced_size) is null
   or coalesce(offered.size = files.size, false) or coalesce(offered.size = backups.announced_size, false)
@@ -45,8 +50,8 @@ const isSameSize = sql`(
 const isUnmodified = sql`coalesce(offered.modified = backups.modified, true)`
 
 /**
- * Some videos, such as those in slow motion, are exported by the app each time that it lists them: to another path in its own container, encoded anew.
- * These rows have the same key, and `isSameFile` finds nothing in common.
+ * Some videos, such as those in slow motion, are exported by the app each time that it lists them: to another path in
+ * its own container, encoded anew. These rows have the same key, and `isSameFile` finds nothing in common.
  */
 export const hasSameExportKey = sql`
   offered.export_key = iclood_export_key(backups.device_id, backups.asset_id, backups.original_path)`
@@ -89,8 +94,8 @@ export const isSameExport = sql`case
 end`
 
 /**
- * Whether what is offered is the asset that a person has ignored, as far as is known which that was. Where nothing but its path is known, what was
- * created after it was ignored is something else.
+ * Whether what is offered is the asset that a person has ignored, as far as is known which that was. Where nothing but
+ * its path is known, what was created after it was ignored is something else.
  */
 const isIgnoredAsset = sql`case
   when offered.id is not null and ignored_files.asset_id is not null then offered.id = ignored_files.asset_id
@@ -104,7 +109,10 @@ const isIgnoredHere = sql`ignored_files.asset_key = offered.key and ${isIgnoredA
 const isIgnoredAsExport = sql`
   offered.export_key = iclood_export_key(ignored_files.device_id, ignored_files.asset_id, ignored_files.original_path)`
 
-/** Finds the rows of `ignored_files` that `offered` fits; with `exports`, where it has their keys, also those of other exports of it. */
+/**
+ * Finds the rows of `ignored_files` that `offered` fits; with `exports`, where it has their keys, also those of other
+ * exports of it.
+ */
 export function isIgnored(exports: boolean) {
   return exports ? sql`(${isIgnoredHere} or ${isIgnoredAsExport})` : isIgnoredHere
 }

@@ -7,8 +7,9 @@ const FORGOTTEN_MS = 30 * 24 * 60 * 60 * 1000
 const MAX_PENDING = 200_000
 
 /**
- * Selects `Pending` rows that nobody sends: those that their phone has not listed for long, while it has sent others; and, of one phone's, those beyond all
- * bounds, the oldest first. A phone that has never sent anything keeps its rows: they say that it tries in vain.
+ * Selects `Pending` rows that nobody sends: those that their phone has not listed for long, while it has sent others;
+ * and, of one phone's, those beyond all bounds, the oldest first. A phone that has never sent anything keeps its rows:
+ * they say that it tries in vain.
  */
 export function forgotten(deviceId: string, now: Date) {
   const before = sql`${new Date(now.getTime() - FORGOTTEN_MS).toISOString()}::timestamptz`

@@ -37,10 +37,11 @@ export interface Evidence {
 }
 
 /**
- * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but where that
- * trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very millisecond of `created`, or the size with
- * its day, or alone where neither id nor day was ever sent; two phones of one model have different photos under one path, and of all those some have one size. Of several
- * originals that a file may be, the one in the worst state at `now` is returned. One statement, whose cost grows with the list.
+ * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but
+ * where that trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very
+ * millisecond of `created`, or the size with its day, or alone where neither id nor day was ever sent; two phones of
+ * one model have different photos under one path, and of all those some have one size. Of several originals that a file
+ * may be, the one in the worst state at `now` is returned. One statement, whose cost grows with the list.
  */
 export async function gatherEvidence(
   db: Database,
@@ -55,7 +56,8 @@ export async function gatherEvidence(
       ${offeredAssets(deviceId, files, { exports })}
     ), candidate as (
       select
-        offered.index, true as is_content, true as is_proven, -${badness} as rank, 0 as id, null as status, null as failure,
+        offered.index, true as is_content, true as is_proven, false as has_its_id, -${badness} as rank, 0 as id, null as status,
+        null as failure,
         ${originalColumns}
       from offered join files on files.checksum = offered.checksum
       union all
@@ -65,6 +67,7 @@ export async function gatherEvidence(
           backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
           or (files.size = offered.size and (${isCreatedThatDay} or ${hasNoMore}))
         ) is true,
+        (backups.asset_id = offered.id) is true,
         ${badness}, backups.id, backups.status, backups.failure,
         ${originalColumns}
       from offered
@@ -78,14 +81,17 @@ export async function gatherEvidence(
         bool_or(path is not null and not is_proven) over same as is_unproven,
         bool_or(status = 'Pending') over same as is_pending,
         max(failure) filter (where status = 'Failed' and path is null) over same as last_failure
-      from candidate
+      from (select *, bool_or(has_its_id) over (partition by index) as is_by_id from candidate) as candidate
+      -- Where a row has its id, rows without one are of something else.
+      where is_content or has_its_id or not is_by_id
       window same as (partition by index)
       order by index, is_content desc, is_proven desc, rank desc, id desc
     )
     select
       offered.index,
       case when best.is_proven then best.path end as path,
-      encode(best.checksum, 'hex') as checksum, best.size, best.stored_at as "storedAt", best.verified_at as "verifiedAt",
+      encode(best.checksum, 'hex') as checksum, best.size, best.stored_at as "storedAt",
+      best.verified_at as "verifiedAt",
       best.missing_at is not null as "isLost", best.recheck, finding.kind as finding,
       exists (select from copies where copies.path = best.path)::int as copies,
       coalesce(best.is_unproven and not best.is_content, false) as "isUnproven",
@@ -118,7 +124,9 @@ type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
 const originalColumns = sql`
   files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.missing_at, files.recheck`
 
-/** Of an upload that a script has sent, nobody knows more than its path and its bytes. The app sends its id and dates. */
+/**
+ * Of an upload that a script has sent, nobody knows more than its path and its bytes. The app sends its id and dates.
+ */
 const hasNoMore = sql`
   backups.asset_id is null and backups.created is null and (files.captured_at is null or offered.created is null)`
 
@@ -135,7 +143,7 @@ const badnessAt = (now: Date) => sql`
 const exportedWith = (badness: ReturnType<typeof badnessAt>) => sql`
   union all
   select
-    offered.index, false, files.path is not null, ${badness}, backups.id, backups.status, backups.failure,
+    offered.index, false, files.path is not null, true, ${badness}, backups.id, backups.status, backups.failure,
     ${originalColumns}
   from offered
     join backups on ${hasSameExportKey} and backups.asset_key <> offered.key

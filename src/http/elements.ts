@@ -7,7 +7,10 @@ export interface Run {
   text: Buffer
 }
 
-/** What a list holds: texts of elements that lie in a few larger pieces, as they arrived. Each of ten thousand by itself would cost more than reading them. */
+/**
+ * What a list holds: texts of elements that lie in a few larger pieces, as they arrived. Each of ten thousand by itself
+ * would cost more than reading them.
+ */
 export class Elements {
   readonly #pieces: Buffer[] = []
   /** Of each element its piece, and where it begins and ends there. */
@@ -36,7 +39,10 @@ export class Elements {
     for (let index = 0; index < this.length; index++) yield this.at(index)
   }
 
-  /** Cuts the list into runs of elements that follow each other in one piece, with what lies between them: commas and white space. */
+  /**
+   * Cuts the list into runs of elements that follow each other in one piece, with what lies between them: commas and
+   * white space.
+   */
   *runs(): Generator<Run> {
     for (let first = 0; first < this.length; ) {
       let last = first

@@ -40,12 +40,12 @@ for (const byte of [QUOTE, COMMA, COLON, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, C
 const LIST_DEPTH = 2
 
 /**
- * Cuts the array under the top-level key `files` of a JSON document (RFC 8259) into its elements, in chunks of any size,
- * so that no step takes long however long the list is, and each element can be given back byte for byte. Of two keys
- * `files` the last counts, as with `JSON.parse`; elements of the first are then gone unread.
+ * Cuts the array under the top-level key `files` of a JSON document (RFC 8259) into its elements, in chunks of any
+ * size, so that no step takes long however long the list is, and each element can be given back byte for byte. Of two
+ * keys `files` the last counts, as with `JSON.parse`; elements of the first are then gone unread.
  *
- * `push` and `end` throw `payload_too_large` and `invalid_request`. An element is found by its brackets, strings and commas
- * only: whether it is JSON shows when it is parsed. Once each of them parses, the whole document was valid.
+ * `push` and `end` throw `payload_too_large` and `invalid_request`. An element is found by its brackets, strings and
+ * commas only: whether it is JSON shows when it is parsed. Once each of them parses, the whole document was valid.
  */
 export class FileListScanner {
   readonly #limits: FileListLimits
@@ -72,7 +72,10 @@ export class FileListScanner {
     this.#limits = { ...LIMITS, ...limits }
   }
 
-  /** Scans the next bytes of the document. They must not change until the elements have been used: those are slices of them. */
+  /**
+   * Scans the next bytes of the document. They must not change until the elements have been used: those are slices of
+   * them.
+   */
   push(chunk: Buffer): void {
     this.#bytes += chunk.length
     if (this.#bytes > this.#limits.bytes) {
@@ -109,8 +112,8 @@ export class FileListScanner {
   }
 
   /**
-   * Returns the document with `files` empty if it was an array, and as it was otherwise; and the text of each element in
-   * order, without white space around it.
+   * Returns the document with `files` empty if it was an array, and as it was otherwise; and the text of each element
+   * in order, without white space around it.
    */
   end(): { head: unknown; files: Elements } {
     if (this.#inString) throw notJson('it ends in the middle of a string')

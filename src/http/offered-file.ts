@@ -5,8 +5,8 @@ import { readTime } from './read-time.ts'
 import { MAX_ID_LENGTH, MAX_PATH_LENGTH } from './schemas.ts'
 
 /**
- * Reads one entry of a phone's list: what can be understood is, and what can't is as if it were absent. Returns what is wrong, as the end of a sentence, with an
- * entry that has no path, which is what every answer refers to.
+ * Reads one entry of a phone's list: what can be understood is, and what can't is as if it were absent. Returns what is
+ * wrong, as the end of a sentence, with an entry that has no path, which is what every answer refers to.
  */
 export function readOfferedFile(value: unknown): OfferedFile | string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'is no object'

@@ -36,8 +36,8 @@ const PORTION = 500
 const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Type.Unknown()) }))
 
 /**
- * Has the routes of `app` take lists: their bodies are received piece by piece, with each object kept as it was sent. What a script calls
- * its JSON does not matter.
+ * Has the routes of `app` take lists: their bodies are received piece by piece, with each object kept as it was sent.
+ * What a script calls its JSON does not matter.
  */
 export function takeLists(app: FastifyInstance): void {
   app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(request.raw))
@@ -51,7 +51,9 @@ export function received(body: unknown): ReceivedList {
   throw invalid('The request has no body; expected {"device_id": "…", "files": [{"path": "…"}, …]}.')
 }
 
-/** Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB. */
+/**
+ * Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB.
+ */
 export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
   const scanner = new FileListScanner()
   await consumeBody(body, (chunk) => {
@@ -114,7 +116,10 @@ function invalid(message: string): AppError {
   return new AppError('invalid_request', message)
 }
 
-/** What an answer says of entries that are no files: nothing if there are none, so that apps that do not know of it never meet it. */
+/**
+ * What an answer says of entries that are no files: nothing if there are none, so that apps that do not know of it
+ * never meet it.
+ */
 export function invalidJson(invalid: readonly InvalidEntry[]): { invalid?: { index: number; message: string }[] } {
   return invalid.length === 0 ? {} : { invalid: invalid.map(({ index, message }) => ({ index, message })) }
 }

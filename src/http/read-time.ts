@@ -10,8 +10,9 @@ const ISO = /^\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?:
 const NOTHING = new Set(['', 'undefined', 'null', 'NaN'])
 
 /**
- * Reads a time that a client has sent, in a form or in a list: ms or seconds since 1970, as a number or a text, or ISO 8601. Returns ms since 1970; null
- * if it says nothing, or what can't be: 0 is what clocks say that were never set; `undefined` if it can't be understood.
+ * Reads a time that a client has sent, in a form or in a list: ms or seconds since 1970, as a number or a text, or ISO
+ * 8601. Returns ms since 1970; null if it says nothing, or what can't be: 0 is what clocks say that were never set;
+ * `undefined` if it can't be understood.
  */
 export function readTime(value: unknown): number | null | undefined {
   if (value === undefined || value === null) return null

@@ -21,9 +21,9 @@ export interface ChosenRow {
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Decides which of `samePath`, the rows of its device and path that may be its asset, an upload belongs to. Two phones of one model share
- * them, so an upload without an asset id is matched by where it came from and by when it was taken, and a row that may be the other phone's
- * is left alone: that phone is asked again, and content makes asking free.
+ * Decides which of `samePath`, the rows of its device and path that may be its asset, an upload belongs to. Two phones
+ * of one model share them, so an upload without an asset id is matched by where it came from and by when it was taken,
+ * and a row that may be the other phone's is left alone: that phone is asked again, and content makes asking free.
  */
 export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): ChosenRow {
   const waiting = samePath.filter((row) => row.status !== 'Completed')
@@ -58,8 +58,8 @@ function chooseWaiting(
   )
   if (chosen === undefined) return undefined
 
-  // The content is known under this path: this may be a phone sending once more what it sent before, while the row waits
-  // for another one. From another address, likewise.
+  // The content is known under this path: this may be a phone sending once more what it sent before, while the row
+  // waits for another one. From another address, likewise.
   const isCertain = near.length > 0 && same === undefined
   const off = distance(chosen, taken)
   if (!isCertain && off > DAY_MS && (off !== Number.POSITIVE_INFINITY || same !== undefined)) return undefined

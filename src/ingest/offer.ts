@@ -27,14 +27,17 @@ export interface OfferContext {
   changed: NoteChange
 }
 
-/** Files sorted in one statement, and the characters of their paths: enough for any phone in one go, but no list holds up others. */
+/**
+ * Files sorted in one statement, and the characters of their paths: enough for any phone in one go, but no list holds
+ * up others.
+ */
 const PORTION_FILES = 10_000
 const PORTION_CHARACTERS = 4_000_000
 
 /**
- * Sorts a phone's list into what is backed up, what is ignored and what is to be sent, and remembers the last as announced from
- * `address`. A file whose checksum the library has, on the drive, is recorded at once. Throws `drive_missing` or `drive_error` while the drive
- * is away: a phone that is told "nothing new" takes all for backed up.
+ * Sorts a phone's list into what is backed up, what is ignored and what is to be sent, and remembers the last as
+ * announced from `address`. A file whose checksum the library has, on the drive, is recorded at once. Throws
+ * `drive_missing` or `drive_error` while the drive is away: a phone that is told "nothing new" takes all for backed up.
  */
 export async function offer(
   context: OfferContext,

@@ -66,8 +66,8 @@ function doubt(reason: Doubt, detail?: string): Verdict {
 }
 
 /**
- * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back intact since it was
- * stored? What nobody has read back yet is read now, as far as `allowance` goes.
+ * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back
+ * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes.
  */
 export async function judge(
   court: Court,

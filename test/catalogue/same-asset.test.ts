@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { announce } from '../../src/catalogue/announce.ts'
 import { classify } from '../../src/catalogue/classify.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { ignore } from '../../src/catalogue/ignored.ts'
@@ -236,6 +237,14 @@ describe('a file is backed up', () => {
     expect(await isBackedUp({ created: THEN + 2 * DAY }, ...rows)).toBe(false)
     expect(await isBackedUp({ id: 'C', created: THEN }, ...rows)).toBe(false)
   })
+})
+
+it('a verdict on a file whose id a row has does not wait for what was announced without one', async () => {
+  await store('by id', [{ id: 'A', created: THEN }], () => path(0))
+  await announce(db, 'by id', ADDRESS, [entry(path(0), { created: THEN - YEARS })], NOW)
+  const [byId, without] = await gatherEvidence(db, 'by id', [entry(path(0), { id: 'A' }), entry(path(0), {})], NOW)
+  expect(byId).toMatchObject({ isPending: false, original: { path: 'by id/0' } })
+  expect(without).toMatchObject({ isPending: true })
 })
 
 describe('an export from the app’s own container', () => {

@@ -28,8 +28,8 @@ async function rememberIgnored(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * What the exports of one video have in common, whatever their paths: its device, the phone's own id (`…/L0/001`) and the kind of file. Null for
- * everything that does not lie in an app's own container, and for edits.
+ * What the exports of one video have in common, whatever their paths: its device, the phone's own id (`…/L0/001`) and
+ * the kind of file. Null for everything that does not lie in an app's own container, and for edits.
  */
 async function findExports(db: Kysely<unknown>): Promise<void> {
   await sql`

@@ -85,7 +85,9 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
   }
 }
 
-/** `undefined` until it has been there once: then nothing is safe, and the catalogue still tells what was never sent. */
+/**
+ * `undefined` until it has been there once: then nothing is safe, and the catalogue still tells what was never sent.
+ */
 function libraryOf(service: Service): Library | undefined {
   try {
     return service.library()
