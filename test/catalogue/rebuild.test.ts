@@ -143,6 +143,12 @@ describe('an empty catalogue', () => {
     )
   })
 
+  it('gets what an older server ignored, of which it wrote less', async () => {
+    const { created, announced_size, ...old } = ignoredRecord(41)
+    expect(await restore([old])).toMatchObject({ ignored: 1 })
+    expect((await told()).get('ignored 41')).toEqual({ ...old, created: null, announced_size: null })
+  })
+
   it('gives no id twice, not even one that was taken away', async () => {
     await restore([backupRecord(7), backupRecord(90), { type: 'removed', what: 'backup', id: 90 }, ignoredRecord(40)])
     const backup = await sql<{ id: number }>`

@@ -47,7 +47,7 @@ export function originalFacts(path: string, content: number): OriginalFacts {
 }
 
 export function ignoredRecord(id: number): IgnoredRecord {
-  const known = { created: null, announced_size: null }
+  const known = { created: id % 2 === 0 ? null : id + 0.5, announced_size: id % 3 === 0 ? null : id }
   return {
     type: 'ignored',
     id,

@@ -54,6 +54,11 @@ it.each([
   ['an offset of weeks', withOriginal({ captured_offset: 100_000 })],
   ['a content identifier too long for an index', withOriginal({ content_id: 'x'.repeat(3000) })],
   ['a fraction of a minute', withOriginal({ captured_offset: 0.5 })],
+  [
+    'a size of what is ignored that no sum could hold',
+    { ...ignoredRecord(1), announced_size: Number.MAX_SAFE_INTEGER },
+  ],
+  ['an infinite date of what is ignored', { ...ignoredRecord(1), created: Number.POSITIVE_INFINITY }],
   ['NUL in what is ignored', { ...ignoredRecord(1), phone_path: '\0' }],
   ['a path out of the library that was removed', { type: 'removed', what: 'original', path: '../x' }],
 ] satisfies [string, JournalRecord][])('refuses %s', (_, record) => {

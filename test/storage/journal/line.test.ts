@@ -51,6 +51,11 @@ describe('a line of the journal', () => {
     expect(parseLine(two)).toBeUndefined()
   })
 
+  it('of a server that did not know what it ignored is read', () => {
+    const { created, announced_size, ...old } = ignoredRecord(1)
+    expect(parseLine(checked(old))).toMatchObject(old)
+  })
+
   it('is unknown if its type is none of ours', () => {
     expect(parseLine(checked({ type: 'album', id: 1 }))).toBe('unknown')
     expect(parseLine(checked({ type: 'toString', id: 1 }))).toBe('unknown')
@@ -64,6 +69,8 @@ describe('a line of the journal', () => {
     ['a member missing', { ...ignoredRecord(1), name: undefined }],
     ['a checksum that is none', { type: 'original', ...backupRecord(1).original, sha256: 'abc' }],
     ['a time that is none', { ...ignoredRecord(1), at: 'yesterday' }],
+    ['a date that is no number', { ...ignoredRecord(1), created: '1' }],
+    ['a size that is no whole number', { ...ignoredRecord(1), announced_size: 1.5 }],
     ['an original that is a list', { ...backupRecord(1), original: [] }],
     ['a status that we do not write', { ...backupRecord(1), status: 'Pending' }],
     ['a removal without what is removed', { type: 'removed', what: 'original', id: 1 }],
