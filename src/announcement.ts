@@ -39,7 +39,8 @@ const SYSTEM_DISK_HINT =
 export function announceTrouble(error: AppError, config: Config, log: Logger): void {
   const where =
     error.code === 'database_unavailable' ? { database: databaseName(config) } : { library: config.libraryFolder }
-  log.warn({ code: error.code, ...where, err: error.cause ?? error }, inFull(error))
+  const because = error.cause instanceof Error ? { because: error.cause.message } : {}
+  log.warn({ code: error.code, ...where, ...because }, inFull(error))
 }
 
 /** `http://…` under each IPv4 address of the home network, and under the name that Bonjour gives this computer. */

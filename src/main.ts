@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { pino } from 'pino'
 import { UnfitDatabase } from './catalogue/encoding.ts'
 import { acceptCommand } from './cli/accept.ts'
 import type { CommandContext } from './cli/context.ts'
@@ -11,6 +10,7 @@ import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config.ts'
 import { AppError, inFull } from './errors.ts'
+import { createOutput } from './log.ts'
 import type { RunningServer } from './serve.ts'
 import { StartError } from './start.ts'
 
@@ -43,7 +43,10 @@ function readConfig(): Config {
 
 async function run(): Promise<void> {
   const config = readConfig()
-  const log = await createLog(config.logLevel)
+  // A log that can't be written (a full disk, a reader that went away) is no reason to take no more photos.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  const { log, show } = await createOutput(config.logLevel, process.stdout)
   for (const { name, meant } of misspeltSettings(process.cwd())) {
     log.warn({ setting: name }, `.env sets ${name}, which is no setting and changes nothing. Did you mean ${meant}?`)
   }
@@ -56,22 +59,12 @@ async function run(): Promise<void> {
   try {
     // Loaded for this alone: a command needs no web server, which takes longer to load than all else.
     const { serve } = await import('./serve.ts')
-    server = await serve(config, version, log, giveUp.signal)
+    server = await serve(config, version, { log, show }, giveUp.signal)
   } catch (error) {
     if (giveUp.signal.aborted) process.exit(0)
     throw error
   }
   await server.ended
-}
-
-async function createLog(level: string) {
-  // A log that can't be written (a full disk, a reader that went away) is no reason to take no more photos.
-  process.stdout.on('error', () => {})
-  process.stderr.on('error', () => {})
-  if (!process.stdout.isTTY) return pino({ level }, process.stdout)
-  const { default: pretty } = await import('pino-pretty')
-  const destination = process.stdout
-  return pino({ level }, pretty({ destination, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }))
 }
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */

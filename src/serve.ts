@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import type { Logger } from 'pino'
+import { Arrivals } from './arrivals.ts'
 import { openDatabase } from './catalogue/connection.ts'
 import { startEmbeddedServer } from './catalogue/embedded/server.ts'
 import { expectUtf8 } from './catalogue/encoding.ts'
@@ -11,6 +11,7 @@ import { lockFolder } from './folder-locks.ts'
 import { createApp } from './http/app.ts'
 import { endRequests, listen } from './http/listen.ts'
 import { JournalKeeper } from './ingest/journal/keeper.ts'
+import type { Output } from './log.ts'
 import { makeFolders } from './make-folders.ts'
 import { ownNames } from './own-names.ts'
 import { withResolvers } from './resolvers.ts'
@@ -35,10 +36,16 @@ const READY_MS = 3_000
  * for as long as it takes. Throws `StartError` for what no waiting mends: the port or the data folder is in use. `signal` gives up the
  * start: it throws once nothing is left running.
  */
-export async function serve(config: Config, version: string, log: Logger, signal: AbortSignal): Promise<RunningServer> {
+export async function serve(
+  config: Config,
+  version: string,
+  { log, show }: Output,
+  signal: AbortSignal,
+): Promise<RunningServer> {
   await makeDataDir(config.dataDir)
   const dataLock = await mustHave(lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
-  const state = new ServerState()
+  const arrivals = new Arrivals(log, show)
+  const state = new ServerState((arrival) => arrivals.note(arrival))
   const ending = new AbortController()
   signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true })
   if (signal.aborted) ending.abort(signal.reason)
@@ -69,7 +76,9 @@ export async function serve(config: Config, version: string, log: Logger, signal
       ended,
       stop: async () => {
         state.isStopping = true
+        if (state.uploads.size > 0) log.info(waitingFor(state.uploads.size))
         await endRequests(app, REQUEST_GRACE_MS)
+        arrivals.tell()
         await end()
       },
     }
@@ -77,6 +86,11 @@ export async function serve(config: Config, version: string, log: Logger, signal
     await end()
     throw error
   }
+}
+
+function waitingFor(uploads: number): string {
+  const what = uploads === 1 ? 'an upload' : `${uploads} uploads`
+  return `waiting for ${what} to end, for ${REQUEST_GRACE_MS / 1000} s at most; Ctrl-C once more stops at once, and what is cut off is sent again`
 }
 
 async function listenOrExplain(app: FastifyInstance, config: Config): Promise<number> {

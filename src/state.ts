@@ -12,6 +12,7 @@ export class ServerState implements Service {
   readonly uploads = new Uploads()
   isStopping = false
   version = 0
+  readonly arrived: Service['arrived']
   readonly #listeners: NoteChange[] = []
   #database: Database | undefined
   #library: Library | undefined
@@ -22,6 +23,10 @@ export class ServerState implements Service {
     'database_unavailable',
     'The server is starting and its database is not ready yet. Try again soon.',
   )
+
+  constructor(arrived: Service['arrived'] = () => {}) {
+    this.arrived = arrived
+  }
 
   /** The database is there and its schema up to date. */
   setDatabase(database: Database): void {

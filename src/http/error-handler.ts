@@ -49,8 +49,34 @@ function errorBody(error: AppError) {
   return { status: 'error', code: error.code, message: error.message } as const
 }
 
+/** Told by those who look for it, when it begins and when it is over. */
+const TOLD_ELSEWHERE: readonly ErrorCode[] = ['drive_missing', 'rebuild_needed', 'shutting_down']
+const AGAIN_MS = 10 * 60_000
+
+/** States that last, such as a full drive, concern every request and are told once. */
+export class Expected {
+  readonly #toldAt = new Map<string, number>()
+
+  /** Whether the log should hear of `error`: that it is so has not been said in the last ten minutes. */
+  isNews(error: AppError): boolean {
+    if (TOLD_ELSEWHERE.includes(error.code)) return false
+    const { cause } = error
+    const key = `${error.code} ${hasErrno(cause) ? cause.code : ''}`
+    const isNews = performance.now() - (this.#toldAt.get(key) ?? Number.NEGATIVE_INFINITY) > AGAIN_MS
+    if (isNews) this.#toldAt.set(key, performance.now())
+    return isNews
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    expected: Expected
+  }
+}
+
 /** Answers every error in one shape, and tells the log what the client is not told. */
 export function installErrorHandler(app: FastifyInstance): void {
+  app.decorate('expected', new Expected())
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply))
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]
@@ -66,15 +92,14 @@ export function installErrorHandler(app: FastifyInstance): void {
 export function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
   const known = toAppError(error)
   const status = STATUS[known.code]
-  const details = {
-    code: known.code,
-    method: request.method,
-    path: request.url.split('?', 1)[0],
-    err: known.cause ?? known,
+  const details = { code: known.code, method: request.method, path: request.url.split('?', 1)[0] }
+  if (status === 500) {
+    request.log.error({ ...details, err: known.cause ?? known }, 'a request failed in a way that nobody foresaw')
+  } else {
+    const isNews = status > 500 && request.server.expected.isNews(known)
+    const because = known.cause instanceof Error ? { because: known.cause.message } : {}
+    request.log[isNews ? 'warn' : 'debug']({ ...details, ...because }, known.message)
   }
-  if (status === 500) request.log.error(details, 'a request failed in a way that nobody foresaw')
-  else if (status > 500) request.log.warn(details, known.message)
-  else request.log.debug(details, known.message)
 
   if (known.code in RETRY_AFTER) reply.header('retry-after', RETRY_AFTER[known.code as keyof typeof RETRY_AFTER])
   if (known.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')

@@ -2,6 +2,7 @@ import type { Database } from '../catalogue/connection.ts'
 import type { NoteChange } from '../ingest/changes.ts'
 import type { Health } from '../ingest/health/model.ts'
 import type { Library } from '../ingest/library.ts'
+import type { MediaKind } from '../media/media-type.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */
 export interface Service {
@@ -17,6 +18,8 @@ export interface Service {
   readonly trouble: () => void
   /** Grows with every change of the catalogue, before the client is answered who has caused it. */
   readonly version: number
+  /** Hears of every upload that has been answered with success. */
+  readonly arrived: (arrival: { deviceId: string | null; kind: MediaKind; isNew: boolean }) => void
   /** Uploads under way; background work gives way to them. */
   readonly uploads: Set<object>
   /** Whether the server is about to stop and takes no new requests. */

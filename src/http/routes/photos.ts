@@ -199,6 +199,7 @@ export function uploadRoutes(
             log: request.log,
           })
           metrics.succeeded(isNew ? 'created' : 'duplicate', backup.file_size ?? 0, performance.now() - began)
+          service.arrived({ deviceId: backup.device_id, kind: backup.file_type === 'video' ? 'video' : 'photo', isNew })
           reply.code(isNew ? 201 : 200)
           const message = isNew ? 'File uploaded successfully' : 'File already backed up'
           return { status: 'success' as const, message, backup: backupJson(backup) }

@@ -240,7 +240,9 @@ export class JournalKeeper {
       // An upload that has outlived its time may still be recorded; the next start looks for what nobody has recorded.
       if (isComplete && !opened?.isBusy() && !opened?.mayHaveStrangers()) await completeJournal(this.#db)
     } catch (error) {
-      this.#log.warn({ err: error }, 'the journal could not be completed; the next start will do that')
+      if (this.#givenUp.signal.aborted)
+        this.#log.info('the journal is not complete yet; the next start goes on with it')
+      else this.#log.warn({ err: error }, 'the journal could not be completed; the next start will do that')
     } finally {
       clearTimeout(deadline)
     }

@@ -34,6 +34,8 @@ export class Retries {
     if (isNew) this.#delay = RETRY_MS
     // That is told by those who look for them, and found out without waking anybody.
     if (error instanceof AppError && isAway(error)) return
+    // A stop has cut it short.
+    if (error instanceof Error && error.name === 'AbortError') return
     if (isNew) this.#tell(error, code)
     else if (code !== 'disk_full') this.#delay = Math.min(this.#delay * 2, MAX_RETRY_MS)
   }
