@@ -30,7 +30,7 @@ afterEach(async () => {
 
 /** A start that is expected to end by itself, or by a signal that the test sends. */
 function run(cwd: string, env: Record<string, string>): { process: ChildProcess; ended: Promise<Ending> } {
-  const child = spawn(process.execPath, [PROGRAM], {
+  const child = spawn(process.execPath, [PROGRAM, 'serve'], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
