@@ -125,7 +125,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
            where content_id = offered.content_id
              and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
            order by stored_at desc nulls last limit ${MAX_HALVES}
-         ) as half join files using (path) join backups on backups.file_path = files.path)
+         ) as half join files using (path) join backups on backups.file_path = files.path collate "default")
       end as "otherHalves"
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],

@@ -37,6 +37,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     select exists (select from unseen) or exists (select from refuted) as changed`.execute(db)
   // The journal on the drive does not know of it.
   if (rows[0]?.changed) await sql`update library set journal_complete = false`.execute(db)
-  // Tables that were just filled have no statistics, and plans that are made now serve for long.
-  await sql`analyze backups, files, ignored_files`.execute(db)
+  // Tables that were just filled have no statistics, and plans that are made now serve for long. Of one that was never looked at PostgreSQL
+  // expects that it will grow, of an empty one that was, that it stays as small: a plan for that reads all of it once it is not.
+  for (const table of ['backups', 'files', 'ignored_files']) {
+    const { rows } = await sql<{ isFilled: boolean }>`
+      select exists (select from ${sql.table(table)}) as "isFilled"`.execute(db)
+    if (rows[0]?.isFilled) await sql`analyze ${sql.table(table)}`.execute(db)
+  }
 }

@@ -1,0 +1,58 @@
+import { sql } from 'kysely'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
+import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
+import { migrate } from '../../src/catalogue/migrate.ts'
+import type { Checksum } from '../../src/media/checksum.ts'
+import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
+
+const ROWS = 3000
+
+let database: TestDatabase
+let db: Database
+beforeAll(async () => {
+  database = await startTestDatabase()
+  db = openDatabase({ connectionString: database.url }, () => {})
+  await migrate(db)
+})
+afterAll(async () => {
+  await db.destroy()
+  await database.drop()
+})
+
+/** Rows of tables that the connection has read so far, by whatever way. */
+async function rowsRead(): Promise<number> {
+  await sql`select pg_stat_force_next_flush()`.execute(db)
+  const { rows } = await sql<{ read: number }>`
+    select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint as read
+    from pg_stat_user_tables where relname in ('files', 'backups')`.execute(db)
+  return rows[0]?.read ?? 0
+}
+
+it('the plan that is made for an empty library reads next to nothing when there are many photos', async () => {
+  const lookUp = createLookUp(db)
+  const question: Question = {
+    checksum: 'ab'.repeat(32) as Checksum,
+    size: 1000,
+    deviceId: 'iPhone',
+    path: '/DCIM/IMG_1.JPG',
+    assetId: null,
+    created: null,
+    stem: '/DCIM/IMG_1',
+    contentId: 'content 1',
+    role: 'still',
+  }
+  await lookUp(question)
+  await sql`
+    insert into files (path, checksum, size, media_type, content_id, stored_at)
+    select '2024/07/IMG_' || n || '.MOV', sha256(n::text::bytea), 1000, 'video/quicktime', 'content ' || n, now()
+    from generate_series(1, ${ROWS}::integer) as n`.execute(db)
+  await sql`
+    insert into backups (device_id, original_path, file_name, file_path, file_type, timestamp, status)
+    select 'iPhone', '/DCIM/IMG_' || n || '.MOV', 'IMG_' || n || '.MOV', '2024/07/IMG_' || n || '.MOV', 'video', now(), 'Completed'
+    from generate_series(1, ${ROWS}::integer) as n`.execute(db)
+  const before = await rowsRead()
+  const answer = await lookUp(question)
+  expect(answer.relatives.length).toBeGreaterThan(0)
+  expect((await rowsRead()) - before).toBeLessThan(100)
+})
