@@ -68,12 +68,12 @@ async function findLostOf(db: Database, deviceId: string, files: readonly Offere
     : sql`backups.asset_key = offered.key`
   const { rows } = await sql<{ path: string }>`
     with offered as materialized (${offeredAssets(deviceId, files, { exports })}), lost as materialized (
-      select backups.id, files.path from offered
+      select backups.*, files.path from offered
         join backups on ${isIt}
         join files on files.path = backups.file_path
       where backups.status = 'Failed' and files.missing_at is not null
     )
-    select distinct lost.path from lost join backups using (id) where ${isIgnoredRow}
+    select distinct backups.path from lost as backups where ${isIgnoredRow}
   `.execute(db)
   return rows.map(({ path }) => path)
 }
