@@ -9,6 +9,8 @@ export interface Arrival {
   address: string
   /** The capture date that its bytes tell, or what the phone sent with it; null if neither says. */
   taken: number | null
+  /** What the phone sent with it, whatever its bytes tell; null if it did not say. */
+  created: number | null
 }
 
 export interface ChosenRow {
@@ -19,6 +21,8 @@ export interface ChosenRow {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
+/** Times that are equal, though one was told in seconds. */
+const SAME_MS = 1000
 
 /**
  * Decides which of `samePath`, the rows of its device and path that may be its asset, an upload belongs to. Two phones
@@ -34,7 +38,7 @@ export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): Ch
     return { announced: newest(waiting.filter(hasItsId)) ?? newest(waiting), twin: same.find(hasItsId) ?? same[0] }
   }
 
-  const announced = chooseWaiting(arrival, waiting, same[0])
+  const announced = chooseWaiting(arrival, waiting, same)
   if (announced === undefined) return { announced, twin: same[0] }
   return {
     announced,
@@ -45,14 +49,14 @@ export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): Ch
 function chooseWaiting(
   arrival: Arrival,
   waiting: readonly KnownAsset[],
-  same: KnownAsset | undefined,
+  same: readonly KnownAsset[],
 ): KnownAsset | undefined {
   // One that was lost is asked for by its content.
   const lost = newest(waiting.filter((row) => row.isLost === true && row.checksum === arrival.checksum))
   if (lost !== undefined) return lost
   const near = waiting.filter((row) => row.announcedFrom === arrival.address)
   const candidates = near.length > 0 ? near : waiting
-  const taken = arrival.taken ?? same?.created ?? null
+  const taken = arrival.taken ?? same[0]?.created ?? null
   const chosen = newest(
     candidates.filter((row) => distance(row, taken) === Math.min(...candidates.map((one) => distance(one, taken)))),
   )
@@ -60,10 +64,28 @@ function chooseWaiting(
 
   // The content is known under this path: this may be a phone sending once more what it sent before, while the row
   // waits for another one. From another address, likewise.
-  const isCertain = near.length > 0 && same === undefined
+  const isCertain = near.length > 0 && same.length === 0
   const off = distance(chosen, taken)
-  if (!isCertain && off > DAY_MS && (off !== Number.POSITIVE_INFINITY || same !== undefined)) return undefined
-  return chosen
+  if (isCertain || off <= DAY_MS || (off === Number.POSITIVE_INFINITY && same.length === 0)) return chosen
+  return chooseAgainstDate(arrival, near, same)
+}
+
+/**
+ * The row, announced from its address, of a known content whose bytes tell another date than its phone does, such as one
+ * that was corrected there. Left waiting, it would be asked for at every backup.
+ */
+function chooseAgainstDate(
+  arrival: Arrival,
+  near: readonly KnownAsset[],
+  same: readonly KnownAsset[],
+): KnownAsset | undefined {
+  // What a phone said of it, now or before: a new phone has other ids and the same dates.
+  const said = [arrival.created, ...same.map((row) => row.created)]
+  const fitting = newest(near.filter((row) => said.some((created) => distance(row, created) <= SAME_MS)))
+  if (fitting !== undefined) return fitting
+  // Rows of older servers say nothing. What is sent again was asked for, and nothing else is waiting from there.
+  const saysNothing = same.every((row) => row.assetId === null && row.created === null)
+  return same.length > 0 && saysNothing && near.length === 1 ? near[0] : undefined
 }
 
 /** How far the row's `created` is from `taken`; infinitely, if either is unknown. */

@@ -137,7 +137,7 @@ async function tryToStore(
   // When it was last changed tells nothing of which asset it is.
   const told = facts.captured !== undefined && isWeak(facts.captured) ? undefined : facts.captured
   const taken = captureOf(told, upload.created, arrived, timeZone).at?.getTime() ?? null
-  const { announced, twin } = chooseRow({ checksum, assetId, address, taken }, answer.samePath)
+  const { announced, twin } = chooseRow({ checksum, assetId, address, taken, created: upload.created }, answer.samePath)
   const said = announced ?? twin
   const created = upload.created ?? said?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null

@@ -40,13 +40,14 @@ const pendingOf = async (device: string) =>
 /** Announces a photo as the app does and sends it as the app does: without id and date. */
 async function backUp(device: string, file: { path: string }, bytes: Buffer, fields: Record<string, string> = {}) {
   expect(await isAsked(device, file)).toBe(true)
-  const name = file.path.split('/').at(-1) ?? ''
-  const answer = await upload(server.url, bytes, {
-    name,
-    fields: { device_id: device, original_path: file.path, ...fields },
-  })
+  const answer = await send(device, file, bytes, fields)
   expect(answer.status).toBe(201)
   return answer
+}
+
+function send(device: string, { path }: { path: string }, bytes: Buffer, fields: Record<string, string> = {}) {
+  const name = path.split('/').at(-1) ?? ''
+  return upload(server.url, bytes, { name, fields: { device_id: device, original_path: path, ...fields } })
 }
 
 describe('an odd entry does not stop a list: of it', () => {
@@ -110,6 +111,31 @@ describe('an odd entry does not stop a list: of it', () => {
   })
 })
 
+describe('a photo whose bytes tell another date than its phone', () => {
+  const bytes = (device: string) => jpeg({ date: '2020:01:05 10:00:00', seed: device })
+  const file = (device: string, id: string) => ({ path: `${DCIM}/${device}.JPG`, id, created: TAKEN })
+
+  it('is asked for once where it came before any list', async () => {
+    const device = newDevice()
+    const photo = file(device, 'A')
+    await send(device, photo, bytes(device))
+    expect(await isAsked(device, photo)).toBe(true)
+    expect((await send(device, photo, bytes(device))).status).toBe(200)
+    expect(await isAsked(device, photo)).toBe(false)
+    expect(await isAsked(device, file(device, 'B'))).toBe(true)
+    expect((await ask(device, [photo], '/photos/verdict')).body.files[0]).toMatchObject({ safe: true })
+  })
+
+  it('is asked for once where a new phone has another id for it', async () => {
+    const device = newDevice()
+    await backUp(device, file(device, 'A'), bytes(device))
+    expect(await isAsked(device, file(device, 'B'))).toBe(true)
+    expect((await send(device, file(device, 'B'), bytes(device))).status).toBe(200)
+    expect(await isAsked(device, file(device, 'B'))).toBe(false)
+    expect(await isAsked(device, file(device, 'A'))).toBe(false)
+  })
+})
+
 describe('an entry without a path', () => {
   const entries = [
     { id: '1' },
@@ -122,6 +148,7 @@ describe('an entry without a path', () => {
     7,
     null,
     [],
+    ['a', { path: 'b' }],
     true,
   ]
 
@@ -146,6 +173,8 @@ describe('an entry without a path', () => {
       const verdict = (await ask(device, files, '/photos/verdict')).body
       expect(verdict.invalid).toEqual(body.invalid)
       expect(verdict).toMatchObject({ count: 3, safe_count: 1 })
+      const sent = typeof entry === 'object' && !Array.isArray(entry) ? entry : {}
+      expect(verdict.files[1]).toEqual({ ...sent, safe: false, reason: 'invalid', message: body.invalid[0].message })
       expect(verdict.files.map((file: { safe: boolean; reason?: string }) => file.reason ?? file.safe)).toEqual([
         true,
         'invalid',

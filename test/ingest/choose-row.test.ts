@@ -13,6 +13,7 @@ const arrival = (given: Partial<Arrival> = {}): Arrival => ({
   assetId: null,
   address: '192.168.1.2',
   taken: TAKEN,
+  created: null,
   ...given,
 })
 
@@ -110,6 +111,44 @@ describe('an upload without an asset id', () => {
       [undefined, 1],
       arrival(),
       [done(1), row(2, { created: null })],
+    ],
+    [
+      'that is known from an older server answers the only row from its address, though its bytes tell another date',
+      [2, 1],
+      arrival(),
+      [done(1, { assetId: null, created: null }), row(2, { created: TAKEN + 900 * DAY }), row(3, elsewhere)],
+    ],
+    [
+      'that is known from an older server is kept from several rows of which none fits its date',
+      [undefined, 1],
+      arrival(),
+      [
+        done(1, { assetId: null, created: null }),
+        row(2, { created: TAKEN + 900 * DAY }),
+        row(3, { created: TAKEN + 800 * DAY }),
+      ],
+    ],
+    [
+      'that is known from an older server leaves a row from elsewhere waiting, though it is the only one',
+      [undefined, 1],
+      arrival(),
+      [done(1, { assetId: null, created: null }), row(2, { ...elsewhere, created: TAKEN + 900 * DAY })],
+    ],
+    [
+      'that is known answers the row of a new phone, which has another id and the same date',
+      [2, undefined],
+      arrival(),
+      [
+        done(1, { assetId: 'old', created: TAKEN + 900 * DAY }),
+        row(2, { assetId: 'new', created: TAKEN + 900 * DAY }),
+        row(3, { created: TAKEN + 901 * DAY }),
+      ],
+    ],
+    [
+      'that is known answers the row of the date that comes with it, whatever its bytes tell',
+      [2, undefined],
+      arrival({ created: TAKEN + 900 * DAY }),
+      [done(1, { created: null }), row(2, { created: TAKEN + 900 * DAY })],
     ],
     [
       'that is known answers the same asset’s new announcement',

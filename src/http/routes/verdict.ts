@@ -106,7 +106,9 @@ async function jsonOf({ elements, positions, invalid }: ReceivedList, verdicts: 
   for (let index = 0; index < elements.length; index++) {
     if (index % PORTION === PORTION - 1) await setImmediate()
     const sent: unknown = JSON.parse(elements.at(index).toString())
-    texts.push(JSON.stringify({ ...(typeof sent === 'object' ? sent : {}), ...said.get(index) }))
+    // Members of anything but an object would be its numbers, or letters.
+    const members = typeof sent === 'object' && !Array.isArray(sent) ? sent : {}
+    texts.push(JSON.stringify({ ...members, ...said.get(index) }))
   }
   return texts
 }
