@@ -2,10 +2,16 @@ import { defineConfig } from 'vitest/config'
 import { measureSlowness } from './test/support/slowness.ts'
 
 const slowness = measureSlowness()
-const rounds = Number(process.env['ROUNDS'] ?? 1)
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1_000_000))
+const rounds = numberOf('ROUNDS', 1)
+const seed = numberOf('SEED', Math.floor(Math.random() * 1_000_000))
 // Against hanging, not a measure of speed: what runs into it takes a few seconds otherwise.
 const timeout = 5 * 60_000 * slowness * Math.max(1, rounds)
+
+function numberOf(name: string, otherwise: number): number {
+  const value = Number(process.env[name] ?? otherwise)
+  if (value >= 0) return value
+  throw new Error(`${name} is "${process.env[name]}"; a number is expected.`)
+}
 
 // biome-ignore lint/style/noDefaultExport: Vitest takes its configuration from the default export.
 export default defineConfig({

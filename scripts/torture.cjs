@@ -3,7 +3,7 @@
 const { readFileSync, readdirSync } = require('node:fs')
 const { join } = require('node:path')
 const { prepare, root } = require('./prepare.cjs')
-const { run } = require('./run.cjs')
+const { fail, run } = require('./run.cjs')
 
 /**
  * Runs what gets better the longer it is done (power cuts, kill -9, fuzzing, properties) for a night: `ROUNDS` passes (1000), each as
@@ -13,6 +13,7 @@ const { run } = require('./run.cjs')
 async function main() {
   const files = process.argv.length > 2 ? process.argv.slice(2) : filesWithRounds()
   const passes = Number(process.env.ROUNDS ?? 1000)
+  if (!(passes >= 1)) fail(`ROUNDS is "${process.env.ROUNDS}"; it is the number of passes, 1 or more.`)
   await prepare({ tests: true })
 
   let isOver = false

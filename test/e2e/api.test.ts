@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jpeg, mov, noise } from '../support/media.ts'
 import { formOf, get, post, upload } from '../support/phone.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 import { dial, exchange, send } from '../support/wire.ts'
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
@@ -174,8 +175,12 @@ describe('POST /photos/new', () => {
       type: 'photo',
       created: 1719828000000 + index,
     }))
-    const { status, body } = await list({ device_id: 'hundred thousand', files })
-    expect(status).toBe(200)
+    // On a machine that is busy beyond measure the server gives up after a minute; a phone tries again.
+    const { body } = await until('it is answered', async () => {
+      const answer = await list({ device_id: 'hundred thousand', files })
+      expect([200, 503]).toContain(answer.status)
+      return answer.status === 200 && answer
+    })
     expect(body.count).toBe(100_000)
     expect(body.new_files).toEqual(files)
   })

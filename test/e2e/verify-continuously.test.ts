@@ -130,5 +130,9 @@ it('a SHA256SUMS that somebody has changed is put right', async () => {
     sums,
     right.replace(/^./, (digit) => (digit === 'f' ? '0' : 'f')),
   )
-  await until('it is right again', async () => (await readFile(sums, 'utf8')) === right)
+  await until(
+    'it is right again',
+    async () => (await readFile(sums, 'utf8')) === right,
+    () => `${right} ${server.output()}`,
+  )
 })

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { expect } from 'vitest'
+import { expect, inject } from 'vitest'
 import { randomFor } from '../support/rounds.ts'
 import { type Kind, makeDisk } from './disk.ts'
 import { findLosses } from './losses.ts'
@@ -7,7 +7,7 @@ import { Machine } from './machine.ts'
 import { Phones } from './phones.ts'
 
 /** A start takes about this long, in ms: a cut at a random moment of it hits most of what it does. */
-const START_MS = 1_500
+const START_MS = 1_500 * inject('slowness')
 /** From one file of a phone to its next, in ms. */
 const SOON_MS = 40
 /** Till what follows an answer in the background has been done, in ms. */

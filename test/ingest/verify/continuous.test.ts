@@ -195,6 +195,7 @@ it('gives way to uploads between chunks of a file, and goes on when it is quiet'
   if (existsSync('/proc/self/fd')) await until('it has closed the file', async () => openIn(root).length === 0)
   else await setTimeout(300)
   const held = reads
+  // Nothing tells that nothing is going to happen.
   await setTimeout(700)
   expect(reads).toBe(held)
   expect(held).toBeLessThan(12)
