@@ -65,6 +65,12 @@ async function extendBackups(db: Kysely<unknown>): Promise<void> {
     `.execute(db)
   await sql`alter sequence if exists backups_id_seq as bigint`.execute(db)
   await sql`create index backups_asset_key on backups (asset_key)`.execute(db)
+  // What never came to its end at an older server, as often as it was begun there: each file waits once.
+  await sql`
+    delete from backups using backups as later
+    where backups.status = 'Pending' and later.status = 'Pending'
+      and backups.asset_key = later.asset_key and backups.id < later.id
+    `.execute(db)
   await sql`
     create unique index backups_announced on backups (asset_key, coalesce(asset_id, '')) where status = 'Pending'
     `.execute(db)
