@@ -67,13 +67,12 @@ async function findLostOf(db: Database, deviceId: string, files: readonly Offere
     ? sql`(backups.asset_key = offered.key or ${hasSameExportKey})`
     : sql`backups.asset_key = offered.key`
   const { rows } = await sql<{ path: string }>`
-    with offered as materialized (${offeredAssets(deviceId, files, { exports })}), lost as materialized (
-      select backups.*, files.path from offered
-        join backups on ${isIt}
-        join files on files.path = backups.file_path
-      where backups.status = 'Failed' and files.missing_at is not null
+    with offered as materialized (${offeredAssets(deviceId, files, { exports })}), known as materialized (
+      -- By their keys alone: how many have failed PostgreSQL may not know yet.
+      select distinct backups.* from offered join backups on ${isIt}
     )
-    select distinct backups.path from lost as backups where ${isIgnoredRow}
+    select distinct files.path from known as backups join files on files.path = backups.file_path
+    where backups.status = 'Failed' and files.missing_at is not null and ${isIgnoredRow}
   `.execute(db)
   return rows.map(({ path }) => path)
 }
