@@ -90,7 +90,10 @@ export const SETTINGS = {
     name: 'DATABASE_URL',
     otherwise: 'the embedded database',
     example: 'postgresql://iclood:password@localhost:5432/iclood',
-    meaning: 'Any PostgreSQL from version 13 on. The `postgresql+psycopg2://…` of the Flask server works, too.',
+    meaning:
+      'Any PostgreSQL from version 13 on, with a database in UTF-8 ' +
+      '(`createdb -E UTF8 -T template0 --locale=C iclood`). ' +
+      'The `postgresql+psycopg2://…` of the Flask server works, too.',
     wanted: 'the address of a PostgreSQL, such as postgresql://user:password@host:5432/name',
     parse: databaseUrl,
     show: withoutPassword,
@@ -193,7 +196,9 @@ export const SETTINGS = {
     name: 'ALLOWED_HOSTS',
     otherwise: 'none',
     example: 'photos.example.org',
-    meaning: 'Further host names that it answers to, separated by commas.',
+    meaning:
+      'Further host names that it answers to, separated by commas. IP addresses, `*.local`, `*.lan`, `*.fritz.box` and ' +
+      "the like, and names in the network's own domain need not be named.",
     wanted: 'host names separated by commas, such as photos.example.org, without scheme, port or *',
     parse: hostNames,
   }),
