@@ -16,6 +16,12 @@ export interface OfferedFile {
 }
 
 /**
+ * PostgreSQL expects 10 rows of arrays that it does not know, and then would rather compare each row of a table with
+ * each of the list than use an index. It expects half of these, which never come, as well.
+ */
+const EXPECTED = 200
+
+/**
  * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some
  * statements ask for are there when they are wanted: with `names` name and kind, with `places` the path in the library
  * of each file, with `exports` the key of those.
@@ -41,8 +47,12 @@ export function offeredAssets(
       position::integer - 1 as index, listed.*, iclood_asset_key(${deviceId}, path) as key,
       ${exports ? sql`iclood_export_key(${deviceId}, id, path) as export_key,` : sql``}
       ${hasChecksums ? sql`decode(checksum_hex, 'hex')` : sql`null::bytea`} as checksum
-    from unnest(${sql.join(columns.map(({ array }) => array))}) with ordinality
-      as listed (${sql.join(columns.map(({ name }) => sql.id(name)))}, position)`
+    from (
+      select * from unnest(${sql.join(columns.map(({ array }) => array))}) with ordinality
+      union all
+      select ${sql.join(columns.map(() => sql`null`))}, null
+      from generate_series(1, ${sql.lit(EXPECTED)}) where ${false}::boolean
+    ) as listed (${sql.join(columns.map(({ name }) => sql.id(name)))}, position)`
 }
 
 function texts<Item>(name: string, items: readonly Item[], of: (item: Item) => string | null) {
