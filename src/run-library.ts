@@ -46,11 +46,13 @@ export async function runLibrary(
   log.debug({ megabytesPerSecond: Math.round(speed), ownThread: hasher !== hashHere }, 'SHA-256 was measured')
   let mirror: MirrorKeeper | undefined
   let missedAt = new Date()
+  let isOpen = false
   try {
     const events: DriveEvents = {
       onMissing: (reason) => {
         missedAt = new Date()
-        announceTrouble(reason, config, log)
+        // Whoever waits for it to be opened says so.
+        if (isOpen) announceTrouble(reason, config, log)
         state.trouble()
       },
       onReturned: () => {
@@ -85,6 +87,7 @@ export async function runLibrary(
     await patiently(start, () => adoption.begin(journal.wasComplete))
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
     state.setLibrary(library)
+    isOpen = true
     journal.open(
       library,
       () => state.uploads.size > 0,
@@ -109,11 +112,12 @@ export async function runLibrary(
   }
 }
 
-/** Has the catalogue remember where the library is. Throws `drive_error`, `database_unavailable`. */
-async function noteWhere({ root }: Drive, db: Database): Promise<void> {
+/** Has the drive and the catalogue remember where the library is. Throws `drive_error`, `database_unavailable`. */
+async function noteWhere(drive: Drive, db: Database): Promise<void> {
   try {
-    const { folder, mountPoint } = await whereaboutsOf(root)
-    await noteWhereabouts(db, folder, mountPoint)
+    const whereabouts = await whereaboutsOf(drive.root)
+    drive.noteWhereabouts(whereabouts)
+    await noteWhereabouts(db, whereabouts.folder, whereabouts.mountPoint)
   } catch (error) {
     throw driveError(error, 'its place was being noted')
   }

@@ -1,17 +1,18 @@
 import type { FastifyReply } from 'fastify'
 
-/** What others than this server change (a command, a program that fills the drive) is noticed after this time. */
+/** What others than this server change in the catalogue, such as a command, is noticed after this time. */
 const LASTING_MS = 1_000
 
 interface Answer {
   readonly version: number
+  readonly basis: string | undefined
   readonly at: number
   readonly text: Promise<string>
 }
 
 /**
  * Answers to questions that the app asks many times a second, as JSON. Each is made anew when `version` has grown since the one that is there was
- * begun, and once a second; requests in between share it. What fails is not remembered.
+ * begun, when it would rest on something else, and once a second; requests in between share it. What fails is not remembered.
  */
 export class Remembered {
   readonly #version: () => number
@@ -21,13 +22,17 @@ export class Remembered {
     this.#version = version
   }
 
-  /** `question` is one of few: each keeps an answer in memory. */
-  answer(question: string, make: () => Promise<unknown>): Promise<string> {
+  /**
+   * `question` is one of few: each keeps an answer in memory. `basis` is what the asker has found out anew and the answer says, which must be
+   * cheaper than the answer.
+   */
+  answer(question: string, make: () => Promise<unknown>, basis?: string): Promise<string> {
     const version = this.#version()
     const known = this.#answers.get(question)
-    if (known !== undefined && known.version === version && performance.now() - known.at < LASTING_MS) return known.text
+    const isSame = known !== undefined && known.version === version && known.basis === basis
+    if (isSame && performance.now() - known.at < LASTING_MS) return known.text
     const text = make().then((answer) => JSON.stringify(answer))
-    const answer = { version, at: performance.now(), text }
+    const answer = { version, basis, at: performance.now(), text }
     this.#answers.set(question, answer)
     text.catch(() => {
       if (this.#answers.get(question) === answer) this.#answers.delete(question)

@@ -4,7 +4,7 @@ import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
-import { libraryDrive, refuseUnmounted } from '../storage/drive-role.ts'
+import { libraryDrive, refuseUnmounted, secondCopyInPlace } from '../storage/drive-role.ts'
 import { createIdentity, type LibraryFile, readLibraryFile, settleIdentity } from '../storage/identity.ts'
 import { io } from '../storage/io.ts'
 import { listMonthFolders, listNames } from '../storage/month-folders.ts'
@@ -38,7 +38,7 @@ export async function establishIdentity(
   const found = await onDrive(readLibraryFile(root))
   if (remembered !== undefined) {
     if (found?.id === remembered) return remembered
-    if (found?.mirrorOf === remembered) throw isMirror(root, found, remembered)
+    if (found?.mirrorOf === remembered) throw secondCopyInPlace(root, found, remembered)
   }
   if (found !== undefined) return takeLibrary(db, root, found, remembered, rebuild)
   await onDrive(refuseUnmounted(libraryDrive(await findWhereabouts(db)), root))
@@ -94,20 +94,7 @@ async function refuseMirror(root: string, id: string): Promise<void> {
     if (error instanceof AppError || hasErrno(error)) return undefined
     throw error
   })
-  if (found !== undefined && found.id !== id && found.mirrorOf === id) throw isMirror(root, found, id)
-}
-
-function isMirror(root: string, mirror: LibraryFile, id: string): AppError {
-  return new AppError(
-    'drive_missing',
-    'The drive under UPLOAD_FOLDER is the second copy of the photo library, not the library itself. ' +
-      'Connect the drive with the library; or, if that one is lost, run `npm run iclood -- rebuild` to go ' +
-      'on with this one in its place.',
-    {
-      detail: `UPLOAD_FOLDER is ${root}.`,
-      cause: new Error(`${root} holds the mirror ${mirror.id} of the library ${id}`),
-    },
-  )
+  if (found !== undefined && found.id !== id && found.mirrorOf === id) throw secondCopyInPlace(root, found, id)
 }
 
 /** Whether the journal, or the photos themselves, know anything that a catalogue could be rebuilt from. */

@@ -82,6 +82,7 @@ function notThere(role: DriveRole, root: string, found: string): AppError {
 }
 
 function otherLibrary(role: DriveRole, root: string, id: string, { id: other, mirrorOf }: LibraryFile): AppError {
+  if (mirrorOf === id) return secondCopyInPlace(root, { id: other }, id)
   const { setting, lastSeen, missing, name } = role
   const what = mirrorOf === null ? 'another library' : 'the second copy of a library'
   const where = lastSeen === undefined ? '' : ` The photos were last seen in ${lastSeen.folder}.`
@@ -92,6 +93,20 @@ function otherLibrary(role: DriveRole, root: string, id: string, { id: other, mi
     {
       detail: `${setting} is ${root}.${where}`,
       cause: new Error(`${root} holds the library ${other}, not ${id}`),
+    },
+  )
+}
+
+/** Says that the second copy `mirror` of the library `id` lies in the library's place, the folder `root`: by mistake, or for good. */
+export function secondCopyInPlace(root: string, mirror: Pick<LibraryFile, 'id'>, id: string): AppError {
+  return new AppError(
+    'drive_missing',
+    'The drive under UPLOAD_FOLDER is the second copy of the photo library, not the library itself. ' +
+      'Connect the drive with the library; or, if that one is lost, run `npm run iclood -- rebuild` to go ' +
+      'on with this one in its place.',
+    {
+      detail: `UPLOAD_FOLDER is ${root}.`,
+      cause: new Error(`${root} holds the mirror ${mirror.id} of the library ${id}`),
     },
   )
 }

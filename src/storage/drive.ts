@@ -7,6 +7,7 @@ import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
+import type { Whereabouts } from './whereabouts.ts'
 
 const LATELY_MS = 1_000
 
@@ -26,7 +27,7 @@ export class Drive {
   readonly root: string
   readonly id: string
   readonly #events: DriveEvents
-  readonly #role: DriveRole
+  #role: DriveRole
   /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
   #seen: string | undefined
   #away = false
@@ -38,6 +39,11 @@ export class Drive {
     this.id = id
     this.#events = events
     this.#role = role
+  }
+
+  /** It is there now: what is found in its place when it is not is told by that. */
+  noteWhereabouts(lastSeen: Whereabouts): void {
+    this.#role = { ...this.#role, lastSeen }
   }
 
   /** Whether the last check found the library. */

@@ -176,13 +176,31 @@ describe('a database with photos', () => {
   })
 })
 
+describe('the second copy in the place of a library with photos', () => {
+  it('is said to be that in `status`, too, with the way to go on with it', async () => {
+    const library = here('library')
+    await send(await start(library), 'one')
+    const mirror = here('mirror')
+    await mkdir(join(mirror, '.iclood'), { recursive: true })
+    const file = { format: 1, id: '11111111-2222-4333-8444-555555555555', mirror_of: await idIn(library) }
+    await writeFile(join(mirror, '.iclood/library.json'), JSON.stringify(file))
+    const { drive } = await health(await start(mirror))
+    const { stdout } = await runCommand(folder, ['status'], { UPLOAD_FOLDER: mirror, DATABASE_URL: database.url })
+    for (const text of [drive.reason, stdout])
+      expect(text).toMatch(/second copy of the photo library.*iclood -- rebuild/)
+  })
+})
+
 describe('a drive', needs(drive('tmpfs')), () => {
   it('that is not mounted any more is no empty folder, also before the first photo', async () => {
     const usb = await makeDrive('tmpfs')
     try {
-      await start(usb.path)
-      await server?.stop()
+      const first = await start(usb.path)
+      await until('it is open', async () => (await get(first.url, '/storage/status')).status === 200)
       await usb.unmount()
+      // Known since it was opened, without another start.
+      expect((await health(first)).drive.reason).toContain('no drive is mounted where UPLOAD_FOLDER leads to')
+      await server?.stop()
       const { body } = await send(await start(usb.path), 'one')
       expect(body).toMatchObject({
         code: 'drive_missing',

@@ -25,6 +25,13 @@ it('does not take an answer that was begun before a change for one after it', as
   expect(await remembered.answer('question', async () => 'anew')).toBe('"after"')
 })
 
+it('makes an answer anew when it would rest on something else, though nothing was changed here', async () => {
+  let made = 0
+  const remembered = new Remembered(() => 0)
+  const ask = (free: string) => remembered.answer('question', async () => `${free}, ${++made}`, free)
+  expect([await ask('9 GB'), await ask('9 GB'), await ask('8 GB')]).toEqual(['"9 GB, 1"', '"9 GB, 1"', '"8 GB, 2"'])
+})
+
 it('does not remember what failed', async () => {
   const remembered = new Remembered(() => 0)
   await expect(remembered.answer('question', () => Promise.reject(new Error('away')))).rejects.toThrow('away')
