@@ -2,7 +2,7 @@ import { findCatalogued } from '../catalogue/files.ts'
 import { type HeldLoss, holdingLost } from '../catalogue/losses.ts'
 import { AppError } from '../errors.ts'
 import { type LibraryPath, pathIn, splitPath } from '../storage/layout.ts'
-import { checksumOf, flushOriginal, sizeOf } from '../storage/originals.ts'
+import { checksumOf, flushOriginal, sizeOf, stateOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
 import { noteIfUnsure } from './changes.ts'
 import { ifReadable } from './if-readable.ts'
@@ -33,8 +33,16 @@ export async function commitOriginal(
 }
 
 async function findRemembered(library: Library, staged: Staged, isLast: boolean) {
-  const path = library.unrecorded.find(staged.checksum)
-  return path === undefined ? undefined : findUnrecorded(library, staged, [path], isLast)
+  const { drive, names, unrecorded } = library
+  const path = unrecorded.find(staged.checksum)
+  if (path === undefined) return undefined
+  if ((await stateOf(drive, path)) !== 'absent') return findUnrecorded(library, staged, [path], isLast)
+  // Gone with the drive is not gone from it.
+  await drive.check()
+  // The name was given back, since its flush had failed, or a person has taken the file away: it may be taken anew.
+  unrecorded.settle(staged.checksum)
+  names.forget()
+  return undefined
 }
 
 async function takePlace(

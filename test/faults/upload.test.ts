@@ -39,7 +39,8 @@ beforeAll(async () => {
   database = await startTestDatabase()
   // Flushes are counted and made to fail, but for what they are worth they need not be waited for.
   await ask(database.connection, `alter database ${database.connection.database} set synchronous_commit = off`)
-  server = await startInProcess(root, database)
+  // Each scene has a year of its own, and what was taken in the future would have no date.
+  server = await startInProcess(root, database, { now: () => new Date(Date.now() + CENTURIES_MS) })
   faults = injectFaults()
   durability = new Durability(root)
   faults.watch(durability)
@@ -67,6 +68,8 @@ interface Asset {
   name: string
   bytes: Buffer
 }
+
+const CENTURIES_MS = 1_000 * 365 * 24 * 60 * 60 * 1000
 
 /** What a try starts from: a year of its own, in which nothing has happened before. */
 class Scene {
@@ -333,7 +336,7 @@ describe.each(named(STORIES))('%s', (_name, story) => {
   })
 })
 
-it('a phone’s list with checksums is answered, whatever call to the drive fails: when in doubt, it is asked', async () => {
+it('a phone’s list with checksums is answered, or refused for now, whatever call to the drive fails: when in doubt, it is asked', async () => {
   const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
     await server.restart()
     const scene = new Scene()
@@ -341,8 +344,14 @@ it('a phone’s list with checksums is answered, whatever call to the drive fail
     await scene.store(photo)
     const file = { path: 'another', name: 'another', sha256: sha256(photo.bytes) }
     faults.arm(plan)
-    const { status, body } = await post(server.url, '/photos/new', { device_id: 'another phone', files: [file] })
+    const ask = () => post(server.url, '/photos/new', { device_id: 'another phone', files: [file] })
+    const answer = await ask()
     const { calls } = faults.disarm()
+    if (answer.status !== 200) {
+      expect(answer).toMatchObject({ status: 503, body: { status: 'error', code: 'drive_error' } })
+      expect(plan).toBeDefined()
+    }
+    const { status, body } = answer.status === 200 ? answer : await ask()
     expect(status).toBe(200)
     expect(body.count + body.backed_up_count).toBe(1)
     if (plan === undefined) expect(body.count).toBe(0)

@@ -31,7 +31,7 @@ export interface InProcessServer {
 export async function startInProcess(
   root: string,
   database: TestDatabase,
-  options: { hasher?: Hasher } = {},
+  options: { hasher?: Hasher; now?: () => Date } = {},
 ): Promise<InProcessServer> {
   const db = openDatabase({ connectionString: database.url }, () => {})
   await migrate(db)
