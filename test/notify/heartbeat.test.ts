@@ -42,7 +42,7 @@ it('sends nothing while something is wrong, or it is not known how it is, and go
   const answers = [() => false, () => Promise.reject(new Error('the database is away')), () => false, () => true]
   let heard = 0
   const isHealthy = async () => {
-    heard += receiver.received.length
+    if (answers.length > 1) heard += receiver.received.length
     const next = answers.length > 1 ? answers.shift() : answers[0]
     return next?.() ?? false
   }

@@ -70,7 +70,8 @@ async function told(): Promise<string[]> {
 }
 
 const untilTold = (...names: readonly string[]) =>
-  until(`${names} are told`, async () => (await told()).join() === names.join())
+  // A file may be replaced between the look at the folder and at the file.
+  until(`${names} are told`, async () => (await told().catch(() => [])).join() === names.join())
 
 const snapshots = async () => (await journalIn(root)).filter((name) => name.includes('snapshot'))
 

@@ -242,7 +242,7 @@ describe('a second copy', () => {
         suspects.push(suspect)
       },
     })
-    await running?.until('ok')
+    await until('it has said so', async () => suspects.length > 0)
     expect(suspects).toEqual([path])
   })
 
