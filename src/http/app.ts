@@ -79,6 +79,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   })
   // Node would drop what is over the limit without a word, and with it what tells where a request comes from.
   app.server.maxHeadersCount = 0
+  // A client that says with its last byte that no more will come still waits for its answer: Node would hang up instead.
+  Object.assign(app.server, { httpAllowHalfOpen: true })
   app.server.on('request', (request, response) => {
     exchanges.set(request.socket, { request, response })
   })

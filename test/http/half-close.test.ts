@@ -72,3 +72,11 @@ it('what was refused before it was cut is answered once', async () => {
   const answer = await sendHalf(`${form.replace('127.0.0.1', 'evil.example')}content-length: 1000\r\n\r\n${part}`)
   expect(statusesOf(answer)).toEqual([421])
 })
+
+it.each([
+  ['an upload', 201, `${form}content-length: ${part.length + 9}\r\n\r\n${part}\r\n--b--\r\n`],
+  ['a list', 200, `${list}content-length: 12\r\n\r\n{"files":[]}`],
+  ['a question', 200, `GET /backup/log HTTP/1.1\r\n${host}\r\n`],
+])('%s that is whole is answered after a half-close, and the connection ends', async (_, status, text) => {
+  expect(statusesOf(await sendHalf(text))).toEqual([status])
+})
