@@ -97,18 +97,17 @@ export async function makeDrive(
     detach: async () => {
       await run('umount', ['-l', path])
     },
-    remount: async (mode) => {
-      await run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])
-    },
+    remount: (mode) =>
+      patiently(() => run('mount', ['-o', kind === 'tmpfs' ? `remount,bind,${mode}` : `remount,${mode}`, path])),
     remove: reap,
   }
 }
 
 /** A server may be writing its journal at this very moment; what it holds open for ever is its fault. */
-async function patiently(unmount: () => Promise<unknown>): Promise<void> {
-  await until('the drive can be unmounted', async () => {
+async function patiently(mounting: () => Promise<unknown>): Promise<void> {
+  await until('nothing on the drive is open', async () => {
     try {
-      await unmount()
+      await mounting()
       return true
     } catch (error) {
       if (!String(error).includes('busy')) throw error
