@@ -14,8 +14,8 @@ const RETRY_MS = 10_000
 const PROGRESS_MS = 10_000
 
 /**
- * Sees to it that the catalogue knows what lies on the drive: files that a killed server, another one or a person has left there, and
- * originals that were never read.
+ * Sees to it that the catalogue knows what lies on the drive: files that a killed server, another one or a person has
+ * left there, and originals that were never read.
  */
 export class Adoption {
   readonly #library: Library
@@ -32,9 +32,10 @@ export class Adoption {
   }
 
   /**
-   * Adopts what the server left that was not ended cleanly before (`wasClean`), and comes to the end of a rebuild that was not: looks for
-   * what the drive does not have, too. Call it before phones are let in: what looks like a stranger must not be an upload that is about to be
-   * recorded. A household that comes from an older server has nothing of that, and is not kept waiting.
+   * Adopts what the server left that was not ended cleanly before (`wasClean`), and comes to the end of a rebuild that
+   * was not: looks for what the drive does not have, too. Call it before phones are let in: what looks like a stranger
+   * must not be an upload that is about to be recorded. A household that comes from an older server has nothing of
+   * that, and is not kept waiting.
    */
   async begin(wasClean: boolean): Promise<void> {
     const { db, now } = this.#library
@@ -51,18 +52,26 @@ export class Adoption {
     await recordWalk(db, now())
   }
 
-  /** There may be strangers: the drive has been away, and others may have written to it; or an upload could not be recorded. */
+  /**
+   * There may be strangers: the drive has been away, and others may have written to it; or an upload could not be
+   * recorded.
+   */
   wake(): void {
     this.#wanted++
     this.#awake.resolve()
   }
 
-  /** Whether the drive may have something that the catalogue does not: an unclean stop's business if nobody sees to it before. */
+  /**
+   * Whether the drive may have something that the catalogue does not: an unclean stop's business if nobody sees to it
+   * before.
+   */
   get isOwed(): boolean {
     return this.#wanted > this.#walked || !this.#library.unrecorded.isEmpty
   }
 
-  /** Does what is to be done, now and whenever it is woken, until the signal; then rejects. What fails is tried again. */
+  /**
+   * Does what is to be done, now and whenever it is woken, until the signal; then rejects. What fails is tried again.
+   */
   async run(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted()

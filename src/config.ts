@@ -55,8 +55,8 @@ export class ConfigError extends Error {
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Reads the settings from `env`; an empty text counts as unset, and relative paths start at `cwd` (absolute). Throws one
- * `ConfigError` with every problem; no message holds a secret.
+ * Reads the settings from `env`; an empty text counts as unset, and relative paths start at `cwd` (absolute). Throws
+ * one `ConfigError` with every problem; no message holds a secret.
  */
 export function loadConfig(env: Environment, cwd: string): Config {
   const { config, problems } = evaluate(env, cwd)

@@ -26,9 +26,9 @@ export type ErrorCode =
 
 /**
  * An error that a person can meet. `message` names the object, what was found, what was expected and what to do; it is
- * shown to clients as it stands, so it holds no SQL and no path outside the library. `detail` goes on for those who keep the
- * server: further sentences, which may name its folders, for the log, `status`, the health report and notifications. What only the
- * log should know (the errno) travels as `cause`.
+ * shown to clients as it stands, so it holds no SQL and no path outside the library. `detail` goes on for those who
+ * keep the server: further sentences, which may name its folders, for the log, `status`, the health report and
+ * notifications. What only the log should know (the errno) travels as `cause`.
  */
 export class AppError extends Error {
   readonly code: ErrorCode
@@ -47,7 +47,10 @@ export function inFull({ message, detail }: AppError): string {
   return detail === undefined ? message : `${message} ${detail}`
 }
 
-/** Tells whether `error` is a system error with one of the errno names in `codes`, such as `ENOENT`; without codes, with any. */
+/**
+ * Tells whether `error` is a system error with one of the errno names in `codes`, such as `ENOENT`; without codes, with
+ * any.
+ */
 export function hasErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return (
     error instanceof Error &&

@@ -9,8 +9,8 @@ export async function lockFolder(path: string): Promise<ProcessLock | undefined>
 }
 
 /**
- * Locks the library's folder, whatever is mounted there later, and the library `id`, which may be there under another path as
- * well; `undefined` when another process has one of them.
+ * Locks the library's folder, whatever is mounted there later, and the library `id`, which may be there under another
+ * path as well; `undefined` when another process has one of them.
  */
 export async function lockLibrary(folder: string, id: string): Promise<ProcessLock | undefined> {
   const folderLock = await lockFolder(folder)

@@ -10,10 +10,10 @@ export interface ProcessLock {
 }
 
 /**
- * Takes the lock called `name` (any text, such as a folder's real path) for this process; returns undefined when a living
- * process of this machine has it, be it this one. The system gives the lock back when the process ends, however it ends, so it
- * is never stale and nothing is left to clean up, and no file on the drive is kept open. It reaches as far as the
- * network namespace: containers that share a folder but no network don't see each other's locks.
+ * Takes the lock called `name` (any text, such as a folder's real path) for this process; returns undefined when a
+ * living process of this machine has it, be it this one. The system gives the lock back when the process ends, however
+ * it ends, so it is never stale and nothing is left to clean up, and no file on the drive is kept open. It reaches as
+ * far as the network namespace: containers that share a folder but no network don't see each other's locks.
  */
 export function acquireProcessLock(name: string): Promise<ProcessLock | undefined> {
   const id = idOf(name)
@@ -22,7 +22,10 @@ export function acquireProcessLock(name: string): Promise<ProcessLock | undefine
   return lockFile(`/tmp/${id}.lock`)
 }
 
-/** Whether a living process of this machine has that lock. Where that can be asked without taking it, nobody is in anybody's way. */
+/**
+ * Whether a living process of this machine has that lock. Where that can be asked without taking it, nobody is in
+ * anybody's way.
+ */
 export async function isLocked(name: string): Promise<boolean> {
   const id = idOf(name)
   if (process.platform === 'linux') return answers(`\0${id}`)

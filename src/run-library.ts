@@ -144,8 +144,8 @@ function openMirror(library: Library, { config, state, log }: Start, wasClean: b
 }
 
 /**
- * Runs a task of the background until the signal. One that fails in a way that nobody foresaw is begun again after a while: that must not
- * keep photos from being taken.
+ * Runs a task of the background until the signal. One that fails in a way that nobody foresaw is begun again after a
+ * while: that must not keep photos from being taken.
  */
 async function keepRunning(task: (signal: AbortSignal) => Promise<void>, { signal, log }: Start): Promise<void> {
   while (!signal.aborted) {
@@ -160,8 +160,8 @@ async function keepRunning(task: (signal: AbortSignal) => Promise<void>, { signa
 }
 
 /**
- * Looks for the drive while it is away, and now and then whether it is still there, so that the log and the alerts say so. The system
- * answers the one `stat` from memory: a drive that sleeps is not woken.
+ * Looks for the drive while it is away, and now and then whether it is still there, so that the log and the alerts say
+ * so. The system answers the one `stat` from memory: a drive that sleeps is not woken.
  */
 async function watchDrive(drive: Drive, signal: AbortSignal): Promise<void> {
   for (;;) {

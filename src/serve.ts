@@ -32,9 +32,9 @@ const REQUEST_GRACE_MS = 30_000
 const READY_MS = 3_000
 
 /**
- * Composes the server and starts it. It listens, and answers `/ping`, before the database and the drive are there; those are waited
- * for as long as it takes. Throws `StartError` for what no waiting mends: the port or the data folder is in use. `signal` gives up the
- * start: it throws once nothing is left running.
+ * Composes the server and starts it. It listens, and answers `/ping`, before the database and the drive are there;
+ * those are waited for as long as it takes. Throws `StartError` for what no waiting mends: the port or the data folder
+ * is in use. `signal` gives up the start: it throws once nothing is left running.
  */
 export async function serve(
   config: Config,
@@ -105,7 +105,9 @@ async function listenOrExplain(app: FastifyInstance, config: Config): Promise<nu
   }
 }
 
-/** Brings up the database, then the library, and keeps them going until the signal. Rejects if they can't be had at all. */
+/**
+ * Brings up the database, then the library, and keeps them going until the signal. Rejects if they can't be had at all.
+ */
 async function run(start: Start): Promise<void> {
   const { config, log, signal } = start
   const embedded =

@@ -25,7 +25,9 @@ export interface Start {
 
 export const RETRY_MS = 1_000
 
-/** Tries until it works, saying once what is missing. Only what may come back is waited for; other errors are thrown. */
+/**
+ * Tries until it works, saying once what is missing. Only what may come back is waited for; other errors are thrown.
+ */
 export async function patiently<Result>(start: Start, attempt: () => Promise<Result>): Promise<Result> {
   let announced: string | undefined
   for (;;) {

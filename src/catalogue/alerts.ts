@@ -53,12 +53,13 @@ export async function listRaised(db: Database): Promise<Alert[]> {
 }
 
 /**
- * Makes the alerts agree with `problems`, which is all that is wrong at present; whether `undecided` keys are could not be found
- * out, and they stay as they are. Writes nothing if nothing has changed. An alert that nobody has been told of is forgotten when it
- * clears.
+ * Makes the alerts agree with `problems`, which is all that is wrong at present; whether `undecided` keys are could not
+ * be found out, and they stay as they are. Writes nothing if nothing has changed. An alert that nobody has been told of
+ * is forgotten when it clears.
  *
- * The first of many is told at once. What comes after it is gathered for half a minute, then for as long as it has been coming, up to six
- * hours: so ten thousand losses in a day are some twenty messages, and none is left out. What becomes an error is told at once.
+ * The first of many is told at once. What comes after it is gathered for half a minute, then for as long as it has been
+ * coming, up to six hours: so ten thousand losses in a day are some twenty messages, and none is left out. What becomes
+ * an error is told at once.
  */
 export async function reconcileAlerts(
   db: Database,

@@ -66,7 +66,8 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
     .orderBy('backups.id', 'desc')
     .limit(filter.limit)
     .offset(filter.offset)
-  // Said even where another status follows from it, and as a literal: it is what lets PostgreSQL use the index of the log.
+  // Said even where another status follows from it, and as a literal: it is what lets PostgreSQL use the index of the
+  // log.
   if (filter.status !== 'Pending') query = query.where('backups.status', '<>', PENDING)
   if (filter.status !== undefined) query = query.where('backups.status', '=', sql.lit(filter.status))
   if (filter.deviceId !== undefined) query = query.where(deviceIs(filter.deviceId))
@@ -99,8 +100,8 @@ function deviceIs(deviceId: string) {
 }
 
 /**
- * What is on the drive, whatever the size of the household: each original once, however many phones have it. `last` is when something was last
- * backed up, as far as that can be believed at `now`.
+ * What is on the drive, whatever the size of the household: each original once, however many phones have it. `last` is
+ * when something was last backed up, as far as that can be believed at `now`.
  */
 export async function sumBackups(
   db: Database,

@@ -2,11 +2,11 @@ import { AppError } from '../errors.ts'
 
 /**
  * Runs single calls as batches: while one batch is under way the next one gathers, so that a lone call waits for nobody
- * and many at once cost little more than one. `run` gets the items in the order of their calls and returns one result for
- * each, in that order.
+ * and many at once cost little more than one. `run` gets the items in the order of their calls and returns one result
+ * for each, in that order.
  *
- * If a batch of several fails, its items are run one by one, so that an item nobody can process fails alone; but not when the
- * database is away, which one try has told for all.
+ * If a batch of several fails, its items are run one by one, so that an item nobody can process fails alone; but not
+ * when the database is away, which one try has told for all.
  */
 export function batched<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,

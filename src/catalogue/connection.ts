@@ -22,8 +22,8 @@ const types = {
 }
 
 /**
- * Connects lazily: the database may be away now and come later. `onLost` hears of idle connections that broke; nothing is
- * to be done about them, the next query connects anew. `queryTimeoutMs` 0 is no limit.
+ * Connects lazily: the database may be away now and come later. `onLost` hears of idle connections that broke; nothing
+ * is to be done about them, the next query connects anew. `queryTimeoutMs` 0 is no limit.
  */
 export function openDatabase(
   settings: ConnectionSettings,
@@ -39,9 +39,9 @@ export function openDatabase(
     keepAlive: true,
     application_name: 'iclood',
     types,
-    // Statements are few and take their lists as one parameter: one plan serves them all, and planning would cost more than
-    // they do. It is made when the tables are still empty, and must not be one for empty tables. Compiling it would cost most
-    // of all: a plan without sequential scans looks expensive enough for that.
+    // Statements are few and take their lists as one parameter: one plan serves them all, and planning would cost more
+    // than they do. It is made when the tables are still empty, and must not be one for empty tables. Compiling it
+    // would cost most of all: a plan without sequential scans looks expensive enough for that.
     options: '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off',
   })
   pool.on('error', onLost)

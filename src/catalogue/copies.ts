@@ -33,8 +33,9 @@ export async function replaceMirror(db: Database, id: string): Promise<void> {
 }
 
 /**
- * Looks through the next `portion` originals after the path `after` and returns the paths of those that should have a copy and have
- * none, in order, and the last path looked at; `last` is null when there are no more. What is missing or not read yet waits.
+ * Looks through the next `portion` originals after the path `after` and returns the paths of those that should have a
+ * copy and have none, in order, and the last path looked at; `last` is null when there are no more. What is missing or
+ * not read yet waits.
  */
 export async function listUncopied(
   db: Database,
@@ -58,8 +59,8 @@ export async function listUncopied(
 }
 
 /**
- * Returns which of `paths` should have a copy and have none, in order, and which of them the catalogue does not have as an original
- * any more.
+ * Returns which of `paths` should have a copy and have none, in order, and which of them the catalogue does not have as
+ * an original any more.
  */
 export async function sortWanted(
   db: Database,
@@ -83,8 +84,8 @@ export async function sortWanted(
 }
 
 /**
- * Records that the mirror `mirrorId` has durable copies, each read back just now. Leaves out those whose original is another one by
- * now, and does nothing if that is not the mirror any more.
+ * Records that the mirror `mirrorId` has durable copies, each read back just now. Leaves out those whose original is
+ * another one by now, and does nothing if that is not the mirror any more.
  */
 export async function recordCopies(
   db: Database,
@@ -113,7 +114,9 @@ export async function recordCopies(
   )
 }
 
-/** Records copies that were read back from the mirror and are intact, each at its time, unless they are others by now. */
+/**
+ * Records copies that were read back from the mirror and are intact, each at its time, unless they are others by now.
+ */
 export async function recordCopiesVerified(
   db: Database,
   copies: readonly { path: string; checksum: Checksum; at: Date }[],
@@ -163,7 +166,10 @@ export async function countSelectedCopies(
 /** When a copy was last found intact. */
 const proof = sql`coalesce(copies.verified_at, copies.copied_at)`
 
-/** Returns up to `limit` copies that were last found intact at a time that can't be believed at `now`, or before `before`, the oldest first. */
+/**
+ * Returns up to `limit` copies that were last found intact at a time that can't be believed at `now`, or before
+ * `before`, the oldest first.
+ */
 export async function listDueCopies(
   db: Database,
   { before, now }: { before: Date; now: Date },
@@ -182,8 +188,8 @@ export async function listDueCopies(
 }
 
 /**
- * When that copy was last found intact which was so longest ago (ms since 1970; minus infinity: to be read at once, or what is said
- * can't be believed at `now`); `undefined` if there is none.
+ * When that copy was last found intact which was so longest ago (ms since 1970; minus infinity: to be read at once, or
+ * what is said can't be believed at `now`); `undefined` if there is none.
  */
 export async function findOldestCopyProof(db: Database, now: Date): Promise<number | undefined> {
   const { rows } = await sql<{ at: number }>`
@@ -262,8 +268,8 @@ export interface Backlog {
 }
 
 /**
- * Counts what the mirror does not have yet. What was stored at a time that can't be believed at `now` has waited for a day. Looks at every
- * original: a second for a million.
+ * Counts what the mirror does not have yet. What was stored at a time that can't be believed at `now` has waited for a
+ * day. Looks at every original: a second for a million.
  */
 export async function sumUncopied(db: Database, now: Date): Promise<Backlog> {
   const { rows } = await sql<Backlog>`

@@ -24,8 +24,8 @@ export interface Device {
 }
 
 /**
- * Returns the devices that have asked for or done a backup, those that did one last first; at most `limit`, however many names have
- * been sent. Costs as much as there are devices.
+ * Returns the devices that have asked for or done a backup, those that did one last first; at most `limit`, however
+ * many names have been sent. Costs as much as there are devices.
  */
 export async function listDevices(db: Database, limit: number, now: Date): Promise<Device[]> {
   const until = sql`${believableUntil(now).toISOString()}::timestamptz`
@@ -66,9 +66,9 @@ export async function listDevices(db: Database, limit: number, now: Date): Promi
 const HOUR_MS = 60 * 60 * 1000
 
 /**
- * Takes note that a device has sent a list, to announce what is in it (`isAnnouncing`) or to ask something else: a sign of life, also with
- * nothing new. Ends its being forgotten. Costs a look at an index: it is written down once an hour at most, and only for devices that have rows,
- * since names are whatever anybody sends.
+ * Takes note that a device has sent a list, to announce what is in it (`isAnnouncing`) or to ask something else: a sign
+ * of life, also with nothing new. Ends its being forgotten. Costs a look at an index: it is written down once an hour
+ * at most, and only for devices that have rows, since names are whatever anybody sends.
  */
 export async function noteSeen(db: Database, deviceId: string, isAnnouncing: boolean, now: Date): Promise<void> {
   await sql`
@@ -86,7 +86,8 @@ export async function noteSeen(db: Database, deviceId: string, isAnnouncing: boo
 }
 
 /**
- * Says that a device may be quiet, until it is heard of again. Its photos stay as they are. Throws `not_found` if the catalogue does not know it.
+ * Says that a device may be quiet, until it is heard of again. Its photos stay as they are. Throws `not_found` if the
+ * catalogue does not know it.
  */
 export async function forgetDevice(db: Database, deviceId: string, now: Date): Promise<void> {
   const { numAffectedRows } = await sql`

@@ -81,8 +81,8 @@ export async function listUnread(db: Database, after: string, limit: number): Pr
 }
 
 /**
- * Records what was read. A path that has a checksum already keeps it. Returns the ids of the backups that turn out to be of another file
- * than this one.
+ * Records what was read. A path that has a checksum already keeps it. Returns the ids of the backups that turn out to
+ * be of another file than this one.
  */
 export async function recordRead(db: Database, file: ReadFile): Promise<number[]> {
   return retryingDeadlocks(() =>

@@ -27,8 +27,8 @@ export interface Finding {
 export type NewFinding = Pick<Finding, 'copy' | 'kind' | 'path' | 'expected' | 'found'>
 
 /**
- * Opens a finding and returns its id: that of the one which is open already for that copy, path and kind, if there is one, brought up
- * to date.
+ * Opens a finding and returns its id: that of the one which is open already for that copy, path and kind, if there is
+ * one, brought up to date.
  */
 export async function recordFinding(db: Database, finding: NewFinding, now: Date): Promise<number> {
   const [id] = await recordFindings(db, [finding], now)
@@ -71,7 +71,10 @@ export async function noteQuarantined(db: Database, copy: CopyPlace, path: strin
     .execute()
 }
 
-/** Closes the open findings of these kinds under these paths; `by` goes on after "healed by". Returns how many they were. */
+/**
+ * Closes the open findings of these kinds under these paths; `by` goes on after "healed by". Returns how many they
+ * were.
+ */
 export async function healFindings(
   db: Database,
   copy: CopyPlace,
@@ -87,7 +90,10 @@ export async function healFindings(
   return Number(numAffectedRows ?? 0)
 }
 
-/** Returns those of `paths` about which a finding was closed at that time or later, as far as that can be believed at `now`. */
+/**
+ * Returns those of `paths` about which a finding was closed at that time or later, as far as that can be believed at
+ * `now`.
+ */
 export async function findHealed(db: Database, paths: readonly string[], since: Date, now: Date): Promise<Set<string>> {
   const { rows } = await sql<{ path: string }>`
     select distinct path from findings
@@ -109,7 +115,10 @@ export async function listOpenFindings(db: Database, limit: number): Promise<Fin
     .execute()
 }
 
-/** Returns the paths of open findings, accepted or not, of a kind that lie within `under` (a folder, a file, or `''`: everywhere), in order. */
+/**
+ * Returns the paths of open findings, accepted or not, of a kind that lie within `under` (a folder, a file, or `''`:
+ * everywhere), in order.
+ */
 export async function listOpenPaths(
   db: Database,
   copy: CopyPlace,

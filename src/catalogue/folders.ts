@@ -47,8 +47,8 @@ export interface Stranger {
 }
 
 /**
- * Records files as originals that have not been read yet. Those that the catalogue has by now stay as they are. Returns the paths
- * of the others.
+ * Records files as originals that have not been read yet. Those that the catalogue has by now stay as they are. Returns
+ * the paths of the others.
  */
 export async function addUnread(db: Database, files: readonly Stranger[]): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
@@ -64,7 +64,10 @@ export async function addUnread(db: Database, files: readonly Stranger[]): Promi
   return rows.map((row) => row.path)
 }
 
-/** When the library's folders were last compared with the catalogue from end to end; `undefined` until that is done after a rebuild. */
+/**
+ * When the library's folders were last compared with the catalogue from end to end; `undefined` until that is done
+ * after a rebuild.
+ */
 export async function findWalk(db: Database): Promise<Date | undefined> {
   return (await db.selectFrom('library').select('walked_at').executeTakeFirst())?.walked_at ?? undefined
 }

@@ -119,8 +119,8 @@ async function selectIgnored(db: Database, which: RawBuilder<unknown>): Promise<
 }
 
 /**
- * Everything that the journal knows of the catalogue, page by page. Pages are read one after the other, not at one moment: what changes in between
- * may be in it or not.
+ * Everything that the journal knows of the catalogue, page by page. Pages are read one after the other, not at one
+ * moment: what changes in between may be in it or not.
  */
 export async function* allRecords(db: Database): AsyncGenerator<JournalRecord[]> {
   for (let after = -1; ; ) {

@@ -24,9 +24,9 @@ const MIGRATIONS = {
 }
 
 /**
- * Brings the schema up to date; returns the names of the migrations that ran, in order. All run in one transaction, under an
- * advisory lock: several servers may start at once. Throws `database_unavailable` if the database is away, and what
- * PostgreSQL said if a migration fails, with nothing changed.
+ * Brings the schema up to date; returns the names of the migrations that ran, in order. All run in one transaction,
+ * under an advisory lock: several servers may start at once. Throws `database_unavailable` if the database is away, and
+ * what PostgreSQL said if a migration fails, with nothing changed.
  */
 export async function migrate(db: Database): Promise<string[]> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })

@@ -3,8 +3,8 @@ import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 
 /*
- * What an older server says of its originals, and what a look at the drive says instead. It wrote over a file of the same name: then
- * several rows refer to one file, and those whose size is not the file's are not backed up.
+ * What an older server says of its originals, and what a look at the drive says instead. It wrote over a file of the
+ * same name: then several rows refer to one file, and those whose size is not the file's are not backed up.
  */
 
 /** An original of an older server that nobody has read. */
@@ -84,8 +84,8 @@ export async function recordSizes(db: Database, seen: readonly Sized[]): Promise
 }
 
 /**
- * Declares unread originals lost that the drive does not have: a finding tells of each, and phones are asked for them. Returns the ids of
- * the rows that it changed.
+ * Declares unread originals lost that the drive does not have: a finding tells of each, and phones are asked for them.
+ * Returns the ids of the rows that it changed.
  */
 export async function recordAbsent(
   db: Database,
@@ -134,9 +134,9 @@ async function hold(
 }
 
 /**
- * Takes their file from the rows that refer to one of `originals` and say another size than it has: they are of another photo, which is
- * asked for again. Returns their ids. Within a transaction it comes before any change of `files`, as for whoever else changes rows: the counts,
- * which are locked at each change, come after the rows.
+ * Takes their file from the rows that refer to one of `originals` and say another size than it has: they are of another
+ * photo, which is asked for again. Returns their ids. Within a transaction it comes before any change of `files`, as
+ * for whoever else changes rows: the counts, which are locked at each change, come after the rows.
  */
 export async function refute(db: Database, originals: readonly Sized[]): Promise<number[]> {
   const { rows } = await sql<{ id: number }>`

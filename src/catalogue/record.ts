@@ -50,9 +50,10 @@ export interface Recorded {
 }
 
 /**
- * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns `undefined` for one
- * whose original was there and has been declared lost since, or was new and has been adopted by somebody else since: nothing is
- * recorded of it. No two under way at once may have the same content (the content lock).
+ * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns
+ * `undefined` for one whose original was there and has been declared lost since, or was new and has been adopted by
+ * somebody else since: nothing is recorded of it. No two under way at once may have the same content (the content
+ * lock).
  */
 export function createRecord(db: Database): (completion: Completion) => Promise<Recorded | undefined> {
   return batched((completions) =>

@@ -122,7 +122,10 @@ const asOffered = sql`
     backups.asset_key as key, backups.asset_id as id, backups.created, backups.announced_size as size,
     iclood_export_key(backups.device_id, backups.asset_id, backups.original_path) as export_key`
 
-/** Whether the asset of a row of `backups` is ignored. Two questions, each with its index: one with `or` would read every ignore for every row. */
+/**
+ * Whether the asset of a row of `backups` is ignored. Two questions, each with its index: one with `or` would read
+ * every ignore for every row.
+ */
 export const isIgnoredRow = sql`(
   exists (select from ignored_files, lateral (${asOffered}) as offered where ${isIgnoredHere})
   or exists (select from ignored_files, lateral (${asOffered}) as offered where ${isIgnoredAsExport})

@@ -116,8 +116,8 @@ const proof = sql`coalesce(verified_at, stored_at, '-infinity'::timestamptz)`
 const readable = sql`missing_at is null and checksum is not null`
 
 /**
- * Returns up to `limit` originals to be read because of trouble, then those whose proof is of a time that can't be believed at `now`, then
- * those last proven before `before`, oldest first.
+ * Returns up to `limit` originals to be read because of trouble, then those whose proof is of a time that can't be
+ * believed at `now`, then those last proven before `before`, oldest first.
  */
 export async function listDue(
   db: Database,
@@ -184,8 +184,8 @@ export async function findLastBackup(db: Database, now: Date): Promise<Date | un
 }
 
 /**
- * When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity: nobody knows, or
- * what is said can't be believed at `now`.
+ * When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity:
+ * nobody knows, or what is said can't be believed at `now`.
  */
 export async function findOldestProof(db: Database, now: Date): Promise<number | undefined> {
   const { rows } = await sql<{ at: number }>`
@@ -219,8 +219,8 @@ export interface Count {
 }
 
 /**
- * Counts the originals by state, at the same cost for any number of them, but for those that were read back at a time that can't be believed
- * at `now`: they count as not read back.
+ * Counts the originals by state, at the same cost for any number of them, but for those that were read back at a time
+ * that can't be believed at `now`: they count as not read back.
  */
 export async function countByState(db: Database, now: Date): Promise<Proof> {
   const totals = await db.selectFrom('file_totals').selectAll().execute()
@@ -249,8 +249,8 @@ function plus(count: Count, other: Count, sign: 1 | -1): Count {
 }
 
 /**
- * When the next original has to have been read back, with each being read at least every `every` ms: in the past if that is overdue, now
- * where trouble asks for it. Null for a library without originals.
+ * When the next original has to have been read back, with each being read at least every `every` ms: in the past if
+ * that is overdue, now where trouble asks for it. Null for a library without originals.
  */
 export async function nextDue(db: Database, every: number, now: Date): Promise<Date | null> {
   const oldest = await findOldestProof(db, now)

@@ -18,8 +18,9 @@ export interface CommandContext {
 }
 
 /**
- * Runs a command's work and ends the process with the exit code that it returns; with 2, and a message on stderr, if it can't be done. The first
- * Ctrl-C (or SIGTERM) aborts `session.signal`, a second one ends the process. Output is for stdout; what is logged goes to stderr.
+ * Runs a command's work and ends the process with the exit code that it returns; with 2, and a message on stderr, if it
+ * can't be done. The first Ctrl-C (or SIGTERM) aborts `session.signal`, a second one ends the process. Output is for
+ * stdout; what is logged goes to stderr.
  */
 export async function runCommand(context: CommandContext, work: (session: Session) => Promise<number>): Promise<never> {
   const ending = new AbortController()

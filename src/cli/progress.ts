@@ -21,8 +21,8 @@ export interface ProgressStream {
 }
 
 /**
- * Tells how work comes along: on a terminal in one line that is drawn anew, else in a line every ten seconds. Call `show` as often
- * as you like, and `clear` before anything else is printed.
+ * Tells how work comes along: on a terminal in one line that is drawn anew, else in a line every ten seconds. Call
+ * `show` as often as you like, and `clear` before anything else is printed.
  */
 export class ProgressLine {
   readonly #stream: ProgressStream

@@ -27,8 +27,9 @@ export interface Session {
 }
 
 /**
- * Opens the catalogue for a command and closes it again, whatever `use` does. With the embedded database: that of the running
- * server, or one started for the purpose, which keeps a server from starting in the meantime. Throws `database_unavailable`.
+ * Opens the catalogue for a command and closes it again, whatever `use` does. With the embedded database: that of the
+ * running server, or one started for the purpose, which keeps a server from starting in the meantime. Throws
+ * `database_unavailable`.
  */
 export async function withSession<Result>(
   config: Config,
@@ -84,8 +85,8 @@ async function startOwn({ dataDir }: Config, dataLock: ProcessLock, log: Logger,
 }
 
 /**
- * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none, `drive_missing` and
- * `drive_error`.
+ * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none,
+ * `drive_missing` and `drive_error`.
  */
 export async function openLibrary({ config, db, changed }: Session): Promise<Library> {
   const id = await findLibraryId(db)

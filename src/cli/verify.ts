@@ -84,7 +84,10 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
   }
 }
 
-/** The second copy, from which the library is healed and which is read back too; `undefined` if there is none, or it is not there. */
+/**
+ * The second copy, from which the library is healed and which is read back too; `undefined` if there is none, or it is
+ * not there.
+ */
 async function openMirror({ config }: Session, library: Library): Promise<PassOptions['mirror']> {
   const { mirrorFolder, minFreeSpace } = config
   if (mirrorFolder === undefined) return undefined

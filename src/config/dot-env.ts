@@ -4,8 +4,8 @@ import { parseEnv } from 'node:util'
 import { hasErrno } from '../errors.ts'
 
 /**
- * Reads the `.env` file at `path` (absolute): what it sets, and a sentence for everything about it that can't be read. A
- * file that isn't there sets nothing.
+ * Reads the `.env` file at `path` (absolute): what it sets, and a sentence for everything about it that can't be read.
+ * A file that isn't there sets nothing.
  */
 export function readDotEnv(path: string): { values: NodeJS.Dict<string>; problems: readonly string[] } {
   let bytes: Buffer

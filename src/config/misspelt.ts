@@ -5,8 +5,8 @@ export interface Misspelt {
 }
 
 /**
- * Finds among `names` those that look like a setting and are none. Names of other programs, such as the Flask server's `SECRET_KEY`, are far
- * from all of them and are left alone.
+ * Finds among `names` those that look like a setting and are none. Names of other programs, such as the Flask server's
+ * `SECRET_KEY`, are far from all of them and are left alone.
  */
 export function findMisspelt(names: Iterable<string>, settings: readonly string[]): Misspelt[] {
   const known = new Set(settings)

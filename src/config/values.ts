@@ -81,7 +81,10 @@ export function yesOrNo(text: string): boolean {
   throw new Refusal()
 }
 
-/** Where to send word: `http(s)://…` gets JSON, `ntfy://host/topic` and `ntfys://host/topic` (over TLS) are topics of an ntfy server. */
+/**
+ * Where to send word: `http(s)://…` gets JSON, `ntfy://host/topic` and `ntfys://host/topic` (over TLS) are topics of an
+ * ntfy server.
+ */
 export function receivers(text: string): readonly string[] {
   return items(text).map((item) => {
     if (!/^(https?|ntfys?):\/\/[^/?#]+/i.test(item) || !URL.canParse(item)) {
@@ -144,7 +147,8 @@ export function describeDatabaseUrl(url: string): string {
 
 function parsed(url: string): string {
   if (!URL.canParse(withHost(url))) throw new Refusal('its host or port is not valid')
-  // Without it the driver takes `sslmode=require` for `verify-full`, and a server that psycopg2 reached is out of reach.
+  // Without it the driver takes `sslmode=require` for `verify-full`, and a server that psycopg2 reached is out of
+  // reach.
   return /[?&]sslmode=/.test(url) && !/[?&]uselibpqcompat=/.test(url) ? `${url}&uselibpqcompat=true` : url
 }
 

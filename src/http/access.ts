@@ -48,8 +48,8 @@ export interface Access {
  * - `unknown_host`: sent to a name that isn't ours, which is how DNS rebinding shows.
  * - `cross_site`: from a foreign page, except to `/ping`.
  *
- * They are judged in this order: who has no business here learns nothing about the rest. Throws a `TypeError` at once if
- * one of `trustedProxies` is neither an address nor a network.
+ * They are judged in this order: who has no business here learns nothing about the rest. Throws a `TypeError` at once
+ * if one of `trustedProxies` is neither an address nor a network.
  */
 export function createAccessGuard(rules: AccessRules): (request: AccessRequest) => Access {
   const trusted = rules.trustedProxies.map((text) => {
@@ -104,9 +104,9 @@ export function createAccessGuard(rules: AccessRules): (request: AccessRequest) 
 }
 
 /**
- * Where a request comes from. Headers that name a client count only from a trusted proxy; from anyone else they show that an
- * unknown proxy lets the world in. A proxy may pass on headers that it doesn't write itself, so each of them has to name a
- * client at home: in its chain, the first from our end that isn't a trusted proxy.
+ * Where a request comes from. Headers that name a client count only from a trusted proxy; from anyone else they show
+ * that an unknown proxy lets the world in. A proxy may pass on headers that it doesn't write itself, so each of them
+ * has to name a client at home: in its chain, the first from our end that isn't a trusted proxy.
  */
 function judgeClient(
   remote: Address | undefined,

@@ -8,8 +8,9 @@ export type Address = ipaddr.IPv4 | ipaddr.IPv6
 export type Network = readonly [Address, number]
 
 /**
- * Reads an IPv4 address in four decimal parts or an IPv6 address, whose zone (`%eth0`) is dropped. Returns undefined for
- * anything else, also for the spellings that only some programs take for addresses (`127.1`, `0x7f.0.0.1`, `::192.168.1.5`).
+ * Reads an IPv4 address in four decimal parts or an IPv6 address, whose zone (`%eth0`) is dropped. Returns undefined
+ * for anything else, also for the spellings that only some programs take for addresses (`127.1`, `0x7f.0.0.1`,
+ * `::192.168.1.5`).
  */
 export function parseAddress(text: string): Address | undefined {
   if (isIP(text) === 0 || /^::\d+\./.test(text)) return undefined

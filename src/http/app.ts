@@ -26,7 +26,9 @@ declare module 'fastify' {
     clientAddress: string
   }
   interface FastifyContextConfig {
-    /** The handler itself lets a client that asked first (`Expect: 100-continue`) send its body, once it would take it. */
+    /**
+     * The handler itself lets a client that asked first (`Expect: 100-continue`) send its body, once it would take it.
+     */
     asksForBody?: true
   }
 }
@@ -65,7 +67,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1000 },
-    // An upload takes as long as it takes; what must not take long is watched on its own: headers here, bodies in body.ts.
+    // An upload takes as long as it takes; what must not take long is watched on its own: headers here, bodies in
+    // body.ts.
     requestTimeout: 0,
     keepAliveTimeout: 65_000,
     // Node's own answer to a request without `Host` has no body.
@@ -79,7 +82,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   })
   // Node would drop what is over the limit without a word, and with it what tells where a request comes from.
   app.server.maxHeadersCount = 0
-  // A client that says with its last byte that no more will come still waits for its answer: Node would hang up instead.
+  // A client that says with its last byte that no more will come still waits for its answer: Node would hang up
+  // instead.
   Object.assign(app.server, { httpAllowHalfOpen: true })
   app.server.on('request', (request, response) => {
     exchanges.set(request.socket, { request, response })

@@ -3,13 +3,15 @@ import { AppError } from '../errors.ts'
 
 /** A body may be as slow as it likes, but not silent for longer than this. */
 const STALL_MS = 60_000
-/** What is still on its way when a request is refused is read for this long, so that the client gets to see the answer. */
+/**
+ * What is still on its way when a request is refused is read for this long, so that the client gets to see the answer.
+ */
 const LINGER_MS = 30_000
 
 /**
- * Feeds the body of a request to `take`, chunk by chunk; while a promise it returned is pending, the sender is held back.
- * Resolves at the body's end. Throws what `take` throws, `upload_incomplete` if the client goes away before the end, and
- * `request_timeout` if it sends nothing for a minute; the rest of the body is then discarded.
+ * Feeds the body of a request to `take`, chunk by chunk; while a promise it returned is pending, the sender is held
+ * back. Resolves at the body's end. Throws what `take` throws, `upload_incomplete` if the client goes away before the
+ * end, and `request_timeout` if it sends nothing for a minute; the rest of the body is then discarded.
  */
 export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Promise<void> | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -54,8 +56,8 @@ export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Prom
 }
 
 /**
- * Discards what is left of a body that will not be used, for a while: closing at once would make the client's system throw
- * the answer away with the connection.
+ * Discards what is left of a body that will not be used, for a while: closing at once would make the client's system
+ * throw the answer away with the connection.
  */
 export function linger(body: IncomingMessage): void {
   if (body.readableEnded || body.destroyed) return

@@ -8,8 +8,8 @@ const MAX_PADDING = 256
 const CR = 0x0d
 
 /**
- * Finds the boundary lines of a multipart body (RFC 2046 section 5.1.1) in chunks of any size. At most one delimiter and the
- * white space after it are held back from one chunk to the next.
+ * Finds the boundary lines of a multipart body (RFC 2046 section 5.1.1) in chunks of any size. At most one delimiter
+ * and the white space after it are held back from one chunk to the next.
  */
 export class BoundaryScanner {
   readonly #delimiter: Buffer
@@ -18,7 +18,10 @@ export class BoundaryScanner {
   #inLine = false
   /** That rest so far. */
   #line = ''
-  /** How many bytes of the delimiter the content so far ends in. Its CR LF may be the line end before the content itself… */
+  /**
+   * How many bytes of the delimiter the content so far ends in. Its CR LF may be the line end before the content
+   * itself…
+   */
   #matched = 2
   /** …and then these are the bytes of the match that aren't content, should it come to nothing. */
   #borrowed = 2
@@ -30,8 +33,8 @@ export class BoundaryScanner {
   }
 
   /**
-   * To be called where content begins, right after a line end: a boundary may follow at once, as part headers, the empty
-   * line and the next boundary do in a part without content.
+   * To be called where content begins, right after a line end: a boundary may follow at once, as part headers, the
+   * empty line and the next boundary do in a part without content.
    */
   begin(): void {
     this.#inLine = false
@@ -41,8 +44,8 @@ export class BoundaryScanner {
   }
 
   /**
-   * Reads `chunk` from `from` on, up to its end or to the end of a boundary line. Returns where it stopped, and the kind
-   * of line that stopped it: before another part, or after the last one.
+   * Reads `chunk` from `from` on, up to its end or to the end of a boundary line. Returns where it stopped, and the
+   * kind of line that stopped it: before another part, or after the last one.
    */
   scan(chunk: Buffer, from: number): { position: number; boundary: 'part' | 'close' | undefined } {
     let position = from
@@ -93,7 +96,9 @@ export class BoundaryScanner {
     return end + this.#matched
   }
 
-  /** The match came to nothing. A delimiter holds one CR, its first byte: no other match can have begun inside this one. */
+  /**
+   * The match came to nothing. A delimiter holds one CR, its first byte: no other match can have begun inside this one.
+   */
   #giveBackMatched(): void {
     this.#emit(this.#delimiter.subarray(this.#borrowed, this.#matched))
     this.#matched = 0
@@ -105,7 +110,10 @@ export class BoundaryScanner {
   }
 }
 
-/** Where the longest beginning of `delimiter` that ends `chunk` starts, at or after `from`; the chunk's length if there is none. */
+/**
+ * Where the longest beginning of `delimiter` that ends `chunk` starts, at or after `from`; the chunk's length if there
+ * is none.
+ */
 function beginningAtEnd(chunk: Buffer, from: number, delimiter: Buffer): number {
   let start = Math.max(from, chunk.length - delimiter.length + 1)
   for (;;) {

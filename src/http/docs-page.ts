@@ -14,7 +14,9 @@ summary { cursor: pointer; padding: .5rem 0; border-top: 1px solid #8884; }
 @media (prefers-color-scheme: dark) { body { background: #111; color: #ddd; } a { color: #8bf; } }
 `
 
-/** Renders an OpenAPI document as a page that needs no scripts: each endpoint with what it takes and what it answers. */
+/**
+ * Renders an OpenAPI document as a page that needs no scripts: each endpoint with what it takes and what it answers.
+ */
 export function renderDocs(document: { info: { title: string; version: string }; paths?: object }): string {
   const { title, version } = document.info
   const operations = Object.entries(document.paths ?? {}).flatMap(([path, methods]) =>

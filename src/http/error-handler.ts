@@ -129,7 +129,9 @@ export interface Exchange {
   response: ServerResponse
 }
 
-/** Answers what is not even a request, in the same shape, and hangs up. `last` is what began last on that connection. */
+/**
+ * Answers what is not even a request, in the same shape, and hangs up. `last` is what began last on that connection.
+ */
 export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket, last: Exchange | undefined): void {
   const isUnderWay = last !== undefined && !last.request.complete
   if (hasErrno(error, 'ECONNRESET') || !socket.writable) {

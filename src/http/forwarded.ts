@@ -4,8 +4,8 @@ import { type Address, parseAddress } from './addresses.ts'
 /** What the proxies in front say about a request. Each list runs from the client's end to ours. */
 export interface Forwarding {
   /**
-   * One chain per header that names clients; undefined stands for an entry that isn't an address. A header that can't be
-   * read is a chain of one such entry: no chain is ever empty.
+   * One chain per header that names clients; undefined stands for an entry that isn't an address. A header that can't
+   * be read is a chain of one such entry: no chain is ever empty.
    */
   chains: (Address | undefined)[][]
   /** The hosts that requests were sent to, as those headers spell them. */
@@ -37,7 +37,9 @@ export function readForwarding(headers: IncomingHttpHeaders): Forwarding {
   }
 }
 
-/** The hops of a `Forwarded` header, or undefined if there is none; one empty hop for a header that breaks its grammar. */
+/**
+ * The hops of a `Forwarded` header, or undefined if there is none; one empty hop for a header that breaks its grammar.
+ */
 function parseForwarded(header: string | undefined): Map<string, string>[] | undefined {
   if (header === undefined) return undefined
   const hops = [new Map<string, string>()]

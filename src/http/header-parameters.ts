@@ -7,10 +7,10 @@ export interface ParameterizedHeader {
 }
 
 /**
- * Reads a header value with parameters (RFC 2045 section 5.1, RFC 9110 section 5.6.6), in time linear in its length. More
- * lenient than the grammar, because phones write raw file names between quotes: a quote inside a quoted value that isn't followed by
- * a semicolon or the end belongs to the value, a backslash escapes only a quote or a backslash, and a missing closing
- * quote is taken to stand at the end.
+ * Reads a header value with parameters (RFC 2045 section 5.1, RFC 9110 section 5.6.6), in time linear in its length.
+ * More lenient than the grammar, because phones write raw file names between quotes: a quote inside a quoted value that
+ * isn't followed by a semicolon or the end belongs to the value, a backslash escapes only a quote or a backslash, and a
+ * missing closing quote is taken to stand at the end.
  */
 export function parseParameters(header: string): ParameterizedHeader {
   const [main = '', ...elements] = splitAtSemicolons(header)

@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { hasErrno } from '../errors.ts'
 
 /**
- * Listens on `port` (0: any free one) of `host`, or of all addresses, IPv6 and IPv4; of IPv4 alone where the system has no
- * IPv6. Returns the port. Throws what the system says, such as `EADDRINUSE`.
+ * Listens on `port` (0: any free one) of `host`, or of all addresses, IPv6 and IPv4; of IPv4 alone where the system has
+ * no IPv6. Returns the port. Throws what the system says, such as `EADDRINUSE`.
  */
 export async function listen(app: FastifyInstance, port: number, host: string | undefined): Promise<number> {
   try {

@@ -38,9 +38,9 @@ export function boundaryOf(contentType: string | undefined): string {
 }
 
 /**
- * Reads the headers of the part at `position` (counted from 1): `block` holds their lines and the empty line after them,
- * every line ending in CR LF. Bytes are UTF-8, or Latin-1 when they can't be. Throws `invalid_request` when they are malformed,
- * lack the field's name, or announce an encoding that would have to be undone.
+ * Reads the headers of the part at `position` (counted from 1): `block` holds their lines and the empty line after
+ * them, every line ending in CR LF. Bytes are UTF-8, or Latin-1 when they can't be. Throws `invalid_request` when they
+ * are malformed, lack the field's name, or announce an encoding that would have to be undone.
  */
 export function parsePartHeaders(block: Buffer, position: number): PartHeaders {
   const headers = readLines(block, position)
@@ -89,9 +89,9 @@ function readLines(block: Buffer, position: number): Map<string, string> {
 }
 
 /**
- * `filename*` (RFC 8187) says what `filename` may only approximate, and wins unless it is broken. React Native writes it
- * with `encodeURI`, which leaves semicolons bare: an unknown parameter after it is the rest of a name cut in two. It alone writes its
- * headers in lower case (`isReactNative`).
+ * `filename*` (RFC 8187) says what `filename` may only approximate, and wins unless it is broken. React Native writes
+ * it with `encodeURI`, which leaves semicolons bare: an unknown parameter after it is the rest of a name cut in two. It
+ * alone writes its headers in lower case (`isReactNative`).
  */
 function fileNameOf({ parameters }: ParameterizedHeader, isReactNative: boolean): string | undefined {
   const plain = parameters.find(({ name }) => name === 'filename')?.value
@@ -103,8 +103,9 @@ function fileNameOf({ parameters }: ParameterizedHeader, isReactNative: boolean)
 }
 
 /**
- * Which of two names for a file is right: what was made of the one in its part's headers, or the last component of its path, if undoing
- * what some clients do to names makes the one of the other. Then the path has it as it is: a file may be called `a%22b.jpg`.
+ * Which of two names for a file is right: what was made of the one in its part's headers, or the last component of its
+ * path, if undoing what some clients do to names makes the one of the other. Then the path has it as it is: a file may
+ * be called `a%22b.jpg`.
  */
 export function surerName(fileName: string, nameInPath: string): string {
   const undone = [decodeReactNative(nameInPath, true), undoBrowserEscapes(nameInPath)]
@@ -124,8 +125,9 @@ function decodeExtended(value: string): string | undefined {
 }
 
 /**
- * Newer React Native sends `encodeURIComponent(name)` as the plain file name: text that exactly that call could have written. From
- * another client a name such as `a%20b.jpg` is what the file is called; one that says something beyond ASCII that way was encoded.
+ * Newer React Native sends `encodeURIComponent(name)` as the plain file name: text that exactly that call could have
+ * written. From another client a name such as `a%20b.jpg` is what the file is called; one that says something beyond
+ * ASCII that way was encoded.
  */
 function decodeReactNative(value: string, isReactNative: boolean): string | undefined {
   const decoded = decodePercents(value)
@@ -142,7 +144,10 @@ function decodePercents(encoded: string): string | undefined {
   }
 }
 
-/** Undoes what browsers escape in names (the form-data encoding of the HTML standard): quotes and line ends, nothing else. */
+/**
+ * Undoes what browsers escape in names (the form-data encoding of the HTML standard): quotes and line ends, nothing
+ * else.
+ */
 function undoBrowserEscapes(name: string): string {
   return name.replace(/%(22|0D|0A)/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }

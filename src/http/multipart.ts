@@ -14,7 +14,10 @@ export interface FilePart {
   mediaType: string | undefined
 }
 
-/** What the parser reports, in the order of the body. An exception thrown by one of these ends the parse and passes through. */
+/**
+ * What the parser reports, in the order of the body. An exception thrown by one of these ends the parse and passes
+ * through.
+ */
 export interface MultipartEvents {
   /** The part named `file` begins; called at most once. */
   onFileStart(part: FilePart): void
@@ -48,12 +51,12 @@ type Section =
 
 /**
  * Parses a `multipart/form-data` body (RFC 7578, RFC 2046 section 5.1) pushed in chunks of any size, synchronously and
- * without copying the file. The file is the part named `file`, with or without a file name; other parts with a file name
- * and the field `_charset_` are skipped.
+ * without copying the file. The file is the part named `file`, with or without a file name; other parts with a file
+ * name and the field `_charset_` are skipped.
  *
- * `push` and `end` throw `invalid_request` for what is malformed, `headers_too_large` and `payload_too_large` for what is
- * out of bounds, and `end` throws `upload_incomplete` when the closing boundary hasn't come. After a throw the parser is
- * spent.
+ * `push` and `end` throw `invalid_request` for what is malformed, `headers_too_large` and `payload_too_large` for what
+ * is out of bounds, and `end` throws `upload_incomplete` when the closing boundary hasn't come. After a throw the
+ * parser is spent.
  */
 export class MultipartParser {
   readonly #boundary: string

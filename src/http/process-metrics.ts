@@ -1,8 +1,8 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
 /**
- * What Prometheus expects to know of every process. prom-client's own set has more, some of it under names that promtool complains
- * of, and pays for it between scrapes.
+ * What Prometheus expects to know of every process. prom-client's own set has more, some of it under names that
+ * promtool complains of, and pays for it between scrapes.
  */
 export function addProcessMetrics(registry: Registry, version: string): void {
   const registers = [registry]

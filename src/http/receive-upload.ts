@@ -21,8 +21,8 @@ interface Form {
 }
 
 /**
- * Receives an upload: streams the file into staging, then has it stored. What can be refused is refused before the body is
- * read. Whatever goes wrong, nothing stays in staging, and the announced row of a failed upload says why.
+ * Receives an upload: streams the file into staging, then has it stored. What can be refused is refused before the body
+ * is read. Whatever goes wrong, nothing stays in staging, and the announced row of a failed upload says why.
  */
 export async function receiveUpload(
   library: Library,

@@ -11,8 +11,9 @@ interface Answer {
 }
 
 /**
- * Answers to questions that the app asks many times a second, as JSON. Each is made anew when `version` has grown since the one that is there was
- * begun, when it would rest on something else, and once a second; requests in between share it. What fails is not remembered.
+ * Answers to questions that the app asks many times a second, as JSON. Each is made anew when `version` has grown since
+ * the one that is there was begun, when it would rest on something else, and once a second; requests in between share
+ * it. What fails is not remembered.
  */
 export class Remembered {
   readonly #version: () => number
@@ -23,8 +24,8 @@ export class Remembered {
   }
 
   /**
-   * `question` is one of few: each keeps an answer in memory. `basis` is what the asker has found out anew and the answer says, which must be
-   * cheaper than the answer.
+   * `question` is one of few: each keeps an answer in memory. `basis` is what the asker has found out anew and the
+   * answer says, which must be cheaper than the answer.
    */
   answer(question: string, make: () => Promise<unknown>, basis?: string): Promise<string> {
     const version = this.#version()

@@ -32,8 +32,8 @@ const Milliseconds = Nullable(
 )
 
 /**
- * One file in a phone's list. Other fields are accepted, and returned untouched; fields that are not as described here are as if they were absent, but for
- * `path`.
+ * One file in a phone's list. Other fields are accepted, and returned untouched; fields that are not as described here
+ * are as if they were absent, but for `path`.
  */
 export const PhotoEntry = Type.Object({
   path: Type.String({ minLength: 1, maxLength: MAX_PATH_LENGTH, pattern: '^[^\\u0000]*$' }),

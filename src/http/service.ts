@@ -8,7 +8,10 @@ import type { MediaKind } from '../media/media-type.ts'
 export interface Service {
   /** The catalogue. Throws `database_unavailable` until its schema is known to be up to date. */
   catalogue(): Database
-  /** Drive and catalogue. Throws `database_unavailable` or `drive_missing` with the reason until both have been there once. */
+  /**
+   * Drive and catalogue. Throws `database_unavailable` or `drive_missing` with the reason until both have been there
+   * once.
+   */
   library(): Library
   /** How the household's backup is. Throws `database_unavailable`. */
   health(): Promise<Health>

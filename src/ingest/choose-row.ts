@@ -71,8 +71,8 @@ function chooseWaiting(
 }
 
 /**
- * The row, announced from its address, of a known content whose bytes tell another date than its phone does, such as one
- * that was corrected there. Left waiting, it would be asked for at every backup.
+ * The row, announced from its address, of a known content whose bytes tell another date than its phone does, such as
+ * one that was corrected there. Left waiting, it would be asked for at every backup.
  */
 function chooseAgainstDate(
   arrival: Arrival,

@@ -5,8 +5,8 @@ import { parseLibraryPath } from '../storage/layout.ts'
 import { type NoteChange, noteIfUnsure } from './changes.ts'
 
 /**
- * Marks files of a phone's list, which came from `address`, as ignored. Returns how many were not before, and whether the loss of some of them was an open problem, which
- * ends with that. Throws `database_unavailable`.
+ * Marks files of a phone's list, which came from `address`, as ignored. Returns how many were not before, and whether
+ * the loss of some of them was an open problem, which ends with that. Throws `database_unavailable`.
  */
 export async function ignore(
   { db, changed, now }: { db: Database; changed: NoteChange; now: () => Date },

@@ -32,8 +32,8 @@ export interface Library {
   /** Where the content of lost originals may be found, beside the drive itself. */
   readonly sources: Source[]
   /**
-   * Taken in this order, so that no two uploads wait for each other. `loss` (its only key is `''`) lets one original at a time be declared
-   * lost or restored: each of them keeps a connection to the database while it waits for the drive.
+   * Taken in this order, so that no two uploads wait for each other. `loss` (its only key is `''`) lets one original at
+   * a time be declared lost or restored: each of them keeps a connection to the database while it waits for the drive.
    */
   readonly locks: {
     readonly content: KeyedLock
@@ -49,7 +49,10 @@ export interface Library {
   readonly now: () => Date
   /** Hears of every change that is made to the catalogue. */
   readonly changed: NoteChange
-  /** Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the drive. */
+  /**
+   * Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the
+   * drive.
+   */
   readonly readSoon: (around?: Date) => void
 }
 
@@ -89,8 +92,8 @@ export function createLibrary(
 }
 
 /**
- * The same library with a reader of its own: for those in the background who may be held up for as long as uploads go on, and must
- * not keep the memory that others read into.
+ * The same library with a reader of its own: for those in the background who may be held up for as long as uploads go
+ * on, and must not keep the memory that others read into.
  */
 export function withOwnReader(library: Library): Library {
   return { ...library, reader: new DirectReader(library.drive) }

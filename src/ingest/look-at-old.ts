@@ -35,8 +35,9 @@ const AT_ONCE = 16
 const ABSENT = 'The file was not on the drive when iClood took it over from an older server; it is asked for again.'
 
 /**
- * Looks at the files of an older server that have not been read, without opening them: a backup whose size is not its file's, or whose file
- * is not there, is none. Goes on after a restart where it was. Throws `drive_missing`, `database_unavailable`, and on `signal`.
+ * Looks at the files of an older server that have not been read, without opening them: a backup whose size is not its
+ * file's, or whose file is not there, is none. Goes on after a restart where it was. Throws `drive_missing`,
+ * `database_unavailable`, and on `signal`.
  */
 export async function lookAtOld(looking: Looking, signal: AbortSignal): Promise<Looked> {
   const looked: Looked = { files: 0, refuted: 0 }

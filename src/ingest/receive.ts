@@ -17,7 +17,9 @@ export interface Description extends Omit<Upload, 'staged'> {
 export interface Reception {
   /** Takes the file's next bytes, which must not change afterwards. Throws `file_too_large`. */
   write(bytes: Buffer): void
-  /** A promise to wait for before sending more, if the drive is behind. It rejects with `disk_full` or `drive_error`. */
+  /**
+   * A promise to wait for before sending more, if the drive is behind. It rejects with `disk_full` or `drive_error`.
+   */
   drained(): Promise<void> | undefined
   /** Stores what was taken. Throws `checksum_mismatch`, and what `store` throws. */
   store(description: Description): Promise<Stored>
@@ -31,8 +33,9 @@ export interface Reception {
 const FORM_BYTES = 64 * 1024
 
 /**
- * Lets an upload in, before its body is read: the drive is there, and there is room. `length` is that of the whole body in
- * bytes, `undefined` if the client does not say. Throws `drive_missing`, `drive_error`, `disk_full`, `file_too_large`.
+ * Lets an upload in, before its body is read: the drive is there, and there is room. `length` is that of the whole body
+ * in bytes, `undefined` if the client does not say. Throws `drive_missing`, `drive_error`, `disk_full`,
+ * `file_too_large`.
  */
 export async function receive(
   library: Library,

@@ -56,8 +56,8 @@ interface Subject {
 }
 
 /**
- * The story of an upload from its staged bytes to its row: inspect, deduplicate, commit, record. When it returns, a power cut
- * loses nothing of it. The staged file remains the caller's, to be discarded whether this succeeds or throws.
+ * The story of an upload from its staged bytes to its row: inspect, deduplicate, commit, record. When it returns, a
+ * power cut loses nothing of it. The staged file remains the caller's, to be discarded whether this succeeds or throws.
  */
 export async function store(library: Library, upload: Upload): Promise<Stored> {
   const subject = await inspectUpload(upload, library.now())
@@ -101,7 +101,9 @@ async function storeOnce(library: Library, upload: Upload, subject: Subject): Pr
   }
 }
 
-/** Another process may change what lies on the drive at the same moment: then it is decided again, with what is so now. */
+/**
+ * Another process may change what lies on the drive at the same moment: then it is decided again, with what is so now.
+ */
 const TRIES = 3
 
 async function storeSubject(library: Library, upload: Upload, subject: Subject): Promise<Stored> {
@@ -232,7 +234,8 @@ interface Kept {
 }
 
 /**
- * Keeps the content once: finds the copy that the drive has, puts it back where it was lost, or commits it where `wish` says. Returns `undefined` if that has to be decided again, but not the `isLast` time.
+ * Keeps the content once: finds the copy that the drive has, puts it back where it was lost, or commits it where `wish`
+ * says. Returns `undefined` if that has to be decided again, but not the `isLast` time.
  */
 async function keep(
   library: Library,
@@ -273,8 +276,8 @@ async function keep(
 }
 
 /**
- * Originals of an older server that were lost before anybody had read them. All that is known of them is whose they were, and their
- * size.
+ * Originals of an older server that were lost before anybody had read them. All that is known of them is whose they
+ * were, and their size.
  */
 function lostUnread({ samePath }: Answer, { size }: Staged): LibraryPath[] {
   const rows = samePath.filter((row) => row.isLost === true && row.checksum === null && row.size === size)

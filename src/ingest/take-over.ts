@@ -25,10 +25,11 @@ const RETRY_MS = 30_000
 const TURN_MS = 250
 
 /**
- * Reads the originals whose checksums are not known yet, one after the other, so that their content counts: those that an older server has
- * left, and those that were found without a record. Bytes that are there already are not stored again. Gives way to uploads (`isBusy`),
- * waits out a drive or database that is away, and goes on after a restart where it was; of several processes, one reads at a
- * time. `report` hears of the progress often. Resolves when nothing is left or on `signal`.
+ * Reads the originals whose checksums are not known yet, one after the other, so that their content counts: those that
+ * an older server has left, and those that were found without a record. Bytes that are there already are not stored
+ * again. Gives way to uploads (`isBusy`), waits out a drive or database that is away, and goes on after a restart where
+ * it was; of several processes, one reads at a time. `report` hears of the progress often. Resolves when nothing is
+ * left or on `signal`.
  */
 export async function takeOver(
   library: Library,
@@ -102,7 +103,10 @@ async function inTurn<Result>(library: Library, signal: AbortSignal, work: () =>
 
 type Outcome = 'read' | 'missing' | 'corrupt' | 'unreadable'
 
-/** Reads an original that the drive or the database may not have just now. What could not be read is tried again at the next start. */
+/**
+ * Reads an original that the drive or the database may not have just now. What could not be read is tried again at the
+ * next start.
+ */
 async function readPatiently(
   library: Library,
   path: string,

@@ -12,9 +12,9 @@ const LAST_RETRY_MS = 15 * 60_000
 const DATABASE_RETRY_MS = 10_000
 
 /**
- * Tells each receiver of each change of an alert once. What was told is kept in the catalogue, so that a restart repeats nothing and
- * forgets nothing. Each receiver is told on its own: one that is away is tried again, at growing intervals, and keeps nobody waiting. An alert
- * that clears before a receiver was told of it is not mentioned there.
+ * Tells each receiver of each change of an alert once. What was told is kept in the catalogue, so that a restart
+ * repeats nothing and forgets nothing. Each receiver is told on its own: one that is away is tried again, at growing
+ * intervals, and keeps nobody waiting. An alert that clears before a receiver was told of it is not mentioned there.
  */
 export class Teller {
   readonly #db: Database
@@ -38,7 +38,10 @@ export class Teller {
     news.resolve()
   }
 
-  /** The database is away, which it can't remember itself; `undefined`: it is not, or not any more. Kept until the process ends. */
+  /**
+   * The database is away, which it can't remember itself; `undefined`: it is not, or not any more. Kept until the
+   * process ends.
+   */
   setOutage(outage: Alert | undefined): void {
     if (this.#outage?.key === outage?.key) return
     this.#outage = outage

@@ -12,7 +12,8 @@ const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as 
 
 /**
  * Gives staged originals their permanent names. The recipe, whose order is the promise: the bytes are durable already;
- * `takeName` gives the name exclusively; `settle` makes the name durable, or gives it back. Only then may a row say that the original is there.
+ * `takeName` gives the name exclusively; `settle` makes the name durable, or gives it back. Only then may a row say
+ * that the original is there.
  */
 export class Committer {
   readonly #drive: Drive
@@ -38,8 +39,8 @@ export class Committer {
   }
 
   /**
-   * Makes a folder of the library, such as a month's, where it is missing, and those above it. The drive is checked first: under an
-   * empty mount point nothing is made.
+   * Makes a folder of the library, such as a month's, where it is missing, and those above it. The drive is checked
+   * first: under an empty mount point nothing is made.
    */
   async makeFolder(folder: string): Promise<void> {
     await this.#drive.checkTouched()
@@ -62,8 +63,8 @@ export class Committer {
   }
 
   /**
-   * Gives the staged file (absolute path) the permanent name `path`. Never overwrites: throws `name_taken` if the name is in
-   * use. The staged name may remain beside it. Not durable before `settle`.
+   * Gives the staged file (absolute path) the permanent name `path`. Never overwrites: throws `name_taken` if the name
+   * is in use. The staged name may remain beside it. Not durable before `settle`.
    */
   async takeName(staged: string, path: LibraryPath): Promise<void> {
     try {
@@ -85,9 +86,9 @@ export class Committer {
   }
 
   /**
-   * Returns once the name `path` would survive a power cut, and those of the folders it lies in. When that fails, a name taken just
-   * now is given back: it may be lost, and taking it anew is what makes the system write it again. Throws
-   * `drive_error`, `disk_full`.
+   * Returns once the name `path` would survive a power cut, and those of the folders it lies in. When that fails, a
+   * name taken just now is given back: it may be lost, and taking it anew is what makes the system write it again.
+   * Throws `drive_error`, `disk_full`.
    */
   async settle(path: LibraryPath): Promise<void> {
     const taken = this.#taken.get(path)
@@ -103,7 +104,10 @@ export class Committer {
     }
   }
 
-  /** Returns once the name of a folder would survive a power cut, and those of the folders it lies in. Throws as `settle`. */
+  /**
+   * Returns once the name of a folder would survive a power cut, and those of the folders it lies in. Throws as
+   * `settle`.
+   */
   async settleFolder(folder: string): Promise<void> {
     const settled: string[] = []
     for (let below = folder; !this.#durable.has(below) && below !== ''; below = splitPath(below).folder) {
@@ -115,8 +119,8 @@ export class Committer {
   }
 
   /**
-   * Gives a draft, whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would survive a power cut.
-   * Not for originals, which replace nothing.
+   * Gives a draft, whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would
+   * survive a power cut. Not for originals, which replace nothing.
    */
   async replace(draft: string, path: LibraryPath): Promise<void> {
     const folder = this.#drive.resolve(splitPath(path).folder)

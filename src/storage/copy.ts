@@ -17,9 +17,10 @@ export class SourceError extends Error {
 }
 
 /**
- * Reads the file at `path` on `source` into `target`, which may lie on another drive, with two chunks of 1 MiB in memory: while
- * one is written the next is read. `pause` is awaited after each: it lets a background copy give way, or stop by throwing. The
- * caller finishes and discards `target`. Throws `SourceError` with a `drive_error` if the source is gone or can't be read, and what `target` throws.
+ * Reads the file at `path` on `source` into `target`, which may lie on another drive, with two chunks of 1 MiB in
+ * memory: while one is written the next is read. `pause` is awaited after each: it lets a background copy give way, or
+ * stop by throwing. The caller finishes and discards `target`. Throws `SourceError` with a `drive_error` if the source
+ * is gone or can't be read, and what `target` throws.
  */
 export async function copyInto(
   target: StagedFile,

@@ -8,7 +8,9 @@ import { io } from './io.ts'
 /** What the system's cache asks of reads that go past it: multiples of this, in the file and in memory, at most. */
 const BLOCK_BYTES = 4096
 const CHUNK_BYTES = 1024 * 1024
-/** A file's reads under way at a time. More hide the time of one, and they lie in a row: a disk need not move its head. */
+/**
+ * A file's reads under way at a time. More hide the time of one, and they lie in a row: a disk need not move its head.
+ */
 const READS_PER_FILE = 3
 const BUFFERS = 6
 const KEEP_MS = 10_000
@@ -20,8 +22,9 @@ const KEEP_MS = 10_000
 const BUFFERED = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
 /**
- * Awaited after each chunk of at most 1 MiB and told its bytes: lets a reader give way, or stop by throwing. Before a long wait it should
- * call `letGo`, which closes the file for as long: a drive on which something is open can't be unmounted.
+ * Awaited after each chunk of at most 1 MiB and told its bytes: lets a reader give way, or stop by throwing. Before a
+ * long wait it should call `letGo`, which closes the file for as long: a drive on which something is open can't be
+ * unmounted.
  */
 export type Pause = (bytes: number, letGo?: () => Promise<void>) => Promise<void>
 
@@ -34,10 +37,10 @@ interface ReadBuffer {
 }
 
 /**
- * Reads files from the drive itself: past the system's cache where system and file system can (O_DIRECT on Linux), so that what is
- * proven is the drive and not what was written to it a moment ago, and so that reading a whole library leaves the cache to those who
- * need it. Elsewhere, as on tmpfs, FUSE and networks, through the cache. Takes at most 6 MiB, and gives them back when nobody has read
- * for a while.
+ * Reads files from the drive itself: past the system's cache where system and file system can (O_DIRECT on Linux), so
+ * that what is proven is the drive and not what was written to it a moment ago, and so that reading a whole library
+ * leaves the cache to those who need it. Elsewhere, as on tmpfs, FUSE and networks, through the cache. Takes at most 6
+ * MiB, and gives them back when nobody has read for a while.
  */
 export class DirectReader {
   readonly #drive: Drive
@@ -64,8 +67,9 @@ export class DirectReader {
   }
 
   /**
-   * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size that it should
-   * have, if that is known: small files are read several at a time. System errors pass, and what `pause` throws.
+   * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size
+   * that it should have, if that is known: small files are read several at a time. System errors pass, and what `pause`
+   * throws.
    */
   async hash(path: string, expected: number | null, pause?: Pause): Promise<{ checksum: Checksum; size: number }> {
     const buffers = await this.#take(buffersFor(expected))

@@ -97,7 +97,10 @@ function otherLibrary(role: DriveRole, root: string, id: string, { id: other, mi
   )
 }
 
-/** Says that the second copy `mirror` of the library `id` lies in the library's place, the folder `root`: by mistake, or for good. */
+/**
+ * Says that the second copy `mirror` of the library `id` lies in the library's place, the folder `root`: by mistake, or
+ * for good.
+ */
 export function secondCopyInPlace(root: string, mirror: Pick<LibraryFile, 'id'>, id: string): AppError {
   return new AppError(
     'drive_missing',

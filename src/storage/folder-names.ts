@@ -18,13 +18,16 @@ interface Listing {
   strangers: readonly string[]
   /** The keys of all names without their extensions; made when it is first needed. */
   stems: Set<string> | undefined
-  /** For a name's key, the lowest number that may be free: without it, the thousandth photo of one name tries them all. */
+  /**
+   * For a name's key, the lowest number that may be free: without it, the thousandth photo of one name tries them all.
+   */
   nextNumber: Map<string, number>
 }
 
 /**
- * Knows which names are taken in the month folders, without regard to case or Unicode form: what lies on the drive, whoever put it
- * there, what the catalogue says should lie there, and that of the folder's SHA256SUMS. Calls for one folder must not overlap (the folder lock).
+ * Knows which names are taken in the month folders, without regard to case or Unicode form: what lies on the drive,
+ * whoever put it there, what the catalogue says should lie there, and that of the folder's SHA256SUMS. Calls for one
+ * folder must not overlap (the folder lock).
  */
 export class FolderNames {
   readonly #drive: Drive
@@ -37,15 +40,17 @@ export class FolderNames {
     this.#catalogued = catalogued
   }
 
-  /** Forgets all listings; call it when the drive has come back, or when a name that was taken could not be recorded. */
+  /**
+   * Forgets all listings; call it when the drive has come back, or when a name that was taken could not be recorded.
+   */
   forget(): void {
     // What is being listed, or noted, at this moment is forgotten as well.
     this.#listings = new Map()
   }
 
   /**
-   * The first free one of `name`, `name (2)`, `name (3)`… in `folder`. With `wholeStem`, names that differ only in their
-   * extension count as taken too, so that both halves of a Live Photo will find room.
+   * The first free one of `name`, `name (2)`, `name (3)`… in `folder`. With `wholeStem`, names that differ only in
+   * their extension count as taken too, so that both halves of a Live Photo will find room.
    */
   async firstFree(folder: MonthFolder, name: string, wholeStem = false): Promise<string> {
     const listing = await this.#listing(folder)
@@ -65,7 +70,10 @@ export class FolderNames {
     return !(await this.#listing(folder)).names.has(nameKey(name))
   }
 
-  /** What lies in `folder` without the catalogue having it, as it is spelt on the drive: one may be what is being stored. */
+  /**
+   * What lies in `folder` without the catalogue having it, as it is spelt on the drive: one may be what is being
+   * stored.
+   */
   async strangers(folder: MonthFolder): Promise<readonly string[]> {
     return (await this.#listing(folder)).strangers
   }
@@ -122,7 +130,10 @@ export class FolderNames {
     return { changed, names, strangers, stems: undefined, nextNumber: new Map() }
   }
 
-  /** When the folder last changed; `undefined` if it does not exist. The upload at hand has just been flushed to the drive. */
+  /**
+   * When the folder last changed; `undefined` if it does not exist. The upload at hand has just been flushed to the
+   * drive.
+   */
   async #changed(folder: MonthFolder): Promise<bigint | undefined> {
     try {
       return (await this.#drive.touched.stat(this.#drive.resolve(folder))).mtimeNs

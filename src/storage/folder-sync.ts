@@ -7,7 +7,10 @@ import { driveError } from './drive-error.ts'
  */
 export class FolderSync {
   readonly #sync: (folder: string) => Promise<void>
-  /** Folders whose flush failed: how often, and why. The system tells of lost names once; a second flush would "succeed". */
+  /**
+   * Folders whose flush failed: how often, and why. The system tells of lost names once; a second flush would
+   * "succeed".
+   */
   readonly #failed = new Map<string, { times: number; reason: AppError }>()
   readonly #running = new Map<string, Promise<void>>()
   readonly #waiting = new Map<string, Promise<void>>()
@@ -23,8 +26,8 @@ export class FolderSync {
   }
 
   /**
-   * Resolves once every name that the folder has got since is durable: since `failures` was `since`. Throws `drive_error`; for names
-   * that a failed flush may have dropped, from then on.
+   * Resolves once every name that the folder has got since is durable: since `failures` was `since`. Throws
+   * `drive_error`; for names that a failed flush may have dropped, from then on.
    */
   sync(folder: string, since: number): Promise<void> {
     const failed = this.#failed.get(folder)

@@ -37,8 +37,8 @@ export function pathIn(folder: MonthFolder, name: string): LibraryPath {
 }
 
 /**
- * Reads a path that an older server or a person wrote. Throws `invalid_request` unless it is relative and stays within the
- * library, outside its private folder.
+ * Reads a path that an older server or a person wrote. Throws `invalid_request` unless it is relative and stays within
+ * the library, outside its private folder.
  */
 export function parseLibraryPath(path: string): LibraryPath {
   const parts = path.split('/')

@@ -9,8 +9,8 @@ import { Space } from './space.ts'
 import { StagedFile } from './staging.ts'
 
 /**
- * Reads from the library's drive which mirror it has, so that a mirror which is away is not taken for a new one when the catalogue
- * was lost. Returns `undefined` if there is no note, or none that can be read.
+ * Reads from the library's drive which mirror it has, so that a mirror which is away is not taken for a new one when
+ * the catalogue was lost. Returns `undefined` if there is no note, or none that can be read.
  */
 export async function readMirrorNote(drive: Drive): Promise<string | undefined> {
   try {

@@ -14,7 +14,10 @@ export function isOriginalName(name: string): boolean {
   return !isSumsName(name) && !name.startsWith('.') && !LEFT_BY_COMPUTERS.includes(name.toLowerCase())
 }
 
-/** The month folders that the drive has, in order. Links to folders are not followed. Throws `drive_missing`, `drive_error`. */
+/**
+ * The month folders that the drive has, in order. Links to folders are not followed. Throws `drive_missing`,
+ * `drive_error`.
+ */
 export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
   await drive.check()
   const folders: MonthFolder[] = []

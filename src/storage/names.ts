@@ -5,9 +5,9 @@ const MAX_EXTENSION_BYTES = 32
 const RESERVED = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$/i
 
 /**
- * Makes a phone's file name safe on every drive and computer: ext4, exFAT, NTFS, APFS, Windows, macOS. Keeps Unicode, in
- * NFC. Of a path only the last component is kept. `fallback` (itself safe, such as `photo.jpg`) is returned when nothing
- * is left. The result has at most 255 bytes of UTF-8, cut before the extension. Idempotent.
+ * Makes a phone's file name safe on every drive and computer: ext4, exFAT, NTFS, APFS, Windows, macOS. Keeps Unicode,
+ * in NFC. Of a path only the last component is kept. `fallback` (itself safe, such as `photo.jpg`) is returned when
+ * nothing is left. The result has at most 255 bytes of UTF-8, cut before the extension. Idempotent.
  */
 export function safeName(name: string, fallback: string): string {
   const last = name.toWellFormed().normalize('NFC').split(/[/\\]/).at(-1) ?? ''
@@ -27,7 +27,10 @@ function withoutReserved(name: string): string {
   return RESERVED.test(device) ? `_${name}` : name
 }
 
-/** Splits `IMG_0042.HEIC` into `IMG_0042` and `.HEIC`. A dot at the start, or a tail too long to be one, is no extension. */
+/**
+ * Splits `IMG_0042.HEIC` into `IMG_0042` and `.HEIC`. A dot at the start, or a tail too long to be one, is no
+ * extension.
+ */
 export function splitName(name: string): { stem: string; extension: string } {
   const dot = name.lastIndexOf('.')
   if (dot <= 0 || Buffer.byteLength(name.slice(dot)) > MAX_EXTENSION_BYTES) return { stem: name, extension: '' }
@@ -43,7 +46,8 @@ export function numberedName(name: string, n: number): string {
 
 /**
  * Two names with one key are the same name to at least one of exFAT, APFS and Windows: they differ only in case or
- * Unicode form, or in characters that show nothing. Some names that no drive confuses share a key as well (`ß` and `ss`), which costs a number, not a photo.
+ * Unicode form, or in characters that show nothing. Some names that no drive confuses share a key as well (`ß` and
+ * `ss`), which costs a number, not a photo.
  */
 export function nameKey(name: string): string {
   return name

@@ -4,8 +4,8 @@ import { hasErrno } from '../errors.ts'
 import { io } from './io.ts'
 
 /**
- * Tells whether two folders lie on one physical device, as far as the system tells: in one file system or, on Linux, in two
- * partitions of one disk. What protects against the loss of a disk lies on another one. System errors pass.
+ * Tells whether two folders lie on one physical device, as far as the system tells: in one file system or, on Linux, in
+ * two partitions of one disk. What protects against the loss of a disk lies on another one. System errors pass.
  */
 export async function areOnOneDevice(folder: string, other: string): Promise<boolean> {
   const [a, b] = await Promise.all([io.stat(folder), io.stat(other)])
@@ -14,7 +14,9 @@ export async function areOnOneDevice(folder: string, other: string): Promise<boo
   return disk !== undefined && disk === (await diskOf(b.dev))
 }
 
-/** The disk with the device number `dev`, or with that partition, as a path in sysfs; `undefined` where there is none. */
+/**
+ * The disk with the device number `dev`, or with that partition, as a path in sysfs; `undefined` where there is none.
+ */
 async function diskOf(dev: bigint): Promise<string | undefined> {
   const major = (dev >> 8n) & 0xfffn
   const minor = (dev & 0xffn) | ((dev >> 12n) & 0xfff00n)

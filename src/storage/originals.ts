@@ -20,7 +20,10 @@ export async function sizeOf(drive: Drive, path: LibraryPath): Promise<number | 
   }
 }
 
-/** What lies in the place of an original: a file of `size` bytes that was last touched at `changedAt` (ms since 1970), or none. */
+/**
+ * What lies in the place of an original: a file of `size` bytes that was last touched at `changedAt` (ms since 1970),
+ * or none.
+ */
 export type FileState = { size: number; changedAt: number } | 'absent' | 'unreadable'
 
 /** Looks at the original at `path` without opening it. Anything that is no regular file counts as absent. */
@@ -35,8 +38,8 @@ export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileStat
 }
 
 /**
- * What tells whether something else lies at `path` than did before, whatever lies there: its version changes when it is written,
- * moved or replaced. `undefined` if nothing does. Where the drive can't say, the version is its error.
+ * What tells whether something else lies at `path` than did before, whatever lies there: its version changes when it is
+ * written, moved or replaced. `undefined` if nothing does. Where the drive can't say, the version is its error.
  */
 export async function versionOf(
   drive: Drive,
@@ -54,8 +57,9 @@ export async function versionOf(
 }
 
 /**
- * Reads the original at `path` in chunks of 1 MiB and returns its checksum and size. `pause` is awaited after each chunk, with
- * its bytes: it lets a background reader give way, or stop by throwing. Throws `drive_error`, also if the file is gone.
+ * Reads the original at `path` in chunks of 1 MiB and returns its checksum and size. `pause` is awaited after each
+ * chunk, with its bytes: it lets a background reader give way, or stop by throwing. Throws `drive_error`, also if the
+ * file is gone.
  */
 export async function checksumOf(
   drive: Drive,

@@ -7,8 +7,8 @@ import { type LibraryPath, QUARANTINE_FOLDER, splitPath } from './layout.ts'
 const MAX_NAME_BYTES = 255
 
 /**
- * Moves what lies at `path`, whatever it is, to quarantine and returns its place there, relative to the library; durable. Never
- * overwrites anything. System errors pass as `drive_error`, also `ENOENT` if nothing lies there.
+ * Moves what lies at `path`, whatever it is, to quarantine and returns its place there, relative to the library;
+ * durable. Never overwrites anything. System errors pass as `drive_error`, also `ENOENT` if nothing lies there.
  */
 export async function quarantine(drive: Drive, path: LibraryPath, now: Date): Promise<string> {
   const { folder, name } = splitPath(path)

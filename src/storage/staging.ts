@@ -10,7 +10,10 @@ import { STAGING_FOLDER } from './layout.ts'
 import type { Reservation } from './space.ts'
 import { writeAll } from './write-all.ts'
 
-/** Bytes gathered before a write: a drive takes one large write for the price of a small one. With the piece that fills it, 1 MiB at most. */
+/**
+ * Bytes gathered before a write: a drive takes one large write for the price of a small one. With the piece that fills
+ * it, 1 MiB at most.
+ */
 const BATCH_BYTES = 960 * 1024
 /** Pieces gathered at most: a client may send one byte at a time, and each piece costs memory of its own. */
 const BATCH_PIECES = 1024
@@ -35,8 +38,8 @@ export interface Staged {
 const inFlight = new Set<string>()
 
 /**
- * An upload on its way to the drive. Bytes are given to `write` as they come, hashed, gathered and written in order. The
- * first failure is final: it is kept, and thrown by `drained` and `finish`.
+ * An upload on its way to the drive. Bytes are given to `write` as they come, hashed, gathered and written in order.
+ * The first failure is final: it is kept, and thrown by `drained` and `finish`.
  */
 export class StagedFile {
   readonly #drive: Drive
@@ -101,7 +104,10 @@ export class StagedFile {
     if (this.#failure !== undefined) throw this.#failure
   }
 
-  /** Resolves when the drive has taken all bytes that came so far: their buffers may change now. Throws the first failure. */
+  /**
+   * Resolves when the drive has taken all bytes that came so far: their buffers may change now. Throws the first
+   * failure.
+   */
   async written(): Promise<void> {
     for (;;) {
       if (this.#writing === undefined && this.#gatheredBytes > 0 && this.#failure === undefined) this.#startWriting()

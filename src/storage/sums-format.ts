@@ -4,7 +4,10 @@ import { type Checksum, parseChecksum } from '../media/checksum.ts'
 export interface ParsedSums {
   /** Of several lines of one name the last. */
   sums: Map<string, Checksum>
-  /** Whether every line can be read, ends, and is the only one of its name: nothing that `sha256sum -c` would complain about. */
+  /**
+   * Whether every line can be read, ends, and is the only one of its name: nothing that `sha256sum -c` would complain
+   * about.
+   */
   isClean: boolean
 }
 

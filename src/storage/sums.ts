@@ -23,8 +23,8 @@ interface Kept extends ParsedSums {
 }
 
 /**
- * Keeps a SHA256SUMS in each month folder. Calls for one folder must not overlap. All throw `drive_missing`, `drive_error` and
- * `disk_full`.
+ * Keeps a SHA256SUMS in each month folder. Calls for one folder must not overlap. All throw `drive_missing`,
+ * `drive_error` and `disk_full`.
  */
 export class SumsFiles {
   readonly #drive: Drive
@@ -43,8 +43,9 @@ export class SumsFiles {
   }
 
   /**
-   * Sees to it that the folder's file has a line for each of `sums`, by appending, durably. Returns `false`, with nothing done, where
-   * that won't do: the file is not known to be right (`repair` sees to that first), or it says something else.
+   * Sees to it that the folder's file has a line for each of `sums`, by appending, durably. Returns `false`, with
+   * nothing done, where that won't do: the file is not known to be right (`repair` sees to that first), or it says
+   * something else.
    */
   async add(folder: MonthFolder, sums: ReadonlyMap<string, Checksum>): Promise<boolean> {
     await this.#drive.checkTouched()
@@ -77,9 +78,10 @@ export class SumsFiles {
   }
 
   /**
-   * Compares the folder's file with `originals`, which are all that the catalogue has there, and replaces it as a whole, atomically,
-   * if it lacks one, contradicts or has a line that can't be read. Lines of other files are kept while those are there; without any
-   * line there is no file. Does nothing where there is no such folder, or where an original has that file's name.
+   * Compares the folder's file with `originals`, which are all that the catalogue has there, and replaces it as a
+   * whole, atomically, if it lacks one, contradicts or has a line that can't be read. Lines of other files are kept
+   * while those are there; without any line there is no file. Does nothing where there is no such folder, or where an
+   * original has that file's name.
    */
   async repair(folder: MonthFolder, originals: Originals): Promise<void> {
     if ([...originals.keys()].some(isSumsName)) return

@@ -6,9 +6,9 @@ import { io } from './io.ts'
 import { PRIVATE_FOLDER } from './layout.ts'
 
 /**
- * What is done to files and folders that were touched a moment ago. Each trip to another thread costs more than the system
- * needs to answer from memory, so a local file system is asked on this thread. One behind FUSE or a network asks somebody
- * else, who may keep us waiting: there every call goes the long way.
+ * What is done to files and folders that were touched a moment ago. Each trip to another thread costs more than the
+ * system needs to answer from memory, so a local file system is asked on this thread. One behind FUSE or a network asks
+ * somebody else, who may keep us waiting: there every call goes the long way.
  */
 export interface Touched {
   stat(path: string): Promise<BigIntStats>
@@ -44,8 +44,8 @@ export const ELSEWHERE: Touched = {
 const failed = new Set<string>()
 
 /**
- * The system tells of names that a flush has lost once: another flush would succeed, and write nothing. A change to the folder has it
- * write that again; what lies in another block of a large folder may still be lost.
+ * The system tells of names that a flush has lost once: another flush would succeed, and write nothing. A change to the
+ * folder has it write that again; what lies in another block of a large folder may still be lost.
  */
 async function writeAgain(path: string): Promise<void> {
   const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
@@ -54,8 +54,8 @@ async function writeAgain(path: string): Promise<void> {
 }
 
 /**
- * A file system or system that can't flush a folder (Windows, some network and FUSE file systems) says so with one of these
- * errnos; an error of the drive itself is never among them.
+ * A file system or system that can't flush a folder (Windows, some network and FUSE file systems) says so with one of
+ * these errnos; an error of the drive itself is never among them.
  */
 async function syncFolder(path: string, open: () => Promise<number>, touched: Touched): Promise<void> {
   if (failed.has(path)) await writeAgain(path)

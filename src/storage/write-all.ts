@@ -2,8 +2,8 @@ import { AppError } from '../errors.ts'
 import { io } from './io.ts'
 
 /**
- * Writes all of `chunks` at `position`. A single write may take fewer bytes than it was given, when the drive fills up or a signal
- * comes in between; the rest is written again, and the error that stopped it is thrown.
+ * Writes all of `chunks` at `position`. A single write may take fewer bytes than it was given, when the drive fills up
+ * or a signal comes in between; the rest is written again, and the error that stopped it is thrown.
  */
 export async function writeAll(file: number, chunks: readonly Buffer[], position: number): Promise<void> {
   let rest = chunks

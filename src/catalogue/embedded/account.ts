@@ -8,10 +8,10 @@ export interface Account {
 }
 
 /**
- * The account for postgres, which refuses to run as root. Returns undefined when it runs as ourselves (we are not root).
- * Root gets the owner of an existing `cluster`; else the owner of the nearest folder at or above `dataDir` that is not
- * root's, so that `sudo` in a person's own clone leaves a database which that person can start later without; else
- * `postgres`, else `nobody`. initdb wants an entry in /etc/passwd, so a new cluster's account always has one.
+ * The account for postgres, which refuses to run as root. Returns undefined when it runs as ourselves (we are not
+ * root). Root gets the owner of an existing `cluster`; else the owner of the nearest folder at or above `dataDir` that
+ * is not root's, so that `sudo` in a person's own clone leaves a database which that person can start later without;
+ * else `postgres`, else `nobody`. initdb wants an entry in /etc/passwd, so a new cluster's account always has one.
  */
 export async function chooseAccount(dataDir: string, cluster: string): Promise<Account | undefined> {
   const ownUid = process.getuid?.()

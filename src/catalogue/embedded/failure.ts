@@ -1,8 +1,8 @@
 import { AppError, hasErrno } from '../../errors.ts'
 
 /**
- * The error for a program of PostgreSQL that gave up: `what` it could not do, `outcome` as the system tells it, and the `lines`
- * that it wrote, which name the cause far better.
+ * The error for a program of PostgreSQL that gave up: `what` it could not do, `outcome` as the system tells it, and the
+ * `lines` that it wrote, which name the cause far better.
  */
 export function explainFailure(what: string, outcome: string, lines: readonly string[]): AppError {
   const words = lines.filter((line) => !/^(LOG|DEBUG):/.test(line)).join(' ') || lines.slice(-3).join(' ')
@@ -28,7 +28,10 @@ export function explainFailure(what: string, outcome: string, lines: readonly st
   return new AppError('database_unavailable', `The embedded PostgreSQL ${what} (${said})`)
 }
 
-/** Translates what the file system says about DATA_DIR into words for the person who set it; other errors stay as they are. */
+/**
+ * Translates what the file system says about DATA_DIR into words for the person who set it; other errors stay as they
+ * are.
+ */
 export function explainFileError(error: unknown, dataDir: string): unknown {
   if (hasErrno(error, 'ENOSPC', 'EDQUOT')) {
     return new AppError('disk_full', `The disk of DATA_DIR (${dataDir}) is full: make room on it`, { cause: error })

@@ -9,8 +9,8 @@ import { initArguments } from './settings.ts'
 
 /**
  * Makes a new, empty cluster, and gives it the name `cluster` only when it is complete and on the disk. A cut at any
- * moment leaves at most a folder named after `cluster` with `.new-` and six letters; those are removed first. The caller
- * holds the lock on the folder above. `signal` ends initdb, removes its work and throws the signal's reason.
+ * moment leaves at most a folder named after `cluster` with `.new-` and six letters; those are removed first. The
+ * caller holds the lock on the folder above. `signal` ends initdb, removes its work and throws the signal's reason.
  */
 export async function initializeCluster(
   cluster: string,

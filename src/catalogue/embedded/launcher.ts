@@ -21,9 +21,9 @@ export interface Launcher {
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
 
 /**
- * Finds out how to start programs as `account` for a cluster under `dataDir`. Where `dataDir` is closed to that account (root's
- * home, say), the programs get the one capability of reading past permissions, and keep it: PostgreSQL goes through
- * the full path again and again. Throws `database_unavailable` where the system can't do that.
+ * Finds out how to start programs as `account` for a cluster under `dataDir`. Where `dataDir` is closed to that account
+ * (root's home, say), the programs get the one capability of reading past permissions, and keep it: PostgreSQL goes
+ * through the full path again and again. Throws `database_unavailable` where the system can't do that.
  */
 export async function prepareLauncher(dataDir: string, account: Account | undefined): Promise<Launcher> {
   if (account === undefined || (await isOpenTo(account, dataDir))) {
@@ -56,8 +56,8 @@ export async function prepareLauncher(dataDir: string, account: Account | undefi
 }
 
 /**
- * setpriv's arguments for `account` with one ambient capability. PostgreSQL looks at its own program with access(2), which
- * ignores capabilities of an ordinary user unless the `no_setuid_fixup` bit is set.
+ * setpriv's arguments for `account` with one ambient capability. PostgreSQL looks at its own program with access(2),
+ * which ignores capabilities of an ordinary user unless the `no_setuid_fixup` bit is set.
  */
 function privilegesOf(account: Account, capability: string): string[] {
   return [

@@ -16,9 +16,9 @@ const GIVE_UP_MS = 40_000
 const NOBODY = 2 ** 31 - 1
 
 /**
- * Clears away what a killed server left of `cluster`, so that PostgreSQL can start on it: stops any that still runs, and
- * makes stale lock files harmless even where their number now belongs to another process, which is left in peace. The
- * caller holds the lock on DATA_DIR, so whatever runs here has lost its parent.
+ * Clears away what a killed server left of `cluster`, so that PostgreSQL can start on it: stops any that still runs,
+ * and makes stale lock files harmless even where their number now belongs to another process, which is left in peace.
+ * The caller holds the lock on DATA_DIR, so whatever runs here has lost its parent.
  */
 export async function clearLeftovers(
   cluster: string,
@@ -73,8 +73,8 @@ function send(pid: number, signal: NodeJS.Signals): void {
 
 /**
  * Replaces the number in a stale `postmaster.pid` by one that no process has. The rest of the file stays: PostgreSQL
- * reads there which shared memory to check for processes that we couldn't see. A file without a number, as a power cut may
- * leave it, stops every start and says nothing, so it goes.
+ * reads there which shared memory to check for processes that we couldn't see. A file without a number, as a power cut
+ * may leave it, stops every start and says nothing, so it goes.
  */
 async function disownLockFile(path: string, account: Account | undefined): Promise<void> {
   let text: string

@@ -19,9 +19,9 @@ const FAST_SHUTDOWN_MS = 30_000
 const IMMEDIATE_SHUTDOWN_MS = 10_000
 
 /**
- * Follows the start of `child`, a `postgres` just launched, and returns once it accepts connections. Recovery after a crash may
- * make that long, so there is no limit but `signal`, which shuts it down and throws the signal's reason. Throws
- * `database_unavailable` or `disk_full` with PostgreSQL's own words when it gives up.
+ * Follows the start of `child`, a `postgres` just launched, and returns once it accepts connections. Recovery after a
+ * crash may make that long, so there is no limit but `signal`, which shuts it down and throws the signal's reason.
+ * Throws `database_unavailable` or `disk_full` with PostgreSQL's own words when it gives up.
  */
 export async function awaitPostmaster(child: ChildProcess, log: Log, signal?: AbortSignal): Promise<Postmaster> {
   const { stderr } = child
@@ -47,8 +47,8 @@ export async function awaitPostmaster(child: ChildProcess, log: Log, signal?: Ab
   })
   const serverLog = relayServerLog(stderr, log, (message) => {
     if (message.endsWith('database system is ready to accept connections')) announceReady()
-    // SIGTERM from someone else, such as a service manager that ends every process of a service at once: it would refuse new
-    // connections for as long as old ones are open. Ended now, it is started again, as long as we need it.
+    // SIGTERM from someone else, such as a service manager that ends every process of a service at once: it would
+    // refuse new connections for as long as old ones are open. Ended now, it is started again, as long as we need it.
     if (message.endsWith('received smart shutdown request')) child.kill('SIGINT')
   })
 

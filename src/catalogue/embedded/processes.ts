@@ -11,9 +11,9 @@ export interface ServerProcess {
 }
 
 /**
- * Lists the processes of a PostgreSQL that runs on the folder `cluster`, started by us under the name `name` or by anyone
- * else. A process counts only when it calls itself postgres, and works in that very folder; where the system doesn't
- * show the folder, when it bears that name.
+ * Lists the processes of a PostgreSQL that runs on the folder `cluster`, started by us under the name `name` or by
+ * anyone else. A process counts only when it calls itself postgres, and works in that very folder; where the system
+ * doesn't show the folder, when it bears that name.
  */
 export async function findServerProcesses(cluster: string, name: string): Promise<ServerProcess[]> {
   const lines = process.platform === 'linux' ? await listFromProc() : await listFromPs()

@@ -15,8 +15,9 @@ export interface ServerLog {
 }
 
 /**
- * Hands each line of `stream`, PostgreSQL's standard error with `log_line_prefix='%e '`, to `log` and `onMessage`: errors as
- * warnings, all else for debugging. It never falls behind: the pipe is read only as fast as lines are handed on.
+ * Hands each line of `stream`, PostgreSQL's standard error with `log_line_prefix='%e '`, to `log` and `onMessage`:
+ * errors as warnings, all else for debugging. It never falls behind: the pipe is read only as fast as lines are handed
+ * on.
  */
 export function relayServerLog(stream: Readable, log: Log, onMessage: (message: string) => void): ServerLog {
   const kept: string[] = []

@@ -28,13 +28,13 @@ export interface EmbeddedServer {
 
 /**
  * Starts PostgreSQL on the cluster in `<dataDir>/postgres`, which the first start makes, and returns once it accepts
- * connections. Whatever a killed server left behind is cleared away first, so the caller must hold the lock on `dataDir`.
- * A server that dies is started again, and clients find it under the same `connection`. It does not outlive the thread that
- * called this, where the system can arrange that; else the next start stops it.
+ * connections. Whatever a killed server left behind is cleared away first, so the caller must hold the lock on
+ * `dataDir`. A server that dies is started again, and clients find it under the same `connection`. It does not outlive
+ * the thread that called this, where the system can arrange that; else the next start stops it.
  *
- * Throws `database_unavailable` or `disk_full`, with a message for the person who started the program, when the platform has
- * no PostgreSQL, when `dataDir` can't be used, or when the cluster is of another major version. `signal` gives up the start
- * and throws its reason.
+ * Throws `database_unavailable` or `disk_full`, with a message for the person who started the program, when the
+ * platform has no PostgreSQL, when `dataDir` can't be used, or when the cluster is of another major version. `signal`
+ * gives up the start and throws its reason.
  */
 export async function startEmbeddedServer(options: {
   readonly dataDir: string
@@ -88,7 +88,9 @@ export async function startEmbeddedServer(options: {
   }
 }
 
-/** How to connect to the server that another process has started on `dataDir`. Needs the account that runs it, or root. */
+/**
+ * How to connect to the server that another process has started on `dataDir`. Needs the account that runs it, or root.
+ */
 export async function connectionToRunning(dataDir: string): Promise<EmbeddedServer['connection']> {
   return connectionTo(socketFolderOf(join(await realpath(resolve(dataDir)), 'postgres')))
 }

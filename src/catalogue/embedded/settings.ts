@@ -49,8 +49,8 @@ function quoted(path: string): string {
 
 /**
  * The arguments of `initdb` for a new cluster in `folder`. Whoever reaches the socket is let in (`trust`): it lies in a
- * folder with mode 0700, which only the account that runs postgres, and root, can enter. `peer` would compare
- * the account's name with the role's and lock out a server that runs as root beside a postgres that can't. TCP is closed
+ * folder with mode 0700, which only the account that runs postgres, and root, can enter. `peer` would compare the
+ * account's name with the role's and lock out a server that runs as root beside a postgres that can't. TCP is closed
  * twice: nothing listens, and `reject`.
  */
 export function initArguments(folder: string): string[] {

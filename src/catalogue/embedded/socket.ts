@@ -23,9 +23,9 @@ export function socketFolderOf(cluster: string): string {
 }
 
 /**
- * Returns the folder for the Unix socket of `cluster`: the cluster itself, whose mode is 0700, or, where that path is too
- * long for a socket, a private folder in /tmp whose name follows from the path, so that every start finds it again. Throws
- * `database_unavailable` when someone else has taken that name.
+ * Returns the folder for the Unix socket of `cluster`: the cluster itself, whose mode is 0700, or, where that path is
+ * too long for a socket, a private folder in /tmp whose name follows from the path, so that every start finds it again.
+ * Throws `database_unavailable` when someone else has taken that name.
  */
 export async function prepareSocketFolder(cluster: string, account: Account | undefined): Promise<string> {
   const folder = socketFolderOf(cluster)

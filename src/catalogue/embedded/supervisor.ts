@@ -10,8 +10,9 @@ const LONGEST_DELAY_MS = 10_000
 const HEALTHY_MS = 60_000
 
 /**
- * Starts a server with `start` and starts it again whenever it ends before `stop` is called: at growing intervals, without end, since what is wrong (a full disk, too little memory) may pass. Only the very first
- * start's failure is thrown; `signal` gives that one up.
+ * Starts a server with `start` and starts it again whenever it ends before `stop` is called: at growing intervals,
+ * without end, since what is wrong (a full disk, too little memory) may pass. Only the very first start's failure is
+ * thrown; `signal` gives that one up.
  */
 export async function supervise(
   start: (signal?: AbortSignal) => Promise<Postmaster>,

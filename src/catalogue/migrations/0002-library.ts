@@ -1,8 +1,8 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 
 /**
- * Extends the Flask server's tables and adds ours. Every old row stays; times without a zone meant UTC. 200,000 old rows take about two
- * seconds: rows come before their indexes, and are sorted in memory.
+ * Extends the Flask server's tables and adds ours. Every old row stays; times without a zone meant UTC. 200,000 old
+ * rows take about two seconds: rows come before their indexes, and are sorted in memory.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await prepareForLargeSets(db)
@@ -19,7 +19,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     )`.execute(db)
 }
 
-/** For the rest of the transaction: the settings for small questions asked again and again do not fit tables that are read as a whole. */
+/**
+ * For the rest of the transaction: the settings for small questions asked again and again do not fit tables that are
+ * read as a whole.
+ */
 export async function prepareForLargeSets(db: Kysely<unknown>): Promise<void> {
   await sql`set local enable_seqscan = on`.execute(db)
   await sql`set local work_mem = '32MB'`.execute(db)
@@ -27,9 +30,10 @@ export async function prepareForLargeSets(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * Device and path as one 16-byte key. Paths can be longer than a B-tree entry, so they are hashed; MD5 only spreads them,
- * and who could make two of them collide could as well send one path twice. Since iOS 18 the phone's `file://` paths end in a
- * fragment that changes between versions of iOS, so it is left out. Rows without a device are those of `unknown`.
+ * Device and path as one 16-byte key. Paths can be longer than a B-tree entry, so they are hashed; MD5 only spreads
+ * them, and who could make two of them collide could as well send one path twice. Since iOS 18 the phone's `file://`
+ * paths end in a fragment that changes between versions of iOS, so it is left out. Rows without a device are those of
+ * `unknown`.
  */
 async function createAssetKey(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -100,8 +104,9 @@ async function extendIgnoredFiles(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * Old rows refer to their files by paths within the library; what those files hold is read later, in the background. The old server
- * wrote over a file of the same name: of the rows that share one, the last tells what it is, until somebody has looked.
+ * Old rows refer to their files by paths within the library; what those files hold is read later, in the background.
+ * The old server wrote over a file of the same name: of the rows that share one, the last tells what it is, until
+ * somebody has looked.
  */
 async function createFiles(db: Kysely<unknown>): Promise<void> {
   await sql`
@@ -183,8 +188,8 @@ async function createTotals(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * Keeps a count of `table` in step with it, whoever writes: `add` takes the changed rows (the table's columns and `sign`, -1 for
- * what was and 1 for what is), `clear` answers a truncation.
+ * Keeps a count of `table` in step with it, whoever writes: `add` takes the changed rows (the table's columns and
+ * `sign`, -1 for what was and 1 for what is), `clear` answers a truncation.
  */
 async function keepCounted(
   db: Kysely<unknown>,
@@ -206,7 +211,8 @@ async function keepCounted(
   ]
   for (const { event, rows, change } of events) {
     const name = sql.id(`iclood_${table}_${event}`)
-    // One writer at a time, until its commit: two that touch the same totals in different orders would wait for each other.
+    // One writer at a time, until its commit: two that touch the same totals in different orders would wait for each
+    // other.
     await sql`
       create function ${name}() returns trigger language plpgsql as $$
       begin

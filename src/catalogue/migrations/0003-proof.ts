@@ -1,6 +1,9 @@
 import { type Kysely, sql } from 'kysely'
 
-/** What is needed to prove that every original is there: when it was read back, what was found, and where its second copy is. */
+/**
+ * What is needed to prove that every original is there: when it was read back, what was found, and where its second
+ * copy is.
+ */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`alter table files add column recheck boolean not null default false`.execute(db)
   // In the order in which they are due to be read again.
@@ -69,8 +72,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 }
 
 /**
- * What is known of each original, counted: the triggers that kept `library_size` keep this instead, so that it costs the same at ten
- * originals and at a million. `library_size` becomes a view of it.
+ * What is known of each original, counted: the triggers that kept `library_size` keep this instead, so that it costs
+ * the same at ten originals and at a million. `library_size` becomes a view of it.
  */
 async function countFilesByState(db: Kysely<unknown>): Promise<void> {
   const state = sql`

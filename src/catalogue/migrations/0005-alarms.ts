@@ -1,6 +1,9 @@
 import { type Kysely, sql } from 'kysely'
 
-/** What is needed for alarms to end, and to be told again: what a person has accepted, what has been told, who has looked in. */
+/**
+ * What is needed for alarms to end, and to be told again: what a person has accepted, what has been told, who has
+ * looked in.
+ */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`
     alter table findings

@@ -2,8 +2,9 @@ import { type Kysely, sql } from 'kysely'
 import { prepareForLargeSets } from './0002-library.ts'
 
 /**
- * What an older server says of its files is looked at before it is believed: `library.looked_until` is the path up to which that has been
- * done, null when it has been done for all. What has been read already tells now which rows speak of another file.
+ * What an older server says of its files is looked at before it is believed: `library.looked_until` is the path up to
+ * which that has been done, null when it has been done for all. What has been read already tells now which rows speak
+ * of another file.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await prepareForLargeSets(db)
@@ -37,8 +38,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     select exists (select from unseen) or exists (select from refuted) as changed`.execute(db)
   // The journal on the drive does not know of it.
   if (rows[0]?.changed) await sql`update library set journal_complete = false`.execute(db)
-  // Tables that were just filled have no statistics, and plans that are made now serve for long. Of one that was never looked at PostgreSQL
-  // expects that it will grow, of an empty one that was, that it stays as small: a plan for that reads all of it once it is not.
+  // Tables that were just filled have no statistics, and plans that are made now serve for long. Of one that was never
+  // looked at PostgreSQL expects that it will grow, of an empty one that was, that it stays as small: a plan for that
+  // reads all of it once it is not.
   for (const table of ['backups', 'files', 'ignored_files']) {
     const { rows } = await sql<{ isFilled: boolean }>`
       select exists (select from ${sql.table(table)}) as "isFilled"`.execute(db)

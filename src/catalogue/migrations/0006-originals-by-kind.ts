@@ -17,8 +17,8 @@ const KIND = sql`
   end`
 
 /**
- * Counts originals by kind, too: how many photos and videos are on the drive is told by what lies there. Phones that have the same photo
- * have a row of `backups` each.
+ * Counts originals by kind, too: how many photos and videos are on the drive is told by what lies there. Phones that
+ * have the same photo have a row of `backups` each.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await prepareForLargeSets(db)

@@ -6,8 +6,9 @@ import type { Database } from '../connection.ts'
 const BATCH = 1000
 
 /**
- * Makes the temporary tables `said_originals`, `said_backups` and `said_ignored`, which end with the transaction. Each has what was
- * said about a thing, once for each time that it was said, and `seq` tells the order; `removed` is the word that takes it away.
+ * Makes the temporary tables `said_originals`, `said_backups` and `said_ignored`, which end with the transaction. Each
+ * has what was said about a thing, once for each time that it was said, and `seq` tells the order; `removed` is the
+ * word that takes it away.
  */
 export async function createSaid(transaction: Database): Promise<void> {
   await sql`

@@ -9,12 +9,12 @@ export interface Restored {
 }
 
 /**
- * Adds what the tables of `createSaid` say and the catalogue does not have; nothing that is there is changed. The last word about each
- * thing counts.
+ * Adds what the tables of `createSaid` say and the catalogue does not have; nothing that is there is changed. The last
+ * word about each thing counts.
  *
- * An empty catalogue gets everything as it was, with its ids. One that is not empty is the newer truth about what was ignored and what
- * failed, and has its own rows of assets that it knows: it gets the completed backups that it never heard of. An id that belongs to
- * another asset there is replaced by a new one.
+ * An empty catalogue gets everything as it was, with its ids. One that is not empty is the newer truth about what was
+ * ignored and what failed, and has its own rows of assets that it knows: it gets the completed backups that it never
+ * heard of. An id that belongs to another asset there is replaced by a new one.
  */
 export async function mergeSaid(transaction: Database, isEmpty: boolean): Promise<Restored> {
   await findLastBackups(transaction)
@@ -55,8 +55,8 @@ async function keepUnheardOf(transaction: Database): Promise<void> {
 }
 
 /**
- * An original that was taken away and is still referred to is kept: the line about that backup's new original has been lost, and what
- * becomes of it shows when it is looked for on the drive.
+ * An original that was taken away and is still referred to is kept: the line about that backup's new original has been
+ * lost, and what becomes of it shows when it is looked for on the drive.
  */
 async function findLastOriginals(transaction: Database): Promise<void> {
   await sql`
@@ -69,8 +69,8 @@ async function findLastOriginals(transaction: Database): Promise<void> {
 }
 
 /**
- * An original that has failed backups alone was lost: missing, or damaged and put aside. Until it has been read again it does not
- * count as there. Backups that an older server failed name no reason, and say nothing about it.
+ * An original that has failed backups alone was lost: missing, or damaged and put aside. Until it has been read again
+ * it does not count as there. Backups that an older server failed name no reason, and say nothing about it.
  */
 async function insertOriginals(transaction: Database, isEmpty: boolean): Promise<number> {
   const { rows } = await sql<{ count: number }>`
@@ -137,7 +137,10 @@ async function insertIgnored(transaction: Database): Promise<number> {
   return rows[0]?.count ?? 0
 }
 
-/** Phones that announced what they had before they sent it. When they looked in last is not known, nor which of them were forgotten. */
+/**
+ * Phones that announced what they had before they sent it. When they looked in last is not known, nor which of them
+ * were forgotten.
+ */
 async function insertDevices(transaction: Database): Promise<void> {
   await sql`
     insert into devices (device_id, has_announced)

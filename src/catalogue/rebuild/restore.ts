@@ -6,8 +6,8 @@ import { createSaid, loadSaid } from './load.ts'
 import { mergeSaid, type Restored } from './merge.ts'
 
 /**
- * Brings back what `records` say and the catalogue does not have, and makes the catalogue that of the library `id`: all of it or, if
- * anything fails, nothing. Bounded in memory, whatever the number of records.
+ * Brings back what `records` say and the catalogue does not have, and makes the catalogue that of the library `id`: all
+ * of it or, if anything fails, nothing. Bounded in memory, whatever the number of records.
  */
 export async function restoreCatalogue(
   db: Database,

@@ -5,8 +5,8 @@ import { parseLibraryPath } from '../../storage/layout.ts'
 import { type NoteChange, noteIfUnsure } from '../changes.ts'
 
 /**
- * Accepts open findings for a person who knows of them (see `acceptFindings`), and returns them. Needs no drive. Throws `not_found`, with nothing
- * accepted, and `database_unavailable`.
+ * Accepts open findings for a person who knows of them (see `acceptFindings`), and returns them. Needs no drive. Throws
+ * `not_found`, with nothing accepted, and `database_unavailable`.
  */
 export async function accept(
   { db, changed, now }: { db: Database; changed: NoteChange; now: () => Date },

@@ -30,8 +30,9 @@ const MAX_FINDINGS = 100
 const HEALED_MS = 30 * 24 * 60 * 60 * 1000
 
 /**
- * Finds out how the household's backup is. Asks the drive only what the system answers from memory: whether it is there and how full it
- * is; one that sleeps is not woken. Costs the same for a small library and a large one. Throws `database_unavailable`.
+ * Finds out how the household's backup is. Asks the drive only what the system answers from memory: whether it is there
+ * and how full it is; one that sleeps is not woken. Costs the same for a small library and a large one. Throws
+ * `database_unavailable`.
  */
 export async function assess(subject: Subject): Promise<Health> {
   const { db, rules } = subject
@@ -91,8 +92,9 @@ async function refusalOf({ drive }: Library): Promise<AppError | undefined> {
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Since when originals have been overdue to be read back; null if none is. A tenth of the interval, at most a day, is no delay: reading waits
- * for the night. What nobody has ever read back is due one interval after this catalogue began: a library that has just been taken over is not late.
+ * Since when originals have been overdue to be read back; null if none is. A tenth of the interval, at most a day, is
+ * no delay: reading waits for the night. What nobody has ever read back is due one interval after this catalogue began:
+ * a library that has just been taken over is not late.
  */
 async function findOverdue(db: Database, proof: Proof, every: number, at: Date): Promise<Date | null> {
   const oldest = proof.oldest === null ? Number.POSITIVE_INFINITY : proof.oldest.getTime()

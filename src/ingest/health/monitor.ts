@@ -32,7 +32,10 @@ export interface MonitorOptions {
   now: () => Date
 }
 
-/** Looks after the household's backup: every minute, and soon after something has happened, it brings the alerts up to date. */
+/**
+ * Looks after the household's backup: every minute, and soon after something has happened, it brings the alerts up to
+ * date.
+ */
 export class Monitor {
   readonly #options: MonitorOptions
   /** When present problems were first seen, by key. */

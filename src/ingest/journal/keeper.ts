@@ -36,8 +36,9 @@ interface Opened {
 }
 
 /**
- * Keeps the drive's description of itself, the journal and the SHA256SUMS, in step with the catalogue. It hears of changes from the
- * moment the database is there, and writes from the moment the library is `open`. Whatever fails is tried again, and nobody waits for it.
+ * Keeps the drive's description of itself, the journal and the SHA256SUMS, in step with the catalogue. It hears of
+ * changes from the moment the database is there, and writes from the moment the library is `open`. Whatever fails is
+ * tried again, and nobody waits for it.
  */
 export class JournalKeeper {
   /** Whether the journal had everything when the server was started, as it has after a clean stop. */
@@ -215,8 +216,8 @@ export class JournalKeeper {
   }
 
   /**
-   * Writes down what is pending and owed, and says in the catalogue that the drive knows everything, if that has come about. Call
-   * it when nothing changes the catalogue any more. Idempotent; never throws.
+   * Writes down what is pending and owed, and says in the catalogue that the drive knows everything, if that has come
+   * about. Call it when nothing changes the catalogue any more. Idempotent; never throws.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close()

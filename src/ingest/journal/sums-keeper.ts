@@ -62,8 +62,8 @@ export class SumsKeeper {
   }
 
   /**
-   * Compares all files with the catalogue and mends them; one that can't be mended is left to `repair`. `pause` is awaited before
-   * each; what it throws ends this.
+   * Compares all files with the catalogue and mends them; one that can't be mended is left to `repair`. `pause` is
+   * awaited before each; what it throws ends this.
    */
   async repairAll(pause: () => Promise<void>): Promise<void> {
     for (const folder of (await listMonths(this.#library.db)).filter(isMonthFolder)) {

@@ -5,11 +5,17 @@ import { type Backlog, sumUncopied } from '../../catalogue/copies.ts'
 const CHEAP_MS = 100
 /** Of the time, this part at most is spent on counting a large library. */
 const SHARE = 1 / 20
-/** It is counted again after this when nobody has told of a change (commands beside the server don't), and a large one after this. */
+/**
+ * It is counted again after this when nobody has told of a change (commands beside the server don't), and a large one
+ * after this.
+ */
 const FRESH_MS = 60_000
 const LARGE_FRESH_MS = 3_600_000
 
-/** Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs little. */
+/**
+ * Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs
+ * little.
+ */
 export class BacklogCount {
   readonly #db: Database
   readonly #now: () => Date

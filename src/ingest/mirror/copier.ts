@@ -42,9 +42,9 @@ export class Copier {
   }
 
   /**
-   * Copies the next few originals. Returns `false` if nothing is left. What fails for a reason of its own is postponed; what stops
-   * everything is thrown (a drive or the database that is away, a drive that fails again and again), and the originals stay on the
-   * list.
+   * Copies the next few originals. Returns `false` if nothing is left. What fails for a reason of its own is postponed;
+   * what stops everything is thrown (a drive or the database that is away, a drive that fails again and again), and the
+   * originals stay on the list.
    */
   async copyNext(): Promise<boolean> {
     const batch = await this.#work.next()

@@ -14,12 +14,12 @@ import type { Mirror } from './mirror.ts'
 type Pause = () => Promise<void>
 
 /**
- * Copies an original from the library to the same path on the mirror. When it returns, the copy would survive a power cut and has been
- * read back from the drive; no row says so yet. What lies there already is taken for the copy if it has the same
- * bytes, and moved to the mirror's quarantine if not. `pause` is awaited between chunks.
+ * Copies an original from the library to the same path on the mirror. When it returns, the copy would survive a power
+ * cut and has been read back from the drive; no row says so yet. What lies there already is taken for the copy if it
+ * has the same bytes, and moved to the mirror's quarantine if not. `pause` is awaited between chunks.
  *
- * Throws `SourceError` if the library does not have the original intact, `mirror_missing`, `disk_full`, `drive_error`, or
- * `name_taken` if the mirror takes the name for that of another original (in another case).
+ * Throws `SourceError` if the library does not have the original intact, `mirror_missing`, `disk_full`, `drive_error`,
+ * or `name_taken` if the mirror takes the name for that of another original (in another case).
  */
 export async function copyOriginal(mirror: Mirror, wanted: CopyWanted, pause?: Pause): Promise<void> {
   const path = parseLibraryPath(wanted.path)
@@ -79,8 +79,8 @@ async function takePlace(mirror: Mirror, staged: Staged, path: LibraryPath, want
 }
 
 /**
- * Moves to quarantine what lies at `path`, if anything does. But what answers to the name and is listed under another one is another
- * original's copy, on a drive that does not tell upper from lower case: throws `name_taken`.
+ * Moves to quarantine what lies at `path`, if anything does. But what answers to the name and is listed under another
+ * one is another original's copy, on a drive that does not tell upper from lower case: throws `name_taken`.
  */
 async function clearPlace(mirror: Mirror, path: LibraryPath): Promise<void> {
   const { folder, name } = splitPath(path)

@@ -47,7 +47,10 @@ export class DueCopies {
     return Math.max(0, this.#dueAt - now)
   }
 
-  /** Reads some of what is due. Returns whether there may be more. Throws what `verifyCopy` throws, if it is not about one file. */
+  /**
+   * Reads some of what is due. Returns whether there may be more. Throws what `verifyCopy` throws, if it is not about
+   * one file.
+   */
   async verifyNext(): Promise<boolean> {
     if (this.dueIn > 0) return false
     const { db } = this.#mirror.library

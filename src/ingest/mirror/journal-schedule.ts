@@ -30,7 +30,9 @@ export class JournalSchedule {
     this.#dueAt = Math.min(now + WRITTEN_MS, this.#since + BUSY_MS)
   }
 
-  /** The copy is being brought up to date, now. What has changed a moment ago may not be in the library's journal yet. */
+  /**
+   * The copy is being brought up to date, now. What has changed a moment ago may not be in the library's journal yet.
+   */
   begin(): void {
     this.#since = undefined
     const written = this.#last + WRITTEN_MS

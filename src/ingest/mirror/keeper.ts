@@ -18,7 +18,9 @@ import { ELSEWHERE, type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
 import { WorkList } from './work-list.ts'
 
 export interface KeeperOptions extends MirrorOptions {
-  /** Whether the server was ended cleanly before: what was copied just before an end that was not is read back first. */
+  /**
+   * Whether the server was ended cleanly before: what was copied just before an end that was not is read back first.
+   */
   wasClean: boolean
 }
 
@@ -32,8 +34,8 @@ const SUSPECT_MS = 900_000
 const LOOK_THROUGH_MS = 3_600_000
 
 /**
- * Keeps a second copy of the library, in the background: finds its drive, copies what is new and what it has missed. From it, lost
- * originals are healed.
+ * Keeps a second copy of the library, in the background: finds its drive, copies what is new and what it has missed.
+ * From it, lost originals are healed.
  */
 export class MirrorKeeper {
   readonly #library: Library

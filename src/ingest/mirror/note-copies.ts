@@ -11,8 +11,8 @@ export const COPY_LOSSES = ['missing', 'corrupt', 'unreadable'] as const
 export const FROM_LIBRARY = 'a new copy from the library'
 
 /**
- * Makes copies known that lie on the mirror, durable and compared: first in the SHA256SUMS of their folders there, then in the catalogue, so
- * that after a kill in between they are found to be there and noted again.
+ * Makes copies known that lie on the mirror, durable and compared: first in the SHA256SUMS of their folders there, then
+ * in the catalogue, so that after a kill in between they are found to be there and noted again.
  */
 export async function noteCopies(mirror: Mirror, copies: readonly CopyWanted[]): Promise<void> {
   if (copies.length === 0) return
@@ -31,8 +31,8 @@ export async function noteCopies(mirror: Mirror, copies: readonly CopyWanted[]):
 }
 
 /**
- * Takes away a copy whose original has left its path in the library, because its content lies elsewhere now: to the mirror's
- * quarantine, in case somebody misses it. Does nothing if no file lies there.
+ * Takes away a copy whose original has left its path in the library, because its content lies elsewhere now: to the
+ * mirror's quarantine, in case somebody misses it. Does nothing if no file lies there.
  */
 export async function retireCopy(mirror: Mirror, path: LibraryPath): Promise<void> {
   await mirror.drive.check()

@@ -5,8 +5,8 @@ import type { Library } from '../library.ts'
 import type { Source } from '../verify/source.ts'
 
 /**
- * Finds copies of lost originals on the mirror. `open` returns its drive, or throws `mirror_missing` or `drive_error`: then there are
- * none just now.
+ * Finds copies of lost originals on the mirror. `open` returns its drive, or throws `mirror_missing` or `drive_error`:
+ * then there are none just now.
  */
 export function mirrorSource({ db }: Library, open: () => Promise<Drive>): Source {
   return async ({ path, checksum }) => {

@@ -7,8 +7,8 @@ import { diskUsage } from '../../storage/space.ts'
 import type { Library } from '../library.ts'
 
 /**
- * How the second copy is: `none` is wanted; `ok` has everything; `behind` is on its way; `missing` is not there; `full` has no room for
- * some photos; `error` could not take some, and is tried again.
+ * How the second copy is: `none` is wanted; `ok` has everything; `behind` is on its way; `missing` is not there; `full`
+ * has no room for some photos; `error` could not take some, and is tried again.
  */
 export type MirrorState = 'none' | 'ok' | 'behind' | 'missing' | 'full' | 'error'
 
@@ -55,8 +55,8 @@ export async function describe(
 }
 
 /**
- * Looks how the mirror is from outside the server that keeps it: what only that one knows (such as what a drive refused) is not
- * told. `root` undefined: there is none. Throws `database_unavailable`.
+ * Looks how the mirror is from outside the server that keeps it: what only that one knows (such as what a drive
+ * refused) is not told. `root` undefined: there is none. Throws `database_unavailable`.
  */
 export async function mirrorStatus(
   library: Library,
@@ -85,7 +85,10 @@ async function troubleIn(
   }
 }
 
-/** The drive with the mirror that the catalogue knows, there in the folder `root`. Throws `mirror_missing`, `drive_error`. */
+/**
+ * The drive with the mirror that the catalogue knows, there in the folder `root`. Throws `mirror_missing`,
+ * `drive_error`.
+ */
 export async function openMirrorDrive(library: Library, root: string): Promise<Drive> {
   const id = await findMirrorId(library.db)
   if (id === undefined) {
@@ -99,7 +102,10 @@ export async function openMirrorDrive(library: Library, root: string): Promise<D
   return drive
 }
 
-/** Why the folder `root`, which is there, may be the wrong place for a second copy; `undefined` if nothing is to be said against it. */
+/**
+ * Why the folder `root`, which is there, may be the wrong place for a second copy; `undefined` if nothing is to be said
+ * against it.
+ */
 export async function doubtAboutPlace(library: Library, root: string): Promise<string | undefined> {
   if (await isOneDevice(library.drive.root, root)) {
     return 'The second copy is on the same drive as the library: when that drive fails, both are lost. Set MIRROR_FOLDER to a folder on another one.'

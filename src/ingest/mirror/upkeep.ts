@@ -26,7 +26,10 @@ export interface MirrorOptions {
   verifyEvery: number
   /** Whether uploads are under way. */
   isBusy: () => boolean
-  /** Reads an original back that seems not to be intact any more, declares it lost if so and restores it if that can be done. */
+  /**
+   * Reads an original back that seems not to be intact any more, declares it lost if so and restores it if that can be
+   * done.
+   */
   suspect: (path: LibraryPath) => Promise<void>
   log: Pick<Logger, 'info' | 'warn'>
   /** Hears of everything that may be a problem, or the end of one. */
@@ -59,7 +62,10 @@ const PORTION = 100
 /** Not the mirror's fault, and soon over. */
 export const ELSEWHERE: readonly ErrorCode[] = ['drive_missing', 'database_unavailable']
 
-/** All that is done to a mirror while it is there: originals and the journal are copied, copies are read back. One thing at a time. */
+/**
+ * All that is done to a mirror while it is there: originals and the journal are copied, copies are read back. One thing
+ * at a time.
+ */
 export class Upkeep {
   readonly mirror: Mirror
   readonly journal: JournalCopy

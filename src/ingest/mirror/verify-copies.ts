@@ -13,9 +13,9 @@ const RECORD_MS = 2_000
 const READERS = 6
 
 /**
- * Reads the copies of the selected originals back from the mirror, as fast as that goes, and sees to what follows (`verifyCopy`).
- * Returns the ids of the findings. `pause` is awaited before each copy and between chunks, `done` is called after each copy. What was
- * proven is recorded, whatever ends it. Throws what `verifyCopy` throws.
+ * Reads the copies of the selected originals back from the mirror, as fast as that goes, and sees to what follows
+ * (`verifyCopy`). Returns the ids of the findings. `pause` is awaited before each copy and between chunks, `done` is
+ * called after each copy. What was proven is recorded, whatever ends it. Throws what `verifyCopy` throws.
  */
 export async function verifyCopies(
   mirror: Mirror,

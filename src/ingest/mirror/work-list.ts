@@ -15,8 +15,8 @@ export interface Batch {
 }
 
 /**
- * What the mirror does not have yet, with bounded memory: what has just changed first, then whatever a pass over the catalogue
- * finds, in the order of paths.
+ * What the mirror does not have yet, with bounded memory: what has just changed first, then whatever a pass over the
+ * catalogue finds, in the order of paths.
  */
 export class WorkList {
   readonly #db: Database
@@ -46,7 +46,10 @@ export class WorkList {
     this.#pass = { cursor: '', found: [] }
   }
 
-  /** Returns what comes next; `undefined` when nothing is left. What was returned does not come again unless it is heard of. */
+  /**
+   * Returns what comes next; `undefined` when nothing is left. What was returned does not come again unless it is heard
+   * of.
+   */
   async next(): Promise<Batch | undefined> {
     for (;;) {
       const paths = await this.#take()

@@ -21,8 +21,8 @@ const MAX_OFFSET_MINUTES = 24 * 60
 const TIME = /^(?!0000)\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z$/
 
 /**
- * Whether the catalogue can hold a record that the journal has, and everything that works with it afterwards: the line was whole, but
- * who wrote it may not have been this server.
+ * Whether the catalogue can hold a record that the journal has, and everything that works with it afterwards: the line
+ * was whole, but who wrote it may not have been this server.
  */
 export function isAcceptable(record: JournalRecord): boolean {
   switch (record.type) {

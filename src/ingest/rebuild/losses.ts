@@ -24,9 +24,10 @@ export interface Losses {
 const PORTION = 500
 
 /**
- * Looks for every original whose checksum is known on the drive, and reads those again that are not there, have another size, or
- * were lost and lie there again: what the catalogue says of them, and what `/photos/new` answers, then follows from what is on the
- * drive. Originals that are there with their size are not read. Throws `drive_missing`, `database_unavailable`.
+ * Looks for every original whose checksum is known on the drive, and reads those again that are not there, have another
+ * size, or were lost and lie there again: what the catalogue says of them, and what `/photos/new` answers, then follows
+ * from what is on the drive. Originals that are there with their size are not read. Throws `drive_missing`,
+ * `database_unavailable`.
  */
 export async function findLosses(library: Library, options: LossOptions): Promise<Losses> {
   const losses: Losses = { lost: 0, restored: 0 }

@@ -47,19 +47,23 @@ export interface RebuildOptions {
 }
 
 /**
- * Brings the catalogue back from the library in the folder `root` (absolute): what the journal knows, then what lies there without a
- * record, and reads that. Changes nothing in a catalogue that agrees with the drive. Interrupted anywhere, the next call goes on. Others may work with
- * the library meanwhile.
+ * Brings the catalogue back from the library in the folder `root` (absolute): what the journal knows, then what lies
+ * there without a record, and reads that. Changes nothing in a catalogue that agrees with the drive. Interrupted
+ * anywhere, the next call goes on. Others may work with the library meanwhile.
  *
- * Throws `drive_missing` if there is no library, or one that the catalogue does not belong to; `rebuild_needed` if another rebuild is under
- * way, `invalid_request` if a server is in the way; `drive_error`, `database_unavailable`, and the reason of `signal`.
+ * Throws `drive_missing` if there is no library, or one that the catalogue does not belong to; `rebuild_needed` if
+ * another rebuild is under way, `invalid_request` if a server is in the way; `drive_error`, `database_unavailable`, and
+ * the reason of `signal`.
  */
 export async function rebuild(db: Database, root: string, options: RebuildOptions): Promise<RebuildReport> {
   const file = await findLibraryFile(root)
   return withRebuildLock(file.id, () => rebuildLibrary(db, root, file, options))
 }
 
-/** Runs `work` while no other process of this machine rebuilds that library's catalogue. Throws `rebuild_needed` if one does. */
+/**
+ * Runs `work` while no other process of this machine rebuilds that library's catalogue. Throws `rebuild_needed` if one
+ * does.
+ */
 export async function withRebuildLock<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
   const lock = await acquireProcessLock(`rebuild ${id}`)
   if (lock === undefined) {
@@ -129,7 +133,10 @@ async function findLibraryFile(root: string): Promise<LibraryFile> {
   )
 }
 
-/** Makes sure that the catalogue is, or may become, that of the library; returns whether it was that of the one it mirrors. */
+/**
+ * Makes sure that the catalogue is, or may become, that of the library; returns whether it was that of the one it
+ * mirrors.
+ */
 async function takeCatalogue(db: Database, root: string, { id, mirrorOf }: LibraryFile): Promise<boolean> {
   const owner = await findLibraryId(db)
   if (owner === undefined || owner === id) return false

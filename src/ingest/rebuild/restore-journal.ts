@@ -14,9 +14,9 @@ export interface RestoredJournal extends Restored {
 }
 
 /**
- * Brings back what the journal on the drive says and the catalogue does not have, and makes the catalogue that of the library: all of
- * it or nothing. `library` is the one in the folder `root` (absolute). `report` hears how many lines have been read. Throws
- * `drive_error`, `database_unavailable`, and the reason of `signal`.
+ * Brings back what the journal on the drive says and the catalogue does not have, and makes the catalogue that of the
+ * library: all of it or nothing. `library` is the one in the folder `root` (absolute). `report` hears how many lines
+ * have been read. Throws `drive_error`, `database_unavailable`, and the reason of `signal`.
  */
 export async function restoreJournal(
   db: Database,

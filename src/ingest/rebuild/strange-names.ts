@@ -1,7 +1,7 @@
 /**
- * Returns those of the names that a folder lists (`listed`) which the catalogue does not have there (`known`). Some file systems list a
- * name in another Unicode form than it was given, and find it under both: a name that differs from one that is not listed as it is
- * written in its form alone is that one.
+ * Returns those of the names that a folder lists (`listed`) which the catalogue does not have there (`known`). Some
+ * file systems list a name in another Unicode form than it was given, and find it under both: a name that differs from
+ * one that is not listed as it is written in its form alone is that one.
  */
 export function strangeNames(listed: readonly string[], known: readonly string[]): string[] {
   const strange = new Set(listed)

@@ -31,9 +31,9 @@ const WRITTEN_MS = 10 * 60_000
 const PORTION = 500
 
 /**
- * Adopts the files in the library's month folders that the catalogue does not have, as originals that are still to be read: whoever
- * put them there, a phone that sends one again is told that it is there. Asks the drive for the names of all files, and for more about
- * strangers alone. Throws `drive_missing`, `database_unavailable`.
+ * Adopts the files in the library's month folders that the catalogue does not have, as originals that are still to be
+ * read: whoever put them there, a phone that sends one again is told that it is there. Asks the drive for the names of
+ * all files, and for more about strangers alone. Throws `drive_missing`, `database_unavailable`.
  */
 export async function adoptStrangers(library: Library, options: AdoptOptions): Promise<Adopted> {
   const adopted: Adopted = { files: 0, bytes: 0 }
@@ -50,7 +50,10 @@ export async function adoptStrangers(library: Library, options: AdoptOptions): P
   return adopted
 }
 
-/** Of what failed uploads have left, what is in the catalogue by now, or is not on the drive, need not be remembered any more. */
+/**
+ * Of what failed uploads have left, what is in the catalogue by now, or is not on the drive, need not be remembered any
+ * more.
+ */
 export async function settleAdopted({ db, drive, names, unrecorded }: Library): Promise<void> {
   // What it says of strangers holds no longer.
   names.forget()

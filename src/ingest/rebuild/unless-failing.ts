@@ -1,8 +1,8 @@
 import { AppError } from '../../errors.ts'
 
 /**
- * Returns what `work` on a file or folder does; `undefined`, having reported it, if the drive fails there (`drive_error`, `disk_full`): the rest of the
- * library does not wait for that. Other errors pass.
+ * Returns what `work` on a file or folder does; `undefined`, having reported it, if the drive fails there
+ * (`drive_error`, `disk_full`): the rest of the library does not wait for that. Other errors pass.
  */
 export async function unlessFailing<Result>(
   path: string,

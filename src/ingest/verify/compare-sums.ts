@@ -6,7 +6,10 @@ import type { ParsedSums } from '../../storage/sums-format.ts'
 
 /** Where a folder's SHA256SUMS and the catalogue disagree. */
 export interface Disagreement {
-  /** Of an original, or of a file that neither the catalogue nor the folder has; SHA256SUMS if one of its lines can't be read. */
+  /**
+   * Of an original, or of a file that neither the catalogue nor the folder has; SHA256SUMS if one of its lines can't be
+   * read.
+   */
   name: string
   /** What the catalogue knows, and what the file says; null: nothing. */
   expected: Checksum | null
@@ -17,9 +20,9 @@ export interface Disagreement {
 const LISTED_MS = 60_000
 
 /**
- * Compares a folder's SHA256SUMS (`undefined`: it has none) with what the catalogue has there, in the order of the names. Originals that were
- * stored within the last minute may lack their lines still, and those of which `mayLack` says so. `present` are the names that the folder lists: lines about other
- * files that are there are nobody's business.
+ * Compares a folder's SHA256SUMS (`undefined`: it has none) with what the catalogue has there, in the order of the
+ * names. Originals that were stored within the last minute may lack their lines still, and those of which `mayLack`
+ * says so. `present` are the names that the folder lists: lines about other files that are there are nobody's business.
  */
 export function compareSums(
   parsed: ParsedSums | undefined,

@@ -48,9 +48,9 @@ const MAX_FAILURES = 3
 const SLEEP_MS = 60 * 60 * 1000
 
 /**
- * Reads the library back in the background, one file at a time and only while nobody uploads, so that each original is read within
- * the time that is set; those first that were stored around trouble, then those whose last proof is oldest. Compares the folders as often. While nothing is
- * due it touches neither the drive nor the database.
+ * Reads the library back in the background, one file at a time and only while nobody uploads, so that each original is
+ * read within the time that is set; those first that were stored around trouble, then those whose last proof is oldest.
+ * Compares the folders as often. While nothing is due it touches neither the drive nor the database.
  */
 export class ContinuousVerification {
   readonly #library: Library
@@ -65,7 +65,10 @@ export class ContinuousVerification {
   #alarm = new AbortController()
   #proven: Proven[] = []
   #recordedAt = 0
-  /** Originals that could not be judged, for reasons that may be the drive's: not tried again before everything else was. */
+  /**
+   * Originals that could not be judged, for reasons that may be the drive's: not tried again before everything else
+   * was.
+   */
   readonly #postponed = new Set<string>()
   #failures = 0
   #done = { files: 0, bytes: 0, findings: 0 }
@@ -76,7 +79,10 @@ export class ContinuousVerification {
     this.#rules = { every: options.every, timeZone: library.timeZone }
   }
 
-  /** Call it before uploads are let in: after an unclean stop, what was stored before it is read first. Throws `database_unavailable`. */
+  /**
+   * Call it before uploads are let in: after an unclean stop, what was stored before it is read first. Throws
+   * `database_unavailable`.
+   */
   async begin({ wasClean }: { wasClean: boolean }): Promise<void> {
     const last = wasClean ? undefined : await findLastBackup(this.#library.db, this.#library.now())
     if (last !== undefined) await recheckSince(this.#library.db, new Date(last.getTime() - SUSPECT_MS))
@@ -210,7 +216,10 @@ export class ContinuousVerification {
     return this.#wantsWalk || (await this.#walkDueAt()) <= this.#now()
   }
 
-  /** A library that was never walked through is as good as one that was when it was set up; one that was at a time that can't be is not. */
+  /**
+   * A library that was never walked through is as good as one that was when it was set up; one that was at a time that
+   * can't be is not.
+   */
   async #walkDueAt(): Promise<number> {
     const { db } = this.#library
     const now = this.#library.now()

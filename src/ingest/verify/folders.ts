@@ -33,7 +33,9 @@ export interface WalkOptions {
   isWithin: (folder: MonthFolder) => boolean
   /** Originals whose lines in SHA256SUMS nobody may have written yet. */
   mayLackSum: (path: string) => boolean
-  /** Whether a server sees to it that each SHA256SUMS is right: this one, or one that hears of what a command has found. */
+  /**
+   * Whether a server sees to it that each SHA256SUMS is right: this one, or one that hears of what a command has found.
+   */
   isServed: boolean
   /** Awaited before each folder. */
   pause: () => Promise<void>
@@ -66,9 +68,10 @@ const REWRITTEN = 'the file, which is right by now'
 const BY_SERVER = 'the server, which has written it anew'
 
 /**
- * Compares the drive's month folders and their SHA256SUMS with the catalogue: records a finding for each file that the catalogue does
- * not have and each SHA256SUMS that disagrees, and closes those that no longer hold. What an upload may be about to record is
- * looked at once more after a while. Throws `drive_missing`, `database_unavailable`, and what `pause` throws.
+ * Compares the drive's month folders and their SHA256SUMS with the catalogue: records a finding for each file that the
+ * catalogue does not have and each SHA256SUMS that disagrees, and closes those that no longer hold. What an upload may
+ * be about to record is looked at once more after a while. Throws `drive_missing`, `database_unavailable`, and what
+ * `pause` throws.
  */
 export async function walkFolders(library: Library, options: WalkOptions): Promise<Walk> {
   const startedAt = library.now()
@@ -103,7 +106,10 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
   return { unknown, findings }
 }
 
-/** Looks at `items` again and again, for as long as something is found, but no longer than `ms`. Returns what was found last. */
+/**
+ * Looks at `items` again and again, for as long as something is found, but no longer than `ms`. Returns what was found
+ * last.
+ */
 async function untilSettled<Item, Found>(
   items: readonly Item[],
   ms: number,
@@ -212,7 +218,10 @@ async function recordSums(library: Library, sums: readonly WrongSums[], options:
   return findings
 }
 
-/** Has the server write those files anew, at once if there is one, and closes the findings about those that are right then. */
+/**
+ * Has the server write those files anew, at once if there is one, and closes the findings about those that are right
+ * then.
+ */
 async function haveMended(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<void> {
   if (sums.length === 0) return
   library.changed({ originals: sums.map(({ folder, name }) => pathIn(folder, name)) })

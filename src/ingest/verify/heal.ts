@@ -10,9 +10,10 @@ import { putBack } from '../place.ts'
 import type { Candidate, Lost, Source } from './source.ts'
 
 /**
- * Tries to put a lost original back from where its content is still intact: on the drive, at one of the library's `sources`, at one of the
- * `further` places that only the caller knows of. Returns whether that was done. What it is copied from stays as it is. `pause` is awaited between
- * chunks of 1 MiB. Throws `drive_missing` and `database_unavailable`; a drive that can't take the copy heals nothing.
+ * Tries to put a lost original back from where its content is still intact: on the drive, at one of the library's
+ * `sources`, at one of the `further` places that only the caller knows of. Returns whether that was done. What it is
+ * copied from stays as it is. `pause` is awaited between chunks of 1 MiB. Throws `drive_missing` and
+ * `database_unavailable`; a drive that can't take the copy heals nothing.
  */
 export async function heal(
   library: Library,
@@ -30,7 +31,9 @@ export async function heal(
   return false
 }
 
-/** Tries to put back whatever lost originals have that content: something has turned up. Returns how many that healed. */
+/**
+ * Tries to put back whatever lost originals have that content: something has turned up. Returns how many that healed.
+ */
 export async function healContent(library: Library, checksum: Checksum, pause?: () => Promise<void>): Promise<number> {
   let healed = 0
   for (const path of await findLost(library.db, checksum)) {

@@ -23,9 +23,9 @@ interface Seen {
 const TRIES = 3
 
 /**
- * Reads an original from the drive and compares it with its checksum; one without a checksum is intact if it can be read. A single
- * good reading is proof; anything else is looked at once more, with the drive known to be there and to answer, since a
- * drive that fails as a whole must not make every photo lost. `pause` is awaited between chunks.
+ * Reads an original from the drive and compares it with its checksum; one without a checksum is intact if it can be
+ * read. A single good reading is proof; anything else is looked at once more, with the drive known to be there and to
+ * answer, since a drive that fails as a whole must not make every photo lost. `pause` is awaited between chunks.
  *
  * Throws `drive_missing`, and `drive_error` for what says nothing about this file alone.
  */

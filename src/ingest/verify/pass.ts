@@ -31,7 +31,10 @@ export interface PassProgress {
 
 export interface PassOptions {
   selection: Selection
-  /** Whether a server is at work, which keeps each folder's SHA256SUMS right, and whether all of them should be complete. */
+  /**
+   * Whether a server is at work, which keeps each folder's SHA256SUMS right, and whether all of them should be
+   * complete.
+   */
   isServed: boolean
   isKept: boolean
   /** Where the second copy is, if that is to be read back as well. */
@@ -60,9 +63,9 @@ const RECORD_MS = 2_000
 const READERS = 6
 
 /**
- * Reads the selected originals back from the drive, as fast as that goes, compares them with the catalogue, and the folders with it;
- * sees to what follows (`verifyOriginal`). Works beside a server. Throws `drive_missing`, `database_unavailable`, and `drive_error` for
- * what is wrong with more than a file.
+ * Reads the selected originals back from the drive, as fast as that goes, compares them with the catalogue, and the
+ * folders with it; sees to what follows (`verifyOriginal`). Works beside a server. Throws `drive_missing`,
+ * `database_unavailable`, and `drive_error` for what is wrong with more than a file.
  */
 export async function verifyLibrary(library: Library, options: PassOptions): Promise<PassReport> {
   const pass = new Pass(library, options)
@@ -201,7 +204,9 @@ function walkOf({ part, under }: Selection): Pick<WalkOptions, 'isSelected' | 'i
   }
 }
 
-/** Puts lost originals back whose content lies, under another name, among the files that the catalogue does not have. */
+/**
+ * Puts lost originals back whose content lies, under another name, among the files that the catalogue does not have.
+ */
 export async function healFromUnknown(
   library: Library,
   unknown: readonly Unknown[],

@@ -47,8 +47,8 @@ export type Outcome =
  *   to quarantine. What can't be read stays where it is, until new bytes need its place or it can be read again. If its content is intact
  *   elsewhere, it is put back at once; and so is what was lost and turned up in its place.
  *
- * `pause` is awaited between chunks of 1 MiB. Returns `undefined` if the catalogue does not have it. Throws `drive_missing`, `database_unavailable`, and `drive_error` for what is
- * wrong with more than this file.
+ * `pause` is awaited between chunks of 1 MiB. Returns `undefined` if the catalogue does not have it. Throws
+ * `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than this file.
  */
 export async function verifyOriginal(library: Library, path: LibraryPath, pause?: Pause): Promise<Outcome | undefined> {
   const outcome = await readBack(library, path, pause)
@@ -64,7 +64,10 @@ export async function readBack(library: Library, path: LibraryPath, pause?: Paus
   return outcome
 }
 
-/** Puts a lost original back where that can be done, and what turned up in its place; returns the outcome with what has come of it. */
+/**
+ * Puts a lost original back where that can be done, and what turned up in its place; returns the outcome with what has
+ * come of it.
+ */
 export async function healed(library: Library, path: LibraryPath, outcome: Outcome, pause?: Pause): Promise<Outcome> {
   if (outcome.state === 'intact') return outcome
   const giveWay = pause === undefined ? undefined : () => pause(0)
@@ -73,8 +76,8 @@ export async function healed(library: Library, path: LibraryPath, outcome: Outco
 }
 
 /**
- * Like `readBack` for a row that was read a moment ago, but that the caller records what was found intact, many at a time. Returns
- * `undefined` if somebody else has changed its state meanwhile, or it is gone from the catalogue.
+ * Like `readBack` for a row that was read a moment ago, but that the caller records what was found intact, many at a
+ * time. Returns `undefined` if somebody else has changed its state meanwhile, or it is gone from the catalogue.
  */
 export async function examine(library: Library, original: Provable, pause?: Pause): Promise<Outcome | undefined> {
   // What is changed while it is being read has been changed since.
@@ -135,8 +138,8 @@ async function lose(
 }
 
 /**
- * Moves what lies in the place of a lost original to quarantine, unless something else lies there than `isStillSo` knows, or the original
- * is not lost any more. Returns whether the place is free now.
+ * Moves what lies in the place of a lost original to quarantine, unless something else lies there than `isStillSo`
+ * knows, or the original is not lost any more. Returns whether the place is free now.
  */
 export async function clearPlace(
   library: Library,

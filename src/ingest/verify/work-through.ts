@@ -1,6 +1,6 @@
 /**
- * Does `work` on all `items`, as they come, with up to `count` at a time. If one fails the others come to their ends, no further ones are
- * begun, and its error is thrown.
+ * Does `work` on all `items`, as they come, with up to `count` at a time. If one fails the others come to their ends,
+ * no further ones are begun, and its error is thrown.
  */
 export async function workThrough<Item>(
   items: AsyncGenerator<Item>,
@@ -21,8 +21,8 @@ export async function workThrough<Item>(
 }
 
 /**
- * Yields what `list` returns portion by portion, each called with the last item of the one before; the next one is asked for while these
- * are being worked on. Ends with an empty portion.
+ * Yields what `list` returns portion by portion, each called with the last item of the one before; the next one is
+ * asked for while these are being worked on. Ends with an empty portion.
  */
 export async function* inPortions<Item>(
   list: (last: Item | undefined) => Promise<readonly Item[]>,

@@ -7,14 +7,20 @@ import type { Hasher, Hashing } from './hasher.ts'
 /** A power of two: jobs are counted in 32 bits and wrap around. */
 const SLOTS = 8
 const SLOT_BYTES = 1024 * 1024
-/** Files up to this size are hashed on the spot: handing them over takes longer. A Raspberry Pi 4 needs 1 ms for as much. */
+/**
+ * Files up to this size are hashed on the spot: handing them over takes longer. A Raspberry Pi 4 needs 1 ms for as
+ * much.
+ */
 const SMALL_BYTES = 128 * 1024
 
 /** What the two threads share: see `hash-worker.js`, which reads it. */
 const SUBMITTED = 0
 const COMPLETED = 1
 const JOBS = 2
-/** Of a job: which hashing, how many bytes, what to do. Of the answer to a digest: the number of its job, and of how many bytes it is. */
+/**
+ * Of a job: which hashing, how many bytes, what to do. Of the answer to a digest: the number of its job, and of how
+ * many bytes it is.
+ */
 const JOB_FIELDS = 5
 const ANSWER = 3
 const DIGEST_BYTES = 32
@@ -23,9 +29,10 @@ type Task = 'update' | 'digest' | 'abandon'
 const TASKS: Record<Task, number> = { update: 0, digest: 1, abandon: 2 }
 
 /**
- * Computes SHA-256 in one thread of its own, which it starts when it is needed first and when the last one has died. Bytes are copied into
- * a ring of 8 slots of 1 MiB, in the order in which they came: each upload waits with at most what it has at hand, and a slot is taken
- * only for as long as hashing takes, so that an upload that stalls keeps nothing from the others.
+ * Computes SHA-256 in one thread of its own, which it starts when it is needed first and when the last one has died.
+ * Bytes are copied into a ring of 8 slots of 1 MiB, in the order in which they came: each upload waits with at most
+ * what it has at hand, and a slot is taken only for as long as hashing takes, so that an upload that stalls keeps
+ * nothing from the others.
  */
 export class HashThread implements Hasher {
   #ring: Ring | undefined
@@ -142,8 +149,8 @@ class Ring {
   }
 
   /**
-   * Resolves when the bytes have been taken, for the task `digest` when it is known, with it; `total` is how many bytes that is of.
-   * Throws `hashing_failed` when the thread has ended, which has then lost what it knew.
+   * Resolves when the bytes have been taken, for the task `digest` when it is known, with it; `total` is how many bytes
+   * that is of. Throws `hashing_failed` when the thread has ended, which has then lost what it knew.
    */
   async submit(id: number, chunks: readonly Buffer[], task: Task, total: number): Promise<Buffer> {
     const pieces = cut(chunks)

@@ -1,6 +1,7 @@
 /*
- * The thread of hash-thread.ts, which says what lies where in the memory that both share. In JavaScript, since Node 20 runs it as it stands.
- * It never comes to its event loop: it waits for jobs, does one after the other, and counts what it has done.
+ * The thread of hash-thread.ts, which says what lies where in the memory that both share. In JavaScript, since Node 20
+ * runs it as it stands. It never comes to its event loop: it waits for jobs, does one after the other, and counts what
+ * it has done.
  */
 
 import { createHash } from 'node:crypto'
@@ -18,7 +19,8 @@ const { control, bytes, digests, slots, slotBytes } = workerData
 const hashes = new Map()
 
 for (let job = 0; ; job = (job + 1) | 0) {
-  // What wakes it may be the news of a job that it has done already: the other thread counts first, and notifies a moment later.
+  // What wakes it may be the news of a job that it has done already: the other thread counts first, and notifies a
+  // moment later.
   while (Atomics.load(control, SUBMITTED) === job) Atomics.wait(control, SUBMITTED, job)
   const slot = job & (slots - 1)
   const at = JOBS + slot * JOB_FIELDS

@@ -3,9 +3,15 @@ import { availableParallelism } from 'node:os'
 import type { Checksum } from '../../media/checksum.ts'
 import { HashThread } from './hash-thread.ts'
 
-/** One SHA-256 in the making. Calls are made one after the other; the next one may begin when the promise of the last is resolved. */
+/**
+ * One SHA-256 in the making. Calls are made one after the other; the next one may begin when the promise of the last is
+ * resolved.
+ */
 export interface Hashing {
-  /** Resolves when the bytes of `chunks` may change again. Throws `hashing_failed`: then the whole file has to come again. */
+  /**
+   * Resolves when the bytes of `chunks` may change again. Throws `hashing_failed`: then the whole file has to come
+   * again.
+   */
   update(chunks: readonly Buffer[]): Promise<void>
   /** Takes the last bytes and returns the checksum of all of them. Throws as `update`. */
   digest(chunks: readonly Buffer[]): Promise<Checksum>
@@ -39,12 +45,16 @@ export const hashHere: Hasher = {
   close: async () => {},
 }
 
-/** MB/s from which on another thread is no gain: handing the bytes over and waking it cost about a third of hashing them. */
+/**
+ * MB/s from which on another thread is no gain: handing the bytes over and waking it cost about a third of hashing
+ * them.
+ */
 const FAST = 1_000
 
 /**
- * The hasher for a machine that computes `speed` MB of SHA-256 in a second: with instructions for it x86 and ARM do 1,000 to 2,500, without
- * them 150 to 650, which would hold up the event loop for longer than all else. One processor is not made faster by a second thread.
+ * The hasher for a machine that computes `speed` MB of SHA-256 in a second: with instructions for it x86 and ARM do
+ * 1,000 to 2,500, without them 150 to 650, which would hold up the event loop for longer than all else. One processor
+ * is not made faster by a second thread.
  */
 export function hasherFor(speed: number, processors = availableParallelism()): Hasher {
   return speed >= FAST || processors < 2 ? hashHere : new HashThread()
@@ -53,7 +63,10 @@ export function hasherFor(speed: number, processors = availableParallelism()): H
 const SAMPLE = Buffer.alloc(256 * 1024)
 const TRIES = 5
 
-/** MB of SHA-256 a second on this machine: the best of a few tries, since whatever else it does only makes it slower. Takes 1 to 10 ms. */
+/**
+ * MB of SHA-256 a second on this machine: the best of a few tries, since whatever else it does only makes it slower.
+ * Takes 1 to 10 ms.
+ */
 export function measureSpeed(): number {
   const tries = Array.from({ length: TRIES }, () => {
     const began = performance.now()

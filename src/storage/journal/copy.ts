@@ -15,8 +15,8 @@ const END_BYTES = 4096
 const MAX_ROUNDS = 5
 
 /**
- * Keeps a copy of the journal of `from` on `to`. Files are replaced as a whole, which costs little: logs have a few megabytes. At every
- * moment, after a power cut too, the copy is a journal that can be read, of an earlier time.
+ * Keeps a copy of the journal of `from` on `to`. Files are replaced as a whole, which costs little: logs have a few
+ * megabytes. At every moment, after a power cut too, the copy is a journal that can be read, of an earlier time.
  */
 export class JournalCopy {
   readonly #from: Drive
@@ -38,8 +38,8 @@ export class JournalCopy {
   }
 
   /**
-   * Copies what is new or has grown, then removes what a snapshot on `from` has replaced. Returns whether there was anything to do.
-   * Throws what the drives throw; the next call goes on. `pause` is awaited between chunks.
+   * Copies what is new or has grown, then removes what a snapshot on `from` has replaced. Returns whether there was
+   * anything to do. Throws what the drives throw; the next call goes on. `pause` is awaited between chunks.
    */
   async update(pause?: () => Promise<void>): Promise<boolean> {
     try {

@@ -13,8 +13,8 @@ export function formatLine(line: JournalLine): string {
 }
 
 /**
- * Reads a line without its line feed. Returns `undefined` if it is torn or damaged, or if it is none that docs/drive-format.md
- * describes; `'unknown'` if it is whole and of a type that is not described there.
+ * Reads a line without its line feed. Returns `undefined` if it is torn or damaged, or if it is none that
+ * docs/drive-format.md describes; `'unknown'` if it is whole and of a type that is not described there.
  */
 export function parseLine(bytes: Buffer): JournalLine | 'unknown' | undefined {
   const end = bytes.byteLength - CHECK_VALUE_LENGTH - CHECK.length

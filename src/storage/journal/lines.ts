@@ -20,8 +20,8 @@ export interface ReadLine {
 }
 
 /**
- * Reads a file line by line, a bounded part of it at a time. Sectors that can't be read arrive as zeros, and damage the lines they
- * belong to. System errors pass.
+ * Reads a file line by line, a bounded part of it at a time. Sectors that can't be read arrive as zeros, and damage the
+ * lines they belong to. System errors pass.
  */
 export async function* readLines(path: string): AsyncGenerator<ReadLine> {
   const file = await openTwice(path)

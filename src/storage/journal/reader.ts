@@ -16,8 +16,9 @@ const TAIL_BYTES = 1024
 /** A journal that is there. */
 export interface JournalReading {
   /**
-   * What the journal says, in order: later records replace earlier ones about the same thing. Can be iterated once, reading
-   * file after file with bounded memory. What can't be read is left out and counted; throws `drive_error` if a file has gone since.
+   * What the journal says, in order: later records replace earlier ones about the same thing. Can be iterated once,
+   * reading file after file with bounded memory. What can't be read is left out and counted; throws `drive_error` if a
+   * file has gone since.
    */
   readonly records: AsyncIterable<JournalRecord>
   /** How many lines were left out so far as damaged, and files as unreadable. A log's torn last line is no damage. */
@@ -25,9 +26,9 @@ export interface JournalReading {
 }
 
 /**
- * Finds the journal of one of the libraries `libraryIds` (a library's own id, and for a mirror the one it is a mirror of) in the
- * library at `root` (absolute), following "To read it" in docs/drive-format.md. Returns `undefined` if there is none. Throws
- * `drive_error` if the drive can't be read, or if a later iClood has written the journal.
+ * Finds the journal of one of the libraries `libraryIds` (a library's own id, and for a mirror the one it is a mirror
+ * of) in the library at `root` (absolute), following "To read it" in docs/drive-format.md. Returns `undefined` if there
+ * is none. Throws `drive_error` if the drive can't be read, or if a later iClood has written the journal.
  */
 export async function openJournal(root: string, libraryIds: readonly string[]): Promise<JournalReading | undefined> {
   const damage = new Damage()
@@ -63,8 +64,8 @@ class Damage {
 }
 
 /**
- * Those of `files` that belong to one of the libraries; one whose header is damaged is taken to. Throws `drive_error` if a later iClood
- * has written one of them, or if the drive can't be read.
+ * Those of `files` that belong to one of the libraries; one whose header is damaged is taken to. Throws `drive_error`
+ * if a later iClood has written one of them, or if the drive can't be read.
  */
 export async function filesOf(
   root: string,
@@ -137,7 +138,9 @@ function isLine(line: JournalLine | 'unknown' | undefined): line is JournalLine 
   return line !== undefined && line !== 'unknown'
 }
 
-/** What `work` returns; `undefined`, with the file counted, if the drive can't read it: it may well read the next one. */
+/**
+ * What `work` returns; `undefined`, with the file counted, if the drive can't read it: it may well read the next one.
+ */
 async function unlessDamaged<Result>(
   file: JournalFile,
   damage: Damage,

@@ -84,8 +84,9 @@ const SHAPES: { readonly [Type in JournalLine['type']]: Check } = {
 }
 
 /**
- * Returns `value` as the line that docs/drive-format.md describes: `undefined` if it is no object, or one of a type described there
- * whose members are not as they should be; `'unknown'` if it is of another type. A header may be of a later format.
+ * Returns `value` as the line that docs/drive-format.md describes: `undefined` if it is no object, or one of a type
+ * described there whose members are not as they should be; `'unknown'` if it is of another type. A header may be of a
+ * later format.
  */
 export function asJournalLine(value: unknown): JournalLine | 'unknown' | undefined {
   if (!isObject(value)) return undefined

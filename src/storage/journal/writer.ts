@@ -28,7 +28,10 @@ interface OpenLog {
   size: number
 }
 
-/** Writes the journal of the library on `drive`; see docs/drive-format.md. One writer per library. Holds nothing open between calls. */
+/**
+ * Writes the journal of the library on `drive`; see docs/drive-format.md. One writer per library. Holds nothing open
+ * between calls.
+ */
 export class JournalWriter {
   readonly #drive: Drive
   readonly #committer: Committer
@@ -54,8 +57,8 @@ export class JournalWriter {
   }
 
   /**
-   * Whether a snapshot is due: there is no journal, its logs have outgrown it, or it is not as this writer left it (another copy of the
-   * drive has come back). Throws `drive_missing`, `drive_error`.
+   * Whether a snapshot is due: there is no journal, its logs have outgrown it, or it is not as this writer left it
+   * (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
    */
   async needsSnapshot(): Promise<boolean> {
     const files = await this.#open()
@@ -73,8 +76,9 @@ export class JournalWriter {
   }
 
   /**
-   * Appends records to the newest log, durably, with one write and one flush. If it throws (`drive_missing`, `drive_error`, `disk_full`)
-   * none of them counts as written: they have to be appended again, and will go to a new log.
+   * Appends records to the newest log, durably, with one write and one flush. If it throws (`drive_missing`,
+   * `drive_error`, `disk_full`) none of them counts as written: they have to be appended again, and will go to a new
+   * log.
    */
   async append(records: readonly JournalRecord[]): Promise<void> {
     const files = await this.#open()
@@ -138,8 +142,9 @@ export class JournalWriter {
   }
 
   /**
-   * Writes a snapshot of the records that `pages` yields and removes the files that it replaces. What is appended from this call on
-   * counts as later than the snapshot, so `pages` must begin to read after it. Throws what `append` and `pages` throw, with nothing replaced.
+   * Writes a snapshot of the records that `pages` yields and removes the files that it replaces. What is appended from
+   * this call on counts as later than the snapshot, so `pages` must begin to read after it. Throws what `append` and
+   * `pages` throw, with nothing replaced.
    */
   async writeSnapshot(pages: AsyncIterable<readonly JournalRecord[]>): Promise<void> {
     const files = await this.#open()
@@ -216,7 +221,9 @@ export class JournalWriter {
     return io.open(path, 'wx')
   }
 
-  /** Looks for the journal once: numbers go on after the highest there, and logs of earlier runs are left as they are. */
+  /**
+   * Looks for the journal once: numbers go on after the highest there, and logs of earlier runs are left as they are.
+   */
   async #open(): Promise<Map<JournalFile, number>> {
     await this.#drive.checkTouched()
     if (this.#files !== undefined) return this.#files
