@@ -75,7 +75,7 @@ async function findOpen(
 /**
  * Lets the `Failed` rows of lost originals go that `isLetGo` (a condition on `backups`) is true for: they refer to no original any
  * more, `why` in their words, and are `Failed` still, so nothing ever takes them for backed up. An original that no row refers to then is
- * given up, and its finding is closed. One that may come back by itself, since it lies unreadable in its place or has a copy
+ * given up, and the findings about it and its copy are closed. One that may come back by itself, since it lies unreadable in its place or has a copy
  * elsewhere, stays lost in the catalogue, and its finding is accepted.
  */
 export async function settleLosses(
@@ -116,6 +116,12 @@ export async function settleLosses(
       healed_by = case when path = any(${originals}::text[]) then ${`a person: its loss ${why}`} end
     where copy = 'library' and path = any(${lost}::text[]) and kind in ${LOSSES} and healed_at is null
       and not exists (select from backups where backups.file_path = findings.path collate "default")
+  `.execute(transaction)
+  // No copy of what is given up will ever be made.
+  await sql`
+    update findings set
+      accepted_at = coalesce(accepted_at, ${timestamp}), healed_at = ${timestamp}, healed_by = ${`a person: its loss ${why}`}
+    where copy = 'mirror' and path = any(${originals}::text[]) and kind in ${LOSSES} and healed_at is null
   `.execute(transaction)
   return { backups: freed.map(({ id }) => id), originals }
 }

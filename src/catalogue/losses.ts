@@ -92,6 +92,14 @@ async function settleIgnored(transaction: Database, path: string, now: Date): Pr
   return settleLosses(transaction, paths, isIgnoredRow, BY_IGNORING, now)
 }
 
+/**
+ * For when the copy of an original has gone, too: if it is missing and ignored, as in `declareLost`, its loss is accepted now that nothing is left to
+ * heal it from.
+ */
+export async function settleWithoutCopy(db: Database, path: string, now: Date): Promise<Settled> {
+  return retryingDeadlocks(() => db.transaction().execute((transaction) => settleIgnored(transaction, path, now)))
+}
+
 /** A lost original whose state nobody else can change. What is said here counts when the work is over. */
 export interface HeldLoss {
   readonly checksum: Checksum | null
@@ -166,7 +174,10 @@ export async function forsake(db: Database, paths: readonly string[], now: Date)
     returning path
   `.execute(db)
   const gone = rows.map((row) => row.path)
-  if (gone.length > 0) await healFindings(db, 'library', LOSSES, gone, 'another version of it from the phone', now)
+  if (gone.length === 0) return
+  for (const copy of ['library', 'mirror'] as const) {
+    await healFindings(db, copy, LOSSES, gone, 'another version of it from the phone', now)
+  }
 }
 
 /** Returns the paths of lost originals with that content, in order. */

@@ -1,5 +1,6 @@
 import { type CopyWanted, forgetCopy, recordCopies, sortWanted } from '../../catalogue/copies.ts'
 import { healFindings, noteQuarantined, recordFinding } from '../../catalogue/findings.ts'
+import { settleWithoutCopy } from '../../catalogue/losses.ts'
 import { AppError, type ErrorCode } from '../../errors.ts'
 import type { Checksum } from '../../media/checksum.ts'
 import { SourceError } from '../../storage/copy.ts'
@@ -45,6 +46,8 @@ export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause
   if (!(await isStillSo())) return undefined
   const finding = await recordFinding(library.db, loss, library.now())
   await forgetCopy(library.db, path)
+  const { backups, originals } = await settleWithoutCopy(library.db, path, library.now())
+  if (backups.length + originals.length > 0) library.changed({ backups, originals: originals.map(parseLibraryPath) })
   // Where the drive refuses that, it stays: it does not count any more.
   if (state !== 'missing' && (await isStillSo())) {
     const place = await ifReadable(quarantine(drive, path, library.now()))
