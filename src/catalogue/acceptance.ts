@@ -25,9 +25,9 @@ export const BY_IGNORING = 'is accepted, since it is ignored'
 const LOSSES = sql`('missing', 'corrupt', 'unreadable')`
 
 /**
- * Accepts open findings: they are no problem any more, for as long as they last. What comes to the same path after they were over is a new
- * one. The loss of an original is settled (`settleLosses`). All or none: throws `not_found` if one of `ids` or `paths` is no
- * open finding. Returns the accepted ones.
+ * Accepts open findings: they are no problem any more, for as long as they last. What comes to the same path after they
+ * were over is a new one. The loss of an original is settled (`settleLosses`). All or none: throws `not_found` if one
+ * of `ids` or `paths` is no open finding. Returns the accepted ones.
  */
 export async function acceptFindings(
   db: Database,
@@ -73,10 +73,11 @@ async function findOpen(
 }
 
 /**
- * Lets the `Failed` rows of lost originals go that `isLetGo` (a condition on `backups`) is true for: they refer to no original any
- * more, `why` in their words, and are `Failed` still, so nothing ever takes them for backed up. An original that no row refers to then is
- * given up, and the findings about it and its copy are closed. One that may come back by itself, since it lies unreadable in its place or has a copy
- * elsewhere, stays lost in the catalogue, and its finding is accepted.
+ * Lets the `Failed` rows of lost originals go that `isLetGo` (a condition on `backups`) is true for: they refer to no
+ * original any more, `why` in their words, and are `Failed` still, so nothing ever takes them for backed up. An
+ * original that no row refers to then is given up, and the findings about it and its copy are closed. One that may come
+ * back by itself, since it lies unreadable in its place or has a copy elsewhere, stays lost in the catalogue, and its
+ * finding is accepted.
  */
 export async function settleLosses(
   transaction: Database,

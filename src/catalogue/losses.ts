@@ -27,13 +27,14 @@ export interface Declared {
 const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
 
 /**
- * Declares an original lost, in one transaction: its `Completed` rows become `Failed` with `reason`, so that phones are asked
- * for it again, and a finding says so. An original that is lost already stays so, and the finding is brought up to date; what was corrupt does not
- * become missing because it has been moved to quarantine. What is missing and ignored, by each phone that had it, is what somebody has deleted and does not want:
- * its loss is accepted at once.
+ * Declares an original lost, in one transaction: its `Completed` rows become `Failed` with `reason`, so that phones are
+ * asked for it again, and a finding says so. An original that is lost already stays so, and the finding is brought up
+ * to date; what was corrupt does not become missing because it has been moved to quarantine. What is missing and
+ * ignored, by each phone that had it, is what somebody has deleted and does not want: its loss is accepted at once.
  *
- * `isStillSo` is asked while nobody else can change the original's state: whoever has put it back since it was looked at must
- * not see it declared lost. Returns `undefined`, with nothing changed, if it says no or the catalogue does not have the original any more.
+ * `isStillSo` is asked while nobody else can change the original's state: whoever has put it back since it was looked
+ * at must not see it declared lost. Returns `undefined`, with nothing changed, if it says no or the catalogue does not
+ * have the original any more.
  */
 export async function declareLost(
   db: Database,
@@ -47,7 +48,8 @@ export async function declareLost(
     db.transaction().execute(async (transaction) => {
       const { rows: held } = await sql`select from files where path = ${loss.path} for update`.execute(transaction)
       if (held.length === 0 || !(await isStillSo())) return undefined
-      // The rows first: whoever else changes rows has them before the lock of the counts, which each change takes at its end.
+      // The rows first: whoever else changes rows has them before the lock of the counts, which each change takes at
+      // its end.
       const { rows: failed } = await sql<{ id: number }>`
         update backups set status = 'Failed', failure = ${reason}
         where file_path = ${loss.path} and status = 'Completed'
@@ -93,8 +95,8 @@ async function settleIgnored(transaction: Database, path: string, now: Date): Pr
 }
 
 /**
- * For when the copy of an original has gone, too: if it is missing and ignored, as in `declareLost`, its loss is accepted now that nothing is left to
- * heal it from.
+ * For when the copy of an original has gone, too: if it is missing and ignored, as in `declareLost`, its loss is
+ * accepted now that nothing is left to heal it from.
  */
 export async function settleWithoutCopy(db: Database, path: string, now: Date): Promise<Settled> {
   return retryingDeadlocks(() => db.transaction().execute((transaction) => settleIgnored(transaction, path, now)))
@@ -112,8 +114,9 @@ export interface HeldLoss {
 
 /**
  * Runs `work` on the place of a lost original while nobody else, in this process or another, changes what lies there or
- * what the catalogue says of it. Returns `undefined`, without running it, if the original is not lost (any more); and if somebody else
- * was in the way (a deadlock): then what it has said does not count, and what lies there has to be looked at again.
+ * what the catalogue says of it. Returns `undefined`, without running it, if the original is not lost (any more); and
+ * if somebody else was in the way (a deadlock): then what it has said does not count, and what lies there has to be
+ * looked at again.
  */
 export async function holdingLost<Result>(
   db: Database,
@@ -146,7 +149,8 @@ async function restore(
   by: string,
   now: Date,
 ): Promise<number[]> {
-  // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store never arrived.
+  // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store
+  // never arrived.
   const { rows } = await sql<{ id: number }>`
     update backups set status = 'Completed', failure = null
     where file_path = ${path} and status = 'Failed' and failure is not null
@@ -163,8 +167,8 @@ async function restore(
 }
 
 /**
- * Gives up those of the lost originals that no row refers to any more, since what they belonged to is another content now: the
- * catalogue forgets them, and their findings are closed.
+ * Gives up those of the lost originals that no row refers to any more, since what they belonged to is another content
+ * now: the catalogue forgets them, and their findings are closed.
  */
 export async function forsake(db: Database, paths: readonly string[], now: Date): Promise<void> {
   const { rows } = await sql<{ path: string }>`
@@ -194,7 +198,10 @@ export interface Twin {
   isQuarantined: boolean
 }
 
-/** Where the content of a lost original may be: paths of other originals, and places in quarantine, both relative to the drive. */
+/**
+ * Where the content of a lost original may be: paths of other originals, and places in quarantine, both relative to the
+ * drive.
+ */
 export async function findTwins(db: Database, path: string, checksum: Checksum): Promise<Twin[]> {
   const { rows } = await sql<Twin>`
     select path, false as "isQuarantined" from files

@@ -28,11 +28,13 @@ export type CopyOutcome =
 const PASSING: readonly ErrorCode[] = ['disk_full', 'drive_error', 'name_taken']
 
 /**
- * Reads a copy back from the mirror and compares it. One that is not intact does not count from then on; what lies in its place is
- * moved to the mirror's quarantine, and the original is copied again if the library has it. That one is intact is for the caller to
- * record (`recordCopiesVerified`), many at a time. Returns `undefined` if somebody else has changed it meanwhile.
+ * Reads a copy back from the mirror and compares it. One that is not intact does not count from then on; what lies in
+ * its place is moved to the mirror's quarantine, and the original is copied again if the library has it. That one is
+ * intact is for the caller to record (`recordCopiesVerified`), many at a time. Returns `undefined` if somebody else has
+ * changed it meanwhile.
  *
- * Throws `mirror_missing`, `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than this file.
+ * Throws `mirror_missing`, `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than
+ * this file.
  */
 export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause): Promise<CopyOutcome | undefined> {
   const { library, drive } = mirror
@@ -65,7 +67,8 @@ async function copyAgain(mirror: Mirror, path: string, pause?: Pause): Promise<b
   try {
     await copyOriginal(mirror, copy, async () => pause?.(0))
   } catch (error) {
-    // The library does not have it either: its own verification sees to that. What only this copy met, the server tries again.
+    // The library does not have it either: its own verification sees to that. What only this copy met, the server tries
+    // again.
     if (error instanceof SourceError || (error instanceof AppError && PASSING.includes(error.code))) return false
     throw error
   }
