@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, expect, it } from 'vitest'
-import { isAlive } from './embedded.ts'
 import { endsWithTest } from './ends.ts'
+import { startOf } from './left-behind/start-of.ts'
 import { needs } from './needs.ts'
 import { makeFolder } from './server.ts'
 import { until } from './until.ts'
@@ -41,11 +41,14 @@ function runTests(file: string): { process: ChildProcess; output: Promise<string
 
 /** What a test has started and is still there, of all that it has noted. */
 async function leftBehind(): Promise<string[]> {
-  const lines = (await readFile(notes, 'utf8')).split('\n').filter((line) => /^(pid|path) /.test(line))
+  const lines = (await readFile(notes, 'utf8')).split('\n').filter((line) => /^(process|path|image) /.test(line))
   expect(lines.length).toBeGreaterThan(4)
+  const loops = (await readdir('/sys/block').catch(() => [])).map((name) => `/sys/block/${name}/loop/backing_file`)
+  const images = await Promise.all(loops.map((file) => readFile(file, 'utf8').catch(() => '')))
   return lines.filter((line) => {
-    const [kind, what = ''] = line.split(' ')
-    return kind === 'pid' ? isAlive(Number(what)) : existsSync(what)
+    const [kind, what = '', start] = line.split(' ')
+    if (kind === 'process') return startOf(Number(what)) === start
+    return kind === 'image' ? images.some((image) => image.startsWith(what)) : existsSync(what)
   })
 }
 
