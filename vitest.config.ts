@@ -23,8 +23,8 @@ export default defineConfig({
     provide: { slowness, seed, rounds },
     // Processes, since a test file may start servers, change its environment or be killed.
     pool: 'forks',
-    // A third of the time they wait, for a drive or for what a server does in the background.
-    maxWorkers: 3,
+    // On two processors: half of the time they wait, for a drive or for what a server does in the background.
+    maxWorkers: 4,
     testTimeout: timeout,
     hookTimeout: timeout,
   },
