@@ -109,6 +109,15 @@ export class Drive {
     }
   }
 
+  /**
+   * Makes a folder of the library's own, `path` relative to its root, with those above it up to `.iclood`: that one came
+   * with the library's identity, and where it is missing the drive has just gone, and nothing may be made in its place.
+   * Returns the first one that it has made, as `makeFolders`. System errors pass.
+   */
+  async makeOwnFolder(path: string): Promise<string | undefined> {
+    return io.mkdirs(this.resolve(path), this.resolve(PRIVATE_FOLDER))
+  }
+
   async #check(): Promise<void> {
     const seen = versionOf(await this.#statIdentity())
     this.#checkedAt = performance.now()

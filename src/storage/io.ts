@@ -28,7 +28,7 @@ export const io = {
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
   mkdir: (path: string): Promise<void> => mkdir(path),
-  mkdirs: (path: string): Promise<string | undefined> => makeFolders(path),
+  mkdirs: (path: string, within?: string): Promise<string | undefined> => makeFolders(path, within),
   remove: (path: string): Promise<void> => rm(path, { recursive: true, force: true }),
   stat: (path: string): Promise<BigIntStats> => stat(path, { bigint: true }),
   statNow: (path: string): BigIntStats => fs.statSync(path, { bigint: true }),

@@ -15,7 +15,7 @@ export async function quarantine(drive: Drive, path: LibraryPath, now: Date): Pr
   const target = folder === '' ? QUARANTINE_FOLDER : `${QUARANTINE_FOLDER}/${folder}`
   try {
     await drive.check()
-    await io.mkdirs(drive.resolve(target))
+    await drive.makeOwnFolder(target)
     const place = `${target}/${await freeName(drive, target, name, now)}`
     await io.rename(drive.resolve(path), drive.resolve(place))
     // The name in its new folder first: a cut between the two leaves it in one of them at least.

@@ -237,7 +237,7 @@ export class StagedFile {
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error
       // Somebody has removed the staging folder.
-      await io.mkdirs(this.#drive.resolve(STAGING_FOLDER))
+      await this.#drive.makeOwnFolder(STAGING_FOLDER)
       return io.open(this.path, 'wx+')
     }
   }
@@ -267,7 +267,7 @@ export class StagedFile {
 export async function clearStaging(drive: Drive): Promise<number> {
   try {
     await drive.check()
-    await io.mkdirs(drive.resolve(STAGING_FOLDER))
+    await drive.makeOwnFolder(STAGING_FOLDER)
     const left = (await io.readdir(drive.resolve(STAGING_FOLDER))).filter((name) => !inFlight.has(name))
     for (const name of left) await io.remove(drive.resolve(`${STAGING_FOLDER}/${name}`))
     return left.length

@@ -137,7 +137,7 @@ export class SumsFiles {
     const path = this.#drive.resolve(`${STAGING_FOLDER}/${randomUUID()}.sums`)
     const file = await io.open(path, 'wx').catch(async (error: unknown) => {
       if (!hasErrno(error, 'ENOENT')) throw error
-      await io.mkdirs(this.#drive.resolve(STAGING_FOLDER))
+      await this.#drive.makeOwnFolder(STAGING_FOLDER)
       return io.open(path, 'wx')
     })
     try {

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Drive } from '../../src/storage/drive.ts'
@@ -53,6 +53,9 @@ describe('when it is unmounted', needs(driveNeeds('tmpfs')), () => {
     try {
       const { drive } = await openLibrary(disk.path)
       await disk.unmount()
+      // As one that has looked for the drive just before would.
+      await expect(drive.makeOwnFolder('.iclood/incoming')).rejects.toMatchObject({ code: 'ENOENT' })
+      expect(await readdir(disk.path)).toEqual([])
       await expect(drive.check()).rejects.toMatchObject({ code: 'drive_missing' })
       await expect(drive.checkLately()).rejects.toMatchObject({ code: 'drive_missing' })
       await mkdir(join(disk.path, '.iclood'))

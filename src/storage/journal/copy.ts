@@ -91,7 +91,7 @@ export class JournalCopy {
   }
 
   async #makeFolder(): Promise<void> {
-    const made = await io.mkdirs(this.#to.resolve(JOURNAL_FOLDER))
+    const made = await this.#to.makeOwnFolder(JOURNAL_FOLDER)
     if (made !== undefined) await this.#to.touched.syncFolder(this.#to.resolve(PRIVATE_FOLDER))
   }
 
