@@ -43,8 +43,8 @@ export interface Access {
 
 /**
  * Returns the guard that judges each request before anything else looks at it. It throws
- * - `unauthorized`: from outside the home network without the access token. A preflight of a listed origin passes if there
- *   is a token: browsers never send one with it, and it carries nothing else.
+ * - `unauthorized`: from outside the home network without the access token. A preflight of a listed origin passes if
+ *   there is a token: browsers never send one with it, and it carries nothing else.
  * - `unknown_host`: sent to a name that isn't ours, which is how DNS rebinding shows.
  * - `cross_site`: from a foreign page, except to `/ping`.
  *

@@ -43,9 +43,10 @@ export type Outcome =
  * Reads the original at `path` back from the drive, compares it with the catalogue, and sees to what follows:
  *
  * - intact: its `verified_at` says so; if it was lost, it is declared restored.
- * - missing, corrupt, unreadable: it is declared lost, so that phones are asked for it again. Only then what is corrupt is moved
- *   to quarantine. What can't be read stays where it is, until new bytes need its place or it can be read again. If its content is intact
- *   elsewhere, it is put back at once; and so is what was lost and turned up in its place.
+ * - missing, corrupt, unreadable: it is declared lost, so that phones are asked for it again. Only then what is corrupt
+ *   is moved to quarantine. What can't be read stays where it is, until new bytes need its place or it can be read
+ *   again. If its content is intact elsewhere, it is put back at once; and so is what was lost and turned up in its
+ *   place.
  *
  * `pause` is awaited between chunks of 1 MiB. Returns `undefined` if the catalogue does not have it. Throws
  * `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than this file.
