@@ -264,6 +264,7 @@ describe('a rebuild that is killed', () => {
       return (await query(database, 'select from files where checksum is null')).length === 0
     })
     const again = await rebuild({ DATABASE_URL: database.url }, '--json')
+    expect(again, again.stderr).toMatchObject({ code: 1 })
     expect(JSON.parse(again.stdout)).toMatchObject({ changed: false, lost: 1 })
   })
 })

@@ -3,8 +3,11 @@ import type { Restored } from '../../catalogue/rebuild/merge.ts'
 import { restoreCatalogue } from '../../catalogue/rebuild/restore.ts'
 import type { JournalRecord } from '../../journal-record.ts'
 import type { LibraryFile } from '../../storage/identity.ts'
-import { type JournalReading, openJournal } from '../../storage/journal/reader.ts'
+import { type JournalReading, JournalReplaced, openJournal } from '../../storage/journal/reader.ts'
 import { isAcceptable } from './acceptable.ts'
+
+/** A running server replaces the journal's files from time to time, hardly while they are read, and never so often. */
+const MAX_ATTEMPTS = 5
 
 /** What the journal has given back. */
 export interface RestoredJournal extends Restored {
@@ -19,6 +22,21 @@ export interface RestoredJournal extends Restored {
  * have been read. Throws `drive_error`, `database_unavailable`, and the reason of `signal`.
  */
 export async function restoreJournal(
+  db: Database,
+  root: string,
+  library: LibraryFile,
+  options: { report: (lines: number) => void; signal: AbortSignal },
+): Promise<RestoredJournal> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await restore(db, root, library, options)
+    } catch (error) {
+      if (!(error instanceof JournalReplaced) || attempt === MAX_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function restore(
   db: Database,
   root: string,
   library: LibraryFile,

@@ -13,12 +13,19 @@ const FORMAT = 1
 /** An `end` line has some fifty bytes. */
 const TAIL_BYTES = 1024
 
+/** A snapshot has replaced files of the journal while they were read: what it says now has to be read from the beginning. */
+export class JournalReplaced extends AppError {
+  constructor(cause: Error) {
+    super('drive_error', 'The journal was replaced while it was being read. Try again.', { cause })
+  }
+}
+
 /** A journal that is there. */
 export interface JournalReading {
   /**
    * What the journal says, in order: later records replace earlier ones about the same thing. Can be iterated once,
    * reading file after file with bounded memory. What can't be read is left out and counted; throws `drive_error` if a
-   * file has gone since.
+   * file has gone since, `JournalReplaced` if a snapshot has taken its place.
    */
   readonly records: AsyncIterable<JournalRecord>
   /** How many lines were left out so far as damaged, and files as unreadable. A log's torn last line is no damage. */
@@ -28,7 +35,8 @@ export interface JournalReading {
 /**
  * Finds the journal of one of the libraries `libraryIds` (a library's own id, and for a mirror the one it is a mirror
  * of) in the library at `root` (absolute), following "To read it" in docs/drive-format.md. Returns `undefined` if there
- * is none. Throws `drive_error` if the drive can't be read, or if a later iClood has written the journal.
+ * is none. Throws `drive_error` if the drive can't be read, or if a later iClood has written the journal, and
+ * `JournalReplaced`.
  */
 export async function openJournal(root: string, libraryIds: readonly string[]): Promise<JournalReading | undefined> {
   const damage = new Damage()
@@ -75,7 +83,7 @@ export async function filesOf(
 ): Promise<JournalFile[]> {
   const ours: JournalFile[] = []
   for (const file of files) {
-    const header = await unlessDamaged(file, damage, () => readHeader(join(root, file.path)))
+    const header = await unlessDamaged(root, file, damage, () => readHeader(join(root, file.path)))
     if (header !== undefined && !libraryIds.includes(header.library.toLowerCase())) continue
     if (header !== undefined && header.format !== FORMAT) {
       throw new AppError(
@@ -104,7 +112,7 @@ async function findSnapshot(
 ): Promise<JournalFile | undefined> {
   for (const file of files.toReversed()) {
     if (file.kind !== 'snapshot') continue
-    const tail = await unlessDamaged(file, damage, () => readTail(join(root, file.path), TAIL_BYTES))
+    const tail = await unlessDamaged(root, file, damage, () => readTail(join(root, file.path), TAIL_BYTES))
     const [last, ended] = tail?.toString('latin1').split('\n').slice(-2) ?? []
     const line = last === undefined || ended !== '' ? undefined : parseLine(Buffer.from(last, 'latin1'))
     if (isLine(line) && line.type === 'end') return file
@@ -118,7 +126,7 @@ async function* readFiles(root: string, files: readonly JournalFile[], damage: D
     let between = -1
     try {
       for (;;) {
-        const next = await unlessDamaged(file, damage, () => lines.next())
+        const next = await unlessDamaged(root, file, damage, () => lines.next())
         if (next === undefined || next.done) break
         const { bytes, isEnded } = next.value
         const line = bytes === undefined ? undefined : parseLine(bytes)
@@ -142,6 +150,7 @@ function isLine(line: JournalLine | 'unknown' | undefined): line is JournalLine 
  * What `work` returns; `undefined`, with the file counted, if the drive can't read it: it may well read the next one.
  */
 async function unlessDamaged<Result>(
+  root: string,
   file: JournalFile,
   damage: Damage,
   work: () => Promise<Result>,
@@ -149,8 +158,14 @@ async function unlessDamaged<Result>(
   try {
     return await work()
   } catch (error) {
+    if (hasErrno(error, 'ENOENT') && (await isReplaced(root, file))) throw new JournalReplaced(error)
     if (!isMediumError(error)) throw driveError(error, `its journal (${file.name}) was being read`)
     damage.files.add(file.name)
     return undefined
   }
+}
+
+/** Whether there is a snapshot that holds what `file` held: without one, it is the drive that has gone. */
+async function isReplaced(root: string, { number }: JournalFile): Promise<boolean> {
+  return journalFiles(await listNames(root)).some((other) => other.kind === 'snapshot' && other.number > number)
 }

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -32,15 +32,20 @@ beforeEach(async () => {
 afterEach(() => removeFolder(root))
 
 /** A log of the library `FIRST` with these lines. */
-async function writeLog(...lines: (JournalLine | string)[]): Promise<void> {
-  const header: JournalLine = { type: 'header', format: 1, library: FIRST, kind: 'log', created: AT }
+const writeLog = (...lines: (JournalLine | string)[]) => writeJournalFile('00000001-log.jsonl', 'log', lines)
+
+function writeJournalFile(name: string, kind: 'log' | 'snapshot', lines: readonly (JournalLine | string)[]): void {
+  const header: JournalLine = { type: 'header', format: 1, library: FIRST, kind, created: AT }
   const text = [header, ...lines].map((line) => (typeof line === 'string' ? `${line}\n` : formatLine(line))).join('')
-  await mkdir(join(root, JOURNAL), { recursive: true })
-  await writeFile(join(root, JOURNAL, '00000001-log.jsonl'), text)
+  mkdirSync(join(root, JOURNAL), { recursive: true })
+  writeFileSync(join(root, JOURNAL, name), text)
 }
 
-const restore = (id: string, mirrorOf: string | null, signal = new AbortController().signal) =>
-  restoreJournal(db, root, { id, mirrorOf }, { report: () => {}, signal })
+const restore = (
+  id: string,
+  mirrorOf: string | null,
+  { signal = new AbortController().signal, report = () => {} } = {},
+) => restoreJournal(db, root, { id, mirrorOf }, { report, signal })
 
 const verified = { ...backupRecord(1), original: { ...originalFacts('2024/07/a.jpg', 1), verified_at: AT } }
 const alone: JournalLine = { type: 'original', ...originalFacts('2024/07/b.jpg', 2), verified_at: AT }
@@ -52,20 +57,42 @@ async function verifiedAt(): Promise<unknown[]> {
 }
 
 it('what was read back on this drive counts', async () => {
-  await writeLog(verified, alone)
+  writeLog(verified, alone)
   expect(await restore(FIRST, null)).toMatchObject({ hasJournal: true, backups: 1, originals: 2, damaged: 0 })
   expect(await verifiedAt()).toEqual([AT, AT])
 })
 
 it('what was read back on the drive that this one is a mirror of does not', async () => {
-  await writeLog(verified, alone)
+  writeLog(verified, alone)
   expect(await restore(MIRROR, FIRST)).toMatchObject({ hasJournal: true, backups: 1, originals: 2 })
   expect(await verifiedAt()).toEqual([null, null])
 })
 
 it('lines that can’t be read and lines that can’t be believed are counted, and left out', async () => {
-  await writeLog(verified, 'torn', { ...verified, id: 2, at: '2024-02-31T00:00:00.000Z' }, alone)
+  writeLog(verified, 'torn', { ...verified, id: 2, at: '2024-02-31T00:00:00.000Z' }, alone)
   expect(await restore(FIRST, null)).toMatchObject({ backups: 1, originals: 2, damaged: 2 })
+})
+
+it('a snapshot that replaces it while it is read is read instead', async () => {
+  writeLog(verified)
+  writeJournalFile('00000002-log.jsonl', 'log', [alone])
+  let isReplaced = false
+  const replaceOnce = () => {
+    if (isReplaced) return
+    isReplaced = true
+    const third = { ...backupRecord(3), original: originalFacts('2024/07/c.jpg', 3) }
+    writeJournalFile('00000003-snapshot.jsonl', 'snapshot', [verified, alone, third, { type: 'end', lines: 3 }])
+    for (const name of ['00000001-log.jsonl', '00000002-log.jsonl']) rmSync(join(root, JOURNAL, name))
+  }
+  expect(await restore(FIRST, null, { report: replaceOnce })).toMatchObject({ backups: 2, originals: 3, damaged: 0 })
+})
+
+it('a file that is gone without a snapshot in its place is an error: the drive may be going', async () => {
+  writeLog(verified)
+  writeJournalFile('00000002-log.jsonl', 'log', [alone])
+  const report = () => rmSync(join(root, JOURNAL, '00000002-log.jsonl'), { force: true })
+  await expect(restore(FIRST, null, { report })).rejects.toMatchObject({ code: 'drive_error' })
+  expect(await verifiedAt()).toEqual([])
 })
 
 it('without a journal the catalogue belongs to the library, and knows nothing', async () => {
@@ -74,8 +101,8 @@ it('without a journal the catalogue belongs to the library, and knows nothing', 
 })
 
 it('given up, it leaves nothing behind', async () => {
-  await writeLog(verified)
-  await expect(restore(FIRST, null, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+  writeLog(verified)
+  await expect(restore(FIRST, null, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough')
   expect(await db.selectFrom('library').select('id').execute()).toEqual([])
   expect(await verifiedAt()).toEqual([])
 })
