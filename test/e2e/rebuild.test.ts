@@ -184,7 +184,9 @@ describe('a household whose database was lost', () => {
     await holder.query('select pg_advisory_lock(7236844, 5)')
     const running = startCommand(folder, ['rebuild'], { UPLOAD_FOLDER: library, DATABASE_URL: database.url })
     await until('it has begun', async () => {
-      const waiting = await holder.query(`select from pg_locks where locktype = 'advisory' and not granted`)
+      const waiting = await holder.query(`
+        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+        where locktype = 'advisory' and not granted and datname = current_database()`)
       return waiting.rowCount === 1
     })
     running.process.kill('SIGINT')
@@ -244,14 +246,17 @@ describe('a rebuild that is killed', () => {
     await holder.query('select pg_advisory_lock(1, 1)')
     const running = startCommand(folder, ['rebuild'], { UPLOAD_FOLDER: library, DATABASE_URL: database.url })
     await until('it is held up', async () => {
-      const waiting = await holder.query(`select from pg_locks where locktype = 'advisory' and not granted`)
+      const waiting = await holder.query(`
+        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+        where locktype = 'advisory' and not granted and datname = current_database()`)
       return waiting.rowCount === 1
     })
     running.process.kill('SIGKILL')
     await running.result
     await holder.query('select pg_advisory_unlock_all()')
     await until('the killed one is gone from the database', async () => {
-      const left = await holder.query(`select from pg_stat_activity where application_name = 'iclood'`)
+      const left = await holder.query(`
+        select from pg_stat_activity where application_name = 'iclood' and datname = current_database()`)
       return left.rowCount === 0
     })
     await holder.query('drop function hold cascade')
