@@ -4,7 +4,8 @@ import { measureSlowness } from './test/support/slowness.ts'
 const slowness = measureSlowness()
 const rounds = numberOf('ROUNDS', 1)
 const seed = numberOf('SEED', Math.floor(Math.random() * 1_000_000))
-// Against hanging, not a measure of speed: what runs into it takes a minute at most otherwise. The machine may get busier after the start.
+// Against hanging, not a measure of speed: what runs into it takes a minute at most otherwise. The machine may get
+// busier after the start.
 const timeout = 15 * 60_000 * slowness * Math.max(1, rounds)
 
 function numberOf(name: string, otherwise: number): number {

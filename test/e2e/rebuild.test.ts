@@ -74,6 +74,14 @@ async function stop(): Promise<void> {
 const rebuild = (env: Record<string, string>, ...args: string[]): Promise<CommandResult> =>
   runCommand(folder, ['rebuild', ...args], { UPLOAD_FOLDER: library, ...env })
 
+/** Whether one process waits for a lock that `holder` has in its database; tests share a PostgreSQL. */
+async function isHeldUp(holder: pg.Client): Promise<boolean> {
+  const waiting = await holder.query(`
+    select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+    where locktype = 'advisory' and not granted and datname = current_database()`)
+  return waiting.rowCount === 1
+}
+
 const query = async (database: TestDatabase, text: string): Promise<Record<string, unknown>[]> => {
   const client = new pg.Client(database.connection)
   await client.connect()
@@ -183,12 +191,7 @@ describe('a household whose database was lost', () => {
     // What a rebuild begins with.
     await holder.query('select pg_advisory_lock(7236844, 5)')
     const running = startCommand(folder, ['rebuild'], { UPLOAD_FOLDER: library, DATABASE_URL: database.url })
-    await until('it has begun', async () => {
-      const waiting = await holder.query(`
-        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
-        where locktype = 'advisory' and not granted and datname = current_database()`)
-      return waiting.rowCount === 1
-    })
+    await until('it has begun', () => isHeldUp(holder))
     running.process.kill('SIGINT')
     await holder.end()
     const { code, stderr } = await running.result
@@ -245,12 +248,7 @@ describe('a rebuild that is killed', () => {
     await holder.query(`create trigger hold ${moment}`)
     await holder.query('select pg_advisory_lock(1, 1)')
     const running = startCommand(folder, ['rebuild'], { UPLOAD_FOLDER: library, DATABASE_URL: database.url })
-    await until('it is held up', async () => {
-      const waiting = await holder.query(`
-        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
-        where locktype = 'advisory' and not granted and datname = current_database()`)
-      return waiting.rowCount === 1
-    })
+    await until('it is held up', () => isHeldUp(holder))
     running.process.kill('SIGKILL')
     await running.result
     await holder.query('select pg_advisory_unlock_all()')

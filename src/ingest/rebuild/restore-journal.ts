@@ -16,16 +16,22 @@ export interface RestoredJournal extends Restored {
   damaged: number
 }
 
+interface RestoreOptions {
+  report: (lines: number) => void
+  signal: AbortSignal
+}
+
 /**
  * Brings back what the journal on the drive says and the catalogue does not have, and makes the catalogue that of the
  * library: all of it or nothing. `library` is the one in the folder `root` (absolute). `report` hears how many lines
- * have been read. Throws `drive_error`, `database_unavailable`, and the reason of `signal`.
+ * have been read, from one again if a snapshot replaces the journal meanwhile. Throws `drive_error`,
+ * `database_unavailable`, and the reason of `signal`.
  */
 export async function restoreJournal(
   db: Database,
   root: string,
   library: LibraryFile,
-  options: { report: (lines: number) => void; signal: AbortSignal },
+  options: RestoreOptions,
 ): Promise<RestoredJournal> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -40,7 +46,7 @@ async function restore(
   db: Database,
   root: string,
   library: LibraryFile,
-  options: { report: (lines: number) => void; signal: AbortSignal },
+  options: RestoreOptions,
 ): Promise<RestoredJournal> {
   const journal = await openJournalOf(root, library)
   let lines = 0

@@ -13,7 +13,7 @@ const FORMAT = 1
 /** An `end` line has some fifty bytes. */
 const TAIL_BYTES = 1024
 
-/** A snapshot has replaced files of the journal while they were read: what it says now has to be read from the beginning. */
+/** A snapshot has replaced files of the journal while they were read: it has to be read anew, from the beginning. */
 export class JournalReplaced extends AppError {
   constructor(cause: Error) {
     super('drive_error', 'The journal was replaced while it was being read. Try again.', { cause })
