@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import { endsWithTest } from './ends.ts'
-import { freePort } from './server.ts'
+import { freePort } from './ports.ts'
 
 /** A request that a receiver of notifications got. */
 export interface Received {

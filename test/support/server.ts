@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endsWithFolder, folderEndsWithTest } from './ends.ts'
+import { freePort } from './ports.ts'
 import { PROGRAM, prepareDatabase, removeDatabases, surroundings } from './surroundings.ts'
 import { until } from './until.ts'
 
@@ -38,16 +38,6 @@ export async function removeFolder(folder: string): Promise<void> {
   await removeDatabases(folder)
   // An embedded database that was killed with its server may still be writing its last words.
   await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
-  return address.port
 }
 
 /**
@@ -87,6 +77,7 @@ export async function startServer(folder: string, env: Record<string, string> = 
   if (env['LOG_LEVEL'] === undefined) {
     const isSettled = async () => /"msg":"ready for photos"|"code":"\w+"/.test(output) || hasEnded()
     await until('the server is ready, or says what it waits for', isSettled, () => output)
+    if (hasEnded()) throw new Error(`the server ended: ${output}`)
   }
   return {
     url,
