@@ -1,0 +1,49 @@
+/*
+ * Every bound on what others can make the server hold or do, in one place: docs/security.md, "A budget for everything",
+ * has the same ones as a table. Imports nothing. Each is so large that a household never meets it (four phones, each
+ * with one request at a time and tens of thousands of photos; a tool such as rclone with eight connections), and so
+ * small that all of them together hold with a heap of 256 MB, in 512 MB of memory.
+ */
+
+/** A bound on what all clients have together, and on what one address has of it. */
+export interface Share {
+  readonly all: number
+  readonly each: number
+}
+
+const KB = 1024
+const MB = 1024 * KB
+
+/** TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8. */
+export const CONNECTIONS: Share = { all: 512, each: 64 }
+
+/** Requests whose answers are not through yet, behind a proxy too, where connections tell nothing of the client. */
+export const REQUESTS: Share = { all: 512, each: 64 }
+
+/** Requests that came on one connection before the one at work was answered. Clients that pipeline are rare. */
+export const WAITING_PER_CONNECTION = 16
+
+/** Uploads under way. A phone has one, a tool for copying 8. */
+export const UPLOADS: Share = { all: 64, each: 16 }
+
+/** Bytes of uploads gathered in memory before they are written; what one may gather shrinks as there are more. */
+export const GATHERED_BYTES = 16 * MB
+
+/** Bytes on the drive that an upload is promised beyond what has arrived: most photos and short films whole. */
+export const PROMISED_AHEAD = 64 * MB
+
+/** Lists, and other JSON, that are being received, worked on or answered. A phone has one. */
+export const LISTS: Share = { all: 16, each: 4 }
+
+/** Answers that are read from the catalogue row by row. An app or a page asks for one. */
+export const LONG_ANSWERS: Share = { all: 16, each: 4 }
+
+/** Bytes of an answer in memory before the client has taken them. */
+export const ANSWER_BYTES = 256 * KB
+
+/**
+ * Bytes a second that arrive, or are taken, at least, on average over `RATE_MS`. It is that of a bad mobile connection;
+ * who is slower keeps from others what he holds.
+ */
+export const MIN_RATE = 4 * KB
+export const RATE_MS = 3 * 60_000
