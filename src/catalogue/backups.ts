@@ -109,7 +109,7 @@ export async function sumBackups(
 ): Promise<{ bytes: number; photos: number; videos: number; last: Date | null }> {
   const { rows } = await sql<{ bytes: number; photos: number; videos: number; last: Date | null }>`
     select
-      coalesce(sum(bytes), 0)::bigint as bytes,
+      coalesce(sum(bytes), 0) as bytes,
       coalesce(sum(files) filter (where kind = 'photo'), 0)::bigint as photos,
       coalesce(sum(files) filter (where kind = 'video'), 0)::bigint as videos,
       (select timestamp from backups where status = 'Completed' and status <> 'Pending' and timestamp is not null

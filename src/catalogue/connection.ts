@@ -13,10 +13,11 @@ const MAX_CONNECTIONS = 3
 /** A query that takes longer has lost its server, or met a lock that nobody will release. */
 const QUERY_TIMEOUT_MS = 60_000
 
-// Counts and sizes fit a double exactly; Kysely and JSON want numbers.
+// Counts and sizes fit a double exactly, and sums as nearly as anybody wants to know them; Kysely and JSON want numbers.
+const NUMBERS: readonly number[] = [pg.types.builtins.INT8, pg.types.builtins.NUMERIC]
 const types = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-    oid === pg.types.builtins.INT8 && format !== 'binary'
+    NUMBERS.includes(oid) && format !== 'binary'
       ? Number
       : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 }

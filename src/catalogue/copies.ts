@@ -157,7 +157,7 @@ export async function countSelectedCopies(
   selection: Selection,
 ): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
-    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    select count(*) as files, coalesce(sum(size), 0) as bytes
     from copies join files using (path) where checksum is not null and ${condition(selection)}
   `.execute(db)
   return rows[0] ?? { files: 0, bytes: 0 }
@@ -274,7 +274,7 @@ export interface Backlog {
 export async function sumUncopied(db: Database, now: Date): Promise<Backlog> {
   const { rows } = await sql<Backlog>`
     select
-      count(*) as files, coalesce(sum(size), 0)::bigint as bytes,
+      count(*) as files, coalesce(sum(size), 0) as bytes,
       min(case when stored_at <= ${believable(now)} then stored_at
           when stored_at is not null then ${now.toISOString()}::timestamptz - interval '1 day' end) as oldest
     from files

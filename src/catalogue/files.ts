@@ -65,7 +65,7 @@ export async function isTakenOver(db: Database): Promise<boolean> {
 /** How many originals of an older server have not been read yet, and their bytes as far as the catalogue knows. */
 export async function countUnread(db: Database): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
-    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    select count(*) as files, coalesce(sum(size), 0) as bytes
     from files where checksum is null and missing_at is null
   `.execute(db)
   return rows[0] ?? { files: 0, bytes: 0 }

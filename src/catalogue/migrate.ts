@@ -10,8 +10,10 @@ import * as oldOriginals from './migrations/0006-old-originals.ts'
 import * as originalsByKind from './migrations/0006-originals-by-kind.ts'
 import * as contentId from './migrations/0007-content-id.ts'
 import * as whereabouts from './migrations/0009-whereabouts.ts'
+import * as bounds from './migrations/0012-bounds.ts'
 
-const MIGRATIONS = {
+/** By name, in order. */
+export const MIGRATIONS = {
   '0001-flask-tables': flaskTables,
   '0002-library': library,
   '0003-proof': proof,
@@ -21,6 +23,7 @@ const MIGRATIONS = {
   '0006-originals-by-kind': originalsByKind,
   '0007-content-id': contentId,
   '0009-whereabouts': whereabouts,
+  '0012-bounds': bounds,
 }
 
 /**

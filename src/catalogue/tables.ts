@@ -147,6 +147,8 @@ export interface IgnoredFilesTable {
   /** What was known of the asset, as in `backups`. */
   created: number | null
   announced_size: number | null
+  /** The address of the client that has ignored it; null where that is not known. */
+  ignored_from: string | null
   asset_key: Generated<string>
 }
 
@@ -188,7 +190,6 @@ export interface BackupTotalsTable {
   status: BackupStatus
   file_type: string
   count: number
-  bytes: number
   /** When the device's first row of this status and kind was seen. */
   since: Generated<Date>
 }
@@ -214,6 +215,18 @@ export interface LibrarySizeTable {
   bytes: number
 }
 
+/**
+ * Who has how many of the rows that lists make: of `backups` those that wait for their files, and `ignored_files`; kept
+ * by triggers.
+ */
+export interface RowSharesTable {
+  what: 'waiting' | 'ignored'
+  /** The client's, of IPv6 its network alone (`iclood_share_of`); empty where it is not known. */
+  address: string
+  device_id: string
+  count: number
+}
+
 export interface Tables {
   backups: BackupsTable
   files: FilesTable
@@ -221,6 +234,7 @@ export interface Tables {
   library: LibraryTable
   unwritten: UnwrittenTable
   backup_totals: BackupTotalsTable
+  row_shares: RowSharesTable
   file_totals: FileTotalsTable
   library_size: LibrarySizeTable
   copies: CopiesTable

@@ -50,7 +50,7 @@ export async function listSelected(
 /** How many originals are selected, and their bytes, as far as they are known; without those that are lost. */
 export async function countSelected(db: Database, selection: Selection): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
-    select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+    select count(*) as files, coalesce(sum(size), 0) as bytes
     from files where missing_at is null and ${condition(selection)}
   `.execute(db)
   return rows[0] ?? { files: 0, bytes: 0 }
@@ -230,7 +230,7 @@ export async function countByState(db: Database, now: Date): Promise<Proof> {
   const proven = sql`missing_at is null and verified_at is not null`
   const { rows } = await sql<{ oldest: Date | null; files: number; bytes: number }>`
     select
-      count(*) as files, coalesce(sum(size), 0)::bigint as bytes,
+      count(*) as files, coalesce(sum(size), 0) as bytes,
       (select verified_at from files where ${proven} and verified_at <= ${believable(now)} order by verified_at limit 1) as oldest
     from files where ${proven} and checksum is not null and verified_at > ${believable(now)}
   `.execute(db)
