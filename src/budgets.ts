@@ -47,3 +47,12 @@ export const ANSWER_BYTES = 256 * KB
  */
 export const MIN_RATE = 4 * KB
 export const RATE_MS = 3 * 60_000
+
+/**
+ * Wrong access tokens an hour that are compared at all. Ten thousand guesses an hour come to nothing with a token of 20
+ * characters; a script with an old token stays below what one address has.
+ */
+export const WRONG_TOKENS: Share = { all: 10_000, each: 1_000 }
+
+/** Wrong access tokens of one address that are answered as if nothing were the matter; then it is told to wait. */
+export const WRONG_TOKENS_ANSWERED = 10

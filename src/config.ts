@@ -31,6 +31,8 @@ export interface Config {
   readonly accessToken: string | undefined
   /** IP addresses and CIDRs. */
   readonly trustedProxies: readonly string[]
+  /** IP addresses and CIDRs; empty: all that are at home. */
+  readonly homeNetworks: readonly string[]
   /** Lower case. */
   readonly allowedHosts: readonly string[]
   /** In the spelling of an `Origin` header. */
@@ -123,6 +125,7 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
     heartbeatUrl: read(SETTINGS.heartbeatUrl),
     accessToken: read(SETTINGS.accessToken),
     trustedProxies: Object.freeze(read(SETTINGS.trustedProxies) ?? []),
+    homeNetworks: Object.freeze(read(SETTINGS.homeNetworks) ?? []),
     allowedHosts: Object.freeze(read(SETTINGS.allowedHosts) ?? []),
     corsOrigins: Object.freeze(read(SETTINGS.corsOrigins) ?? []),
     timeZone: read(SETTINGS.timeZone) ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,

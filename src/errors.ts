@@ -2,6 +2,7 @@
 export type ErrorCode =
   | 'invalid_request'
   | 'unauthorized'
+  | 'too_many_guesses'
   | 'cross_site'
   | 'not_found'
   | 'request_timeout'

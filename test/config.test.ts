@@ -20,6 +20,8 @@ function problemsOf(action: () => unknown): readonly string[] {
   }
 }
 
+const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7', 'fe80::/10']
+
 function load(env: Environment) {
   return loadConfig(env, '/srv/iclood')
 }
@@ -42,6 +44,7 @@ describe('loadConfig', () => {
       minFreeSpace: 512 * MB,
       accessToken: undefined,
       trustedProxies: [],
+      homeNetworks: [],
       allowedHosts: [],
       corsOrigins: [],
       timeZone: new Intl.DateTimeFormat().resolvedOptions().timeZone,
@@ -56,7 +59,13 @@ describe('loadConfig', () => {
 
   it('cannot be changed afterwards', () => {
     const config = load({ TRUST_PROXY: '10.0.0.1' })
-    for (const object of [config, config.trustedProxies, config.allowedHosts, config.corsOrigins]) {
+    for (const object of [
+      config,
+      config.trustedProxies,
+      config.homeNetworks,
+      config.allowedHosts,
+      config.corsOrigins,
+    ]) {
       expect(Object.isFrozen(object)).toBe(true)
     }
   })
@@ -76,13 +85,16 @@ describe('loadConfig', () => {
     ['MAX_FILE_SIZE', '0.5', 'maxFileSize', MB / 2],
     ['MIN_FREE_SPACE', '0', 'minFreeSpace', 0],
     ['MIN_FREE_SPACE', '1.1', 'minFreeSpace', 1153434],
-    ['ACCESS_TOKEN', ' x#!~ ', 'accessToken', 'x#!~'],
+    ['ACCESS_TOKEN', ' x#!~5678901234567890 ', 'accessToken', 'x#!~5678901234567890'],
     [
       'TRUST_PROXY',
       '10.0.0.1, 172.16.0.0/12,fd00::/8 ::1',
       'trustedProxies',
       ['10.0.0.1', '172.16.0.0/12', 'fd00::/8', '::1'],
     ],
+    ['TRUST_PROXY', '10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10', 'trustedProxies', PRIVATE],
+    ['TRUST_PROXY', '104.16.0.0/13 2606:4700::/32', 'trustedProxies', ['104.16.0.0/13', '2606:4700::/32']],
+    ['HOME_NETWORKS', '192.168.1.0/24, fe80::/10 ::1', 'homeNetworks', ['192.168.1.0/24', 'fe80::/10', '::1']],
     [
       'ALLOWED_HOSTS',
       'Photos.Example.org.,bücher.example',
@@ -128,7 +140,23 @@ describe('loadConfig', () => {
     ['MIN_FREE_SPACE', '99999999999999999999'],
     ['ACCESS_TOKEN', 'two words'],
     ['ACCESS_TOKEN', 'schlüssel'],
+    ['ACCESS_TOKEN', '1234567890123456789'],
     ['TRUST_PROXY', 'loopback'],
+    ['TRUST_PROXY', 'true'],
+    ['TRUST_PROXY', '*'],
+    ['TRUST_PROXY', '0.0.0.0/0'],
+    ['TRUST_PROXY', '127.0.0.1, ::/0'],
+    ['TRUST_PROXY', '0.0.0.0/1,128.0.0.0/1'],
+    ['TRUST_PROXY', '8.0.0.0/7'],
+    ['TRUST_PROXY', '2000::/3'],
+    ['TRUST_PROXY', '::ffff:0:0/96'],
+    ['TRUST_PROXY', Array.from({ length: 256 }, (_, first) => `${first}.0.0.0/8`).join()],
+    ['TRUST_PROXY', Array.from({ length: 4096 }, (_, first) => `${(0x2000 + first).toString(16)}::/16`).join()],
+    ['HOME_NETWORKS', 'all'],
+    ['HOME_NETWORKS', '0.0.0.0/0'],
+    ['HOME_NETWORKS', '192.168.1.0/24,203.0.113.0/24'],
+    ['HOME_NETWORKS', '192.0.0.0/8'],
+    ['HOME_NETWORKS', '100.64.0.0/10'],
     ['TRUST_PROXY', '10.0.0.0/33'],
     ['TRUST_PROXY', '10.1/16'],
     ['TRUST_PROXY', '10.0.0.0/8/8'],
@@ -152,6 +180,12 @@ describe('loadConfig', () => {
     expect(problems).toHaveLength(1)
     expect(problems[0]).toContain(`${name} is ${name === 'ACCESS_TOKEN' ? '' : JSON.stringify(text)}`)
     expect(problems[0]).toContain(`must be ${setting?.wanted}`)
+  })
+
+  it('says how a token is made that is long enough, and does not show the one that is not', () => {
+    const [problem] = problemsOf(() => load({ ACCESS_TOKEN: 'correct-horse' }))
+    expect(problem).toContain('openssl rand -hex 32')
+    expect(problem).not.toContain('correct')
   })
 
   it('reports every problem at once', () => {

@@ -4,15 +4,16 @@ import {
   duration,
   folder,
   hidden,
+  homeNetworks,
   hostNames,
   LOG_LEVELS,
   listenAddress,
   logLevel,
   megabytes,
-  networks,
   origins,
   port,
   positiveMegabytes,
+  proxies,
   receivers,
   type Surroundings,
   timeZone,
@@ -175,9 +176,10 @@ export const SETTINGS = {
   accessToken: optional({
     name: 'ACCESS_TOKEN',
     otherwise: 'closed to everything outside the home network',
-    example: 'a-long-random-text',
-    meaning: 'Lets requests from outside the home network in that send `Authorization: Bearer` and this text.',
-    wanted: 'letters, digits and punctuation of ASCII, without spaces',
+    example: 'what-openssl-rand-hex-32-prints',
+    meaning:
+      'Lets requests from outside the home network in that send `Authorization: Bearer` and this text of at least 20 characters.',
+    wanted: 'at least 20 letters, digits and punctuation marks of ASCII, without spaces',
     parse: token,
     show: hidden,
   }),
@@ -189,7 +191,17 @@ export const SETTINGS = {
     meaning:
       'The reverse proxies whose `X-Forwarded-*` headers are believed: IP addresses or CIDRs, separated by commas.',
     wanted: 'IP addresses or CIDRs separated by commas, such as 127.0.0.1 or 172.16.0.0/12',
-    parse: networks,
+    parse: proxies,
+  }),
+
+  homeNetworks: optional({
+    name: 'HOME_NETWORKS',
+    otherwise: 'all loopback, private, link-local and unique-local addresses',
+    example: '127.0.0.1,::1,192.168.1.0/24,fe80::/10',
+    meaning:
+      'What counts as the home network, where not all of it shall: IP addresses or CIDRs, separated by commas. No others are let in without the token.',
+    wanted: 'IP addresses or CIDRs of a home network separated by commas, such as 127.0.0.1 or 192.168.1.0/24',
+    parse: homeNetworks,
   }),
 
   allowedHosts: optional({

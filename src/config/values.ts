@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
+import { isAtHome, type Network, parseNetwork, tooLarge } from '../addresses.ts'
 import { hasErrno } from '../errors.ts'
 
 /**
@@ -103,9 +104,12 @@ export function webAddress(text: string): string {
   return text
 }
 
-/** A secret that can travel in an HTTP header. */
+const TOKEN_LENGTH = 20
+
+/** A secret that can travel in an HTTP header, and that nobody guesses. */
 export function token(text: string): string {
   if (!/^[\x21-\x7e]+$/.test(text)) throw new Refusal()
+  if (text.length < TOKEN_LENGTH) throw new Refusal('a shorter one can be guessed; make one with: openssl rand -hex 32')
   return text
 }
 
@@ -168,16 +172,41 @@ export function hidden(text: string): string {
   return `something of ${text.length} characters (not shown, since it is secret)`
 }
 
-/** IP addresses and CIDRs. */
-export function networks(text: string): readonly string[] {
-  return items(text).map((item) => {
-    const [, address = '', prefix] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(item) ?? []
-    const version = isIP(address)
-    if (version === 0 || address.includes('%') || Number(prefix ?? 0) > (version === 4 ? 32 : 128)) {
-      throw new Refusal(`"${item}" is neither`)
-    }
-    return item
-  })
+/** IP addresses and CIDRs of reverse proxies. Those of half the internet are refused: everybody would be the proxy. */
+export function proxies(text: string): readonly string[] {
+  const networks = networksIn(text)
+  const large = tooLarge([...networks.values()])
+  const [first] = namesOf(networks, large)
+  if (first !== undefined) {
+    const what = large.length === 1 ? `"${first}" is` : `"${first}" and the others together are`
+    throw new Refusal(`${what} too large a part of the internet: anybody there could say that he is at home`)
+  }
+  return [...networks.keys()]
+}
+
+/** IP addresses and CIDRs within the home network. */
+export function homeNetworks(text: string): readonly string[] {
+  const networks = networksIn(text)
+  const foreign = [...networks.values()].filter((network) => !isAtHome(network))
+  const [first] = namesOf(networks, foreign)
+  if (first !== undefined) {
+    throw new Refusal(`"${first}" is not within loopback, private, link-local or unique-local addresses`)
+  }
+  return [...networks.keys()]
+}
+
+function networksIn(text: string): Map<string, Network> {
+  return new Map(
+    items(text).map((item) => {
+      const network = item.includes('%') ? undefined : parseNetwork(item)
+      if (network === undefined) throw new Refusal(`"${item}" is neither`)
+      return [item, network] as const
+    }),
+  )
+}
+
+function namesOf(networks: ReadonlyMap<string, Network>, some: readonly Network[]): string[] {
+  return [...networks].filter(([, network]) => some.includes(network)).map(([name]) => name)
 }
 
 /** Host names as browsers send them: lower case, ASCII, no dot at the end. */

@@ -1,10 +1,10 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
+import { type Address, isHome, isIn, type Network, parseAddress, parseNetwork, subscriberOf } from '../addresses.ts'
 import { AppError } from '../errors.ts'
-import { type Address, isHome, isIn, parseAddress, parseNetwork } from './addresses.ts'
 import { createSiteJudge, isPreflight } from './cross-site.ts'
 import { type Forwarding, readForwarding } from './forwarded.ts'
 import { createHostJudge, type OwnNames, parseHost } from './host-names.ts'
+import { TokenJudge } from './token-judge.ts'
 
 export { corsHeaders, isPreflight } from './cross-site.ts'
 
@@ -14,6 +14,8 @@ export interface AccessRules {
   accessToken: string | undefined
   /** Addresses and CIDR networks of reverse proxies. */
   trustedProxies: readonly string[]
+  /** CIDR networks, all of them at home: then no others count as home. Absent or empty: all that are. */
+  homeNetworks?: readonly string[]
   /** Host names to answer to besides those of a home network; `*.example.com` and `.example.com` are wildcards. */
   allowedHosts: readonly string[]
   /** What this machine is called at this moment; without it, names in its own domain have to be allowed. */
@@ -45,20 +47,18 @@ export interface Access {
  * Returns the guard that judges each request before anything else looks at it. It throws
  * - `unauthorized`: from outside the home network without the access token. A preflight of a listed origin passes if
  *   there is a token: browsers never send one with it, and it carries nothing else.
+ * - `too_many_guesses`: the same, with a wrong token after many others.
  * - `unknown_host`: sent to a name that isn't ours, which is how DNS rebinding shows.
  * - `cross_site`: from a foreign page, except to `/ping`.
  *
  * They are judged in this order: who has no business here learns nothing about the rest. Throws a `TypeError` at once
- * if one of `trustedProxies` is neither an address nor a network.
+ * if one of `trustedProxies` or `homeNetworks` is neither an address nor a network.
  */
 export function createAccessGuard(rules: AccessRules): (request: AccessRequest) => Access {
-  const trusted = rules.trustedProxies.map((text) => {
-    const network = parseNetwork(text)
-    if (network === undefined) throw new TypeError(`${text} is neither an IP address nor a CIDR network`)
-    return network
-  })
+  const trusted = networksOf(rules.trustedProxies)
+  const home = networksOf(rules.homeNetworks ?? [])
   const isTrusted = (address: Address | undefined): boolean => address !== undefined && isIn(trusted, address)
-  const isToken = createTokenJudge(rules.accessToken)
+  const tokens = new TokenJudge(rules.accessToken)
   const isOurHost = createHostJudge(rules.allowedHosts, rules.ownNames)
   const siteOf = createSiteJudge(rules.corsOrigins)
 
@@ -67,19 +67,14 @@ export function createAccessGuard(rules: AccessRules): (request: AccessRequest) 
     const remote = parseAddress(request.remoteAddress ?? '')
     const behindProxy = isTrusted(remote)
     const forwarding = readForwarding(headers)
-    const client = judgeClient(remote, forwarding, isTrusted)
+    const client = judgeClient(remote, forwarding, isTrusted, home)
 
     const sentTo = headers.host ?? ''
     const publicHost = (behindProxy ? forwarding.hosts[0] : undefined) ?? sentTo
     const site = siteOf(headers, `${behindProxy ? forwarding.scheme : 'http'}://${publicHost}`)
 
     const asksFirst = Boolean(rules.accessToken) && site.kind === 'listed' && isPreflight(request.method, headers)
-    if (!client.home && !isToken(headers.authorization) && !asksFirst) {
-      throw new AppError(
-        'unauthorized',
-        'This server is open to its home network only; from elsewhere send its access token as "Authorization: Bearer <token>".',
-      )
-    }
+    if (!client.isHome && !asksFirst) tokens.check(headers.authorization, client.subscriber)
 
     if (hasTwoHosts(request.rawHeaders)) {
       throw new AppError('unknown_host', 'This request has two Host headers; expected one.')
@@ -99,41 +94,53 @@ export function createAccessGuard(rules: AccessRules): (request: AccessRequest) 
         'This request comes from a page of another site; add the origin of that page to CORS_ORIGINS to allow it.',
       )
     }
-    return { clientAddress: client.address, cors: site.kind === 'listed' ? { origin: site.origin } : undefined }
+    return { clientAddress: client.name, cors: site.kind === 'listed' ? { origin: site.origin } : undefined }
   }
+}
+
+/** Where a request comes from. */
+interface Client {
+  /** Its address, or `unknown`. */
+  name: string
+  /** Who has a share of his own of what is limited. */
+  subscriber: string
+  isHome: boolean
 }
 
 /**
  * Where a request comes from. Headers that name a client count only from a trusted proxy; from anyone else they show
- * that an unknown proxy lets the world in. A proxy may pass on headers that it doesn't write itself, so each of them
- * has to name a client at home: in its chain, the first from our end that isn't a trusted proxy.
+ * that an unknown proxy lets the world in, as does whatever else proxies write. A proxy may pass on headers that it
+ * doesn't write itself, so each of them has to name a client at home: in its chain, the first from our end that isn't a
+ * trusted proxy. A request that has come through a proxy and names no client that way is from outside.
  */
 function judgeClient(
   remote: Address | undefined,
-  { chains }: Forwarding,
+  { chains, hints, isProxied }: Forwarding,
   isTrusted: (address: Address | undefined) => boolean,
-): { address: string; home: boolean } {
-  const toClient = (address: Address | undefined) => ({
-    address: address?.toString() ?? 'unknown',
-    home: address !== undefined && isHome(address),
+  home: readonly Network[],
+): Client {
+  const toClient = (address: Address | undefined): Client => ({
+    name: address?.toString() ?? 'unknown',
+    subscriber: address === undefined ? 'unknown' : subscriberOf(address),
+    isHome: address !== undefined && isHome(address, home),
   })
-  if (chains.length === 0) return toClient(remote)
-  if (!isTrusted(remote)) return { ...toClient(remote), home: false }
+  if (!isProxied) return toClient(remote)
+  const stranger = { ...toClient(remote), isHome: false }
+  if (!isTrusted(remote)) return stranger
   const clients = chains.map((chain) => {
     const nearest = chain.findLastIndex((address) => !isTrusted(address))
     return toClient(chain[Math.max(nearest, 0)])
   })
-  return clients.find(({ home }) => !home) ?? clients[0] ?? toClient(remote)
+  const client = clients.find((one) => !one.isHome) ?? clients[0] ?? stranger
+  return hints.every((address) => toClient(address).isHome) ? client : { ...client, isHome: false }
 }
 
-/** The judge of `Authorization` headers. Digests make the comparison take the same time whatever was sent. */
-function createTokenJudge(token: string | undefined): (authorization: string | undefined) => boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  const expected = token ? digest(token) : undefined
-  return (authorization) => {
-    const sent = /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
-    return expected !== undefined && sent !== undefined && timingSafeEqual(digest(sent), expected)
-  }
+function networksOf(texts: readonly string[]): Network[] {
+  return texts.map((text) => {
+    const network = parseNetwork(text)
+    if (network === undefined) throw new TypeError(`${text} is neither an IP address nor a CIDR network`)
+    return network
+  })
 }
 
 /** The host in a target such as `http://host/path`, which overrides `Host` (RFC 9112 section 3.2.2). */

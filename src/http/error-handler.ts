@@ -17,6 +17,7 @@ const STATUS = {
   unknown_host: 421,
   checksum_mismatch: 422,
   upload_incomplete: 400,
+  too_many_guesses: 429,
   headers_too_large: 431,
   internal_error: 500,
   database_unavailable: 503,
@@ -42,6 +43,7 @@ const RETRY_AFTER = {
   hashing_failed: 5,
   // A connection that is dead keeps its promise for as long as one may be silent.
   space_promised: 60,
+  too_many_guesses: 60,
 } as const
 
 /** The body of every refusal and failure. */
@@ -96,7 +98,7 @@ export function answerError(error: Error, request: FastifyRequest, reply: Fastif
   if (status === 500) {
     request.log.error({ ...details, err: known.cause ?? known }, 'a request failed in a way that nobody foresaw')
   } else {
-    const isNews = status > 500 && request.server.expected.isNews(known)
+    const isNews = (status > 500 || known.code === 'too_many_guesses') && request.server.expected.isNews(known)
     const because = known.cause instanceof Error ? { because: known.cause.message } : {}
     request.log[isNews ? 'warn' : 'debug']({ ...details, ...because }, known.message)
   }

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Address, parseAddress } from './addresses.ts'
+import { type Address, parseAddress } from '../addresses.ts'
 
 /** What the proxies in front say about a request. Each list runs from the client's end to ours. */
 export interface Forwarding {
@@ -8,6 +8,13 @@ export interface Forwarding {
    * be read is a chain of one such entry: no chain is ever empty.
    */
   chains: (Address | undefined)[][]
+  /**
+   * Whether each header that only services in front of servers write names a client, and which: one that names none
+   * stands there as undefined. They are no evidence that a client is at home, only that it is not.
+   */
+  hints: (Address | undefined)[]
+  /** Whether there is any header at all that proxies write, whatever it says. */
+  isProxied: boolean
   /** The hosts that requests were sent to, as those headers spell them. */
   hosts: string[]
   /** `https` where a proxy took the request so from the client. */
@@ -17,8 +24,31 @@ export interface Forwarding {
 // RFC 7239 section 4, but for addresses with a port, which some write without the quotes.
 const PAIR = /[ \t]*([!#$%&'*+\-.^`|~\w]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))[ \t]*([;,]|$)/y
 
-/** Reads `X-Forwarded-*`, `Forwarded` (RFC 7239) and `X-Real-IP`. Believing them is the caller's decision. */
+/** The headers whose clients a proxy is believed. */
+const BELIEVED = new Set(['x-forwarded-for', 'forwarded', 'x-real-ip'])
+/** What proxies write beside the client, or instead of it. */
+const TRACE =
+  /^(via|forwarded|x-forwarded|x-original|x-envoy|x-arr|x-proxy|x-proxied)(-.+)?$|^x-(url-)?(scheme|proto|host)$|^(x-http-host-override|front-end-https|x-nginx-proxy|x-amzn-trace-id|x-cloud-trace-context)$/
+/** What names a client in a way of its own, or shows that the request has come over the internet. */
+const HINT =
+  /(client|connecting|real|remote|user|source|originating|external|true|peer)-?(ip|ipv4|ipv6|addr|address)$|^(x-)?forwarded$|forwarded-for|^(x-)?(cdn|cf|fastly|fly|cloudfront|amz-cf|azure|vercel|nf|appengine|akamai|incap|sucuri|ali-cdn|tailscale)-/
+
+/**
+ * Reads `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Real-IP`, and what else shows a proxy. Believing them is the caller's
+ * decision.
+ */
 export function readForwarding(headers: IncomingHttpHeaders): Forwarding {
+  const hints: (Address | undefined)[] = []
+  let isProxied = false
+  for (const [header, value] of Object.entries(headers)) {
+    if (value === undefined) continue
+    // Some servers take the one for the other.
+    const name = header.replaceAll('_', '-')
+    const isBelieved = BELIEVED.has(header)
+    if (!isBelieved && HINT.test(name)) hints.push(parseNode(joined(value) ?? ''))
+    else if (!isBelieved && !TRACE.test(name)) continue
+    isProxied = true
+  }
   const forwarded = parseForwarded(headers.forwarded)
   const chains: (Address | undefined)[][] = []
   const forwardedFor = joined(headers['x-forwarded-for'])
@@ -32,6 +62,8 @@ export function readForwarding(headers: IncomingHttpHeaders): Forwarding {
   const schemes = [joined(headers['x-forwarded-proto'])?.split(',')[0], forwarded?.[0]?.get('proto')]
   return {
     chains,
+    hints,
+    isProxied,
     hosts: hosts.filter((host) => host !== undefined).map((host) => host.trim()),
     scheme: schemes.some((scheme) => scheme?.trim().toLowerCase() === 'https') ? 'https' : 'http',
   }

@@ -226,6 +226,71 @@ describe('headers of proxies', () => {
     )
   })
 
+  const traces = [
+    { via: '1.1 proxy' },
+    { 'x-forwarded-proto': 'https' },
+    { 'x-forwarded-host': 'pi.local' },
+    { 'x-forwarded-port': '443' },
+    { 'x-forwarded-server': 'pi.local' },
+    { 'x-forwarded': '' },
+    { x_forwarded_for: '192.168.1.30' },
+    { 'forwarded-for': '192.168.1.30' },
+    { 'x-original-forwarded-for': '192.168.1.30' },
+    { 'x-original-host': 'pi.local' },
+    { 'x-scheme': 'https' },
+    { 'x-envoy-external-address': '192.168.1.30' },
+    { 'x-amzn-trace-id': 'Root=1' },
+    { 'cf-connecting-ip': '192.168.1.30' },
+    { 'cf-connecting-ipv6': 'fe80::7' },
+    { 'cf-ray': '1' },
+    { 'cdn-loop': 'cloudflare' },
+    { 'true-client-ip': '192.168.1.30' },
+    { 'x-client-ip': '192.168.1.30' },
+    { 'client-ip': '192.168.1.30' },
+    { 'x-cluster-client-ip': '192.168.1.30' },
+    { 'wl-proxy-client-ip': '192.168.1.30' },
+    { 'fastly-client-ip': '192.168.1.30' },
+    { 'fly-client-ip': '192.168.1.30' },
+    { 'x-azure-clientip': '192.168.1.30' },
+    { 'x-appengine-user-ip': '192.168.1.30' },
+    { 'do-connecting-ip': '192.168.1.30' },
+    { 'x-vercel-forwarded-for': '192.168.1.30' },
+    { 'x-remote-addr': '192.168.1.30' },
+    { 'x-originating-ip': '192.168.1.30' },
+    { 'tailscale-funnel-request': '?1' },
+  ]
+  it.each(traces)('that show a proxy and no client that can be believed are from outside: %j', (headers) => {
+    for (const rules of [{}, { trustedProxies }, { trustedProxies: ['192.168.1.20'] }]) {
+      for (const from of [HOME, remoteAddress, '127.0.0.1', '::ffff:192.168.1.2', 'fe80::1']) {
+        expect(verdict(rules, { remoteAddress: from, headers })).toBe('unauthorized')
+      }
+    }
+    expect(verdict({ trustedProxies }, { remoteAddress, headers: { ...headers, 'x-forwarded-for': STRANGER } })).toBe(
+      'unauthorized',
+    )
+  })
+
+  it.each([
+    [{ via: '1.1 proxy', 'x-forwarded-proto': 'http' }, 'open'],
+    [{ 'cf-connecting-ip': '192.168.1.30' }, 'open'],
+    [{ 'cf-connecting-ip': STRANGER }, 'unauthorized'],
+    [{ 'true-client-ip': 'unknown' }, 'unauthorized'],
+    [{ 'cdn-loop': 'cloudflare' }, 'unauthorized'],
+    [{ 'x-client-ip': `192.168.1.30, ${STRANGER}` }, 'unauthorized'],
+  ] as const)('beside a client at home that a trusted proxy names: %j is %s', (headers, expected) => {
+    const named = { 'x-forwarded-for': '192.168.1.30', ...headers }
+    expect(verdict({ trustedProxies }, { remoteAddress, headers: named })).toBe(expected)
+  })
+
+  it('of ordinary clients do not matter: what browsers, apps and curl send is no trace of a proxy', () => {
+    const headers = {
+      ...{ 'user-agent': 'iClood/1 CFNetwork/1410 Darwin/22.6.0', accept: '*/*', 'accept-encoding': 'gzip' },
+      ...{ connection: 'keep-alive', 'x-requested-with': 'XMLHttpRequest', 'x-client-version': '1', expect: '' },
+      ...{ 'upgrade-insecure-requests': '1', dnt: '1', 'sec-gpc': '1', 'x-request-id': '1', cookie: 'ip=1' },
+    }
+    expect(verdict({}, { headers })).toBe('open')
+  })
+
   it('are believed of a trusted proxy in the IPv6 coat, and of one on the internet', () => {
     const headers = { 'x-forwarded-for': '192.168.1.30' }
     expect(verdict({ trustedProxies }, { remoteAddress: '::ffff:192.168.1.2', headers })).toBe('open')
@@ -257,6 +322,31 @@ describe('headers of proxies', () => {
         expect(verdict({ trustedProxies }, { remoteAddress, headers: { forwarded } })).toBe('unauthorized')
       }),
     )
+  })
+})
+
+describe('the home network, where a part of it is named,', () => {
+  const homeNetworks = ['192.168.1.0/24', 'fd00:1::/64', '::1']
+  it.each([
+    ['192.168.1.20', 'open'],
+    ['::ffff:192.168.1.20', 'open'],
+    ['fd00:1::7', 'open'],
+    ['::1', 'open'],
+    ['192.168.2.20', 'unauthorized'],
+    ['127.0.0.1', 'unauthorized'],
+    ['fd00:2::7', 'unauthorized'],
+    ['fe80::7', 'unauthorized'],
+    [STRANGER, 'unauthorized'],
+  ])('has %s: %s', (remoteAddress, expected) => {
+    expect(verdict({ homeNetworks }, { remoteAddress })).toBe(expected)
+    const proxied = { remoteAddress: '192.168.1.2', headers: { 'x-forwarded-for': remoteAddress } }
+    const rules = { homeNetworks, trustedProxies: ['192.168.1.2'] }
+    expect(verdict(rules, proxied)).toBe(expected)
+  })
+
+  it('never has more than a home network can have', () => {
+    expect(verdict({ homeNetworks: ['0.0.0.0/0', '::/0'] }, { remoteAddress: STRANGER })).toBe('unauthorized')
+    expect(verdict({ homeNetworks: ['0.0.0.0/0', '::/0'] }, {})).toBe('open')
   })
 })
 
@@ -412,14 +502,19 @@ describe('the host', () => {
   it('that a trusted proxy was asked for is judged too; from others it is not heard', () => {
     const trustedProxies = ['192.168.1.2']
     const remoteAddress = '192.168.1.2'
-    for (const headers of [{ 'x-forwarded-host': 'evil.com' }, { 'x-forwarded-host': 'pi.local, evil.com' }]) {
+    const named = { 'x-forwarded-for': '192.168.1.30' }
+    for (const sent of ['evil.com', 'pi.local, evil.com']) {
+      const headers = { ...named, 'x-forwarded-host': sent }
       expect(verdict({ trustedProxies }, { remoteAddress, headers })).toBe('unknown_host')
-      expect(verdict({}, { remoteAddress, headers })).toBe('open')
+      const accessToken = 't'
+      expect(verdict({ accessToken }, { remoteAddress, headers: { ...headers, authorization: 'Bearer t' } })).toBe(
+        'open',
+      )
     }
     const forwarded = 'for=192.168.1.30;host="evil.com:8080"'
     expect(verdict({ trustedProxies }, { remoteAddress, headers: { forwarded } })).toBe('unknown_host')
     const allowedHosts = ['photos.example.com']
-    const headers = { 'x-forwarded-host': 'photos.example.com' }
+    const headers = { ...named, 'x-forwarded-host': 'photos.example.com' }
     expect(verdict({ trustedProxies, allowedHosts }, { remoteAddress, headers })).toBe('open')
   })
 })
@@ -467,18 +562,23 @@ describe('a page', () => {
 
   it('behind a trusted proxy is of the scheme and host that the proxy was asked for', () => {
     const rules = { trustedProxies: ['192.168.1.2'], allowedHosts: ['photos.example.com'] }
-    const proxied = { host: 'pi:8080', 'x-forwarded-host': 'photos.example.com', 'x-forwarded-proto': 'https' }
+    const named = { 'x-forwarded-for': '192.168.1.30' }
+    const proxied = {
+      ...{ ...named, host: 'pi:8080' },
+      ...{ 'x-forwarded-host': 'photos.example.com', 'x-forwarded-proto': 'https' },
+    }
     const from = (origin: string, headers = {}, remoteAddress = '192.168.1.2') =>
       verdict(rules, { remoteAddress, headers: { ...proxied, origin, ...headers } })
     expect(from('https://photos.example.com')).toBe('open')
     expect(from('http://photos.example.com')).toBe('cross_site')
     expect(from('http://pi:8080')).toBe('cross_site')
-    expect(from('https://photos.example.com', {}, HOME)).toBe('cross_site')
+    expect(from('https://photos.example.com', {}, HOME)).toBe('unauthorized')
     expect(from('https://pi:8080', { 'x-forwarded-host': undefined })).toBe('open')
     const untrusted = { host: 'pi:8080', origin: 'https://pi:8080', 'x-forwarded-proto': 'https' }
-    expect(verdict({}, { headers: untrusted })).toBe('cross_site')
+    const withToken = { ...untrusted, authorization: 'Bearer t' }
+    expect(verdict({ accessToken: 't' }, { headers: withToken })).toBe('cross_site')
     const forwarded = 'for=192.168.1.30;proto=https;host=photos.example.com'
-    const none = { 'x-forwarded-host': undefined, 'x-forwarded-proto': undefined }
+    const none = { 'x-forwarded-for': undefined, 'x-forwarded-host': undefined, 'x-forwarded-proto': undefined }
     expect(from('https://photos.example.com', { ...none, forwarded })).toBe('open')
     expect(from('http://photos.example.com', { ...none, forwarded })).toBe('cross_site')
   })
