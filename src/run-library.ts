@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
+import type { Logger } from 'pino'
 import { Adoption } from './adoption.ts'
 import { announceLibrary, announceTrouble } from './announcement.ts'
 import type { Database } from './catalogue/connection.ts'
@@ -17,7 +18,7 @@ import { Drive, type DriveEvents } from './storage/drive.ts'
 import { driveError } from './storage/drive-error.ts'
 import { libraryDrive } from './storage/drive-role.ts'
 import { hasherFor, hashHere, measureSpeed } from './storage/hashing/hasher.ts'
-import { clearStaging } from './storage/staging.ts'
+import { clearStaging, LEFT_ALONE } from './storage/staging.ts'
 import { whereaboutsOf } from './storage/whereabouts.ts'
 
 /** Photos are read back when nobody has uploaded anything for this long. */
@@ -62,7 +63,7 @@ export async function runLibrary(
         journal.forget()
         adoption.wake()
         verification.readSoon(missedAt)
-        clearStaging(drive).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
+        clear(drive, log).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
       },
     }
     const lastSeen = await patiently(start, () => findWhereabouts(db))
@@ -81,9 +82,8 @@ export async function runLibrary(
       onFinding: state.trouble,
     })
     const adoption = new Adoption(library, start)
-    const left = await patiently(start, () => clearStaging(drive))
+    await patiently(start, () => clear(drive, log))
     await patiently(start, () => noteWhere(drive, db))
-    if (left > 0) log.info({ files: left }, 'removed unfinished uploads of an earlier run')
     await patiently(start, () => adoption.begin(journal.wasComplete))
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
     state.setLibrary(library)
@@ -110,6 +110,13 @@ export async function runLibrary(
     await hasher.close()
     await libraryLocks.release()
   }
+}
+
+/** Clears staging, and says what it has found there. Throws as `clearStaging`. */
+async function clear(drive: Drive, log: Logger): Promise<void> {
+  const { files, others } = await clearStaging(drive)
+  if (files > 0) log.info({ files }, 'removed unfinished uploads of an earlier run')
+  if (others.length > 0) log.warn({ library: drive.root, names: others.slice(0, 10) }, LEFT_ALONE)
 }
 
 /** Has the drive and the catalogue remember where the library is. Throws `drive_error`, `database_unavailable`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type AppError, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
 import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
+import { type Entry, Root } from './entry.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
@@ -26,6 +27,8 @@ export interface DriveEvents {
 export class Drive {
   readonly root: string
   readonly id: string
+  /** The library's folder, as whatever touches the drive knows it. */
+  readonly files: Root
   readonly #events: DriveEvents
   #role: DriveRole
   /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
@@ -36,6 +39,7 @@ export class Drive {
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
+    this.files = new Root(root)
     this.id = id
     this.#events = events
     this.#role = role
@@ -56,7 +60,17 @@ export class Drive {
     return this.#touched
   }
 
-  /** The absolute path of something in the library. */
+  /** Something in the library, relative to it. */
+  at(path: string): Entry {
+    return this.files.at(path)
+  }
+
+  /** The same, when it was touched a moment ago. */
+  touchedAt(path: string): Entry {
+    return this.files.at(path, true)
+  }
+
+  /** The absolute path of something in the library, to be told to people. */
   resolve(path: string): string {
     return join(this.root, path)
   }
@@ -123,8 +137,11 @@ export class Drive {
     this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
+    this.files.letGo()
     if ((await readIdentity(this.root)) !== this.id) throw await missingDrive(this.#role, this.root, this.id)
     this.#touched = await touchedOn(this.root)
+    this.files.isLocal = this.#touched !== ELSEWHERE
+    await this.files.anchor()
     const isReturn = this.#away || this.#seen !== undefined
     this.#seen = seen
     this.#away = false

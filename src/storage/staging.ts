@@ -260,17 +260,36 @@ export class StagedFile {
   }
 }
 
+/** What lay in staging. */
+export interface Cleared {
+  /** How many files earlier uploads had left; they are removed. */
+  files: number
+  /** The names of what is none of this server's, and was left alone. */
+  others: string[]
+}
+
+/** What the log says of those. */
+export const LEFT_ALONE = 'something in .iclood/incoming is not the server’s, and was left alone'
+
+/** A draft of an original, or of a SHA256SUMS. */
+const OWN_NAME = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(?:part|sums)$/
+
 /**
  * Removes what earlier uploads left in staging, but nothing of the uploads in flight, and makes the folder if it is
- * missing. Call it when a library is opened and when its drive has come back. Returns how many files were removed.
+ * missing. Only regular files with names of this server's own are removed, one by one. Call it when a library is opened
+ * and when its drive has come back. Throws `drive_missing`, and `drive_error` also where staging is no real folder.
  */
-export async function clearStaging(drive: Drive): Promise<number> {
+export async function clearStaging(drive: Drive): Promise<Cleared> {
   try {
     await drive.check()
-    await drive.makeOwnFolder(STAGING_FOLDER)
-    const left = (await io.readdir(drive.resolve(STAGING_FOLDER))).filter((name) => !inFlight.has(name))
-    for (const name of left) await io.remove(drive.resolve(`${STAGING_FOLDER}/${name}`))
-    return left.length
+    await io.makeFolder(drive.at(STAGING_FOLDER))
+    const cleared: Cleared = { files: 0, others: [] }
+    for (const name of (await io.list(drive.at(STAGING_FOLDER))).filter((name) => !inFlight.has(name))) {
+      const isOurs = OWN_NAME.test(name) && (await io.unlinkFile(drive.at(`${STAGING_FOLDER}/${name}`)))
+      if (isOurs) cleared.files++
+      else cleared.others.push(name)
+    }
+    return cleared
   } catch (error) {
     throw driveError(error, 'its staging folder was being cleared')
   }

@@ -50,7 +50,7 @@ const failed = new Set<string>()
 async function writeAgain(path: string): Promise<void> {
   const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
   await io.mkdir(change)
-  await io.remove(change)
+  await io.rmdir(change)
 }
 
 /**

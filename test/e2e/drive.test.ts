@@ -325,7 +325,7 @@ describe('a drive that goes away', needs(drive('tmpfs')), () => {
 
   it('is read-only at the start: the server lives, and goes on when it may write', async () => {
     await server.kill()
-    await writeFile(join(usb.path, '.iclood/incoming/left.part'), 'left by a crash')
+    await writeFile(join(usb.path, '.iclood/incoming/0b9e7a52-6f3c-4d7e-9a51-2f4c8d1e3a70.part'), 'left by a crash')
     await usb.remount('ro')
     server = await startServer(folder, { UPLOAD_FOLDER: usb.path })
     await expectRefused(server, 503, 'drive_error')
@@ -456,7 +456,10 @@ describe.each<FileSystem>(['tmpfs', 'ext4', 'xfs', 'btrfs', 'exfat'])('a drive w
         expect(await send('IMG_0001.MOV', half('IMG_0001.MOV'), film)).toBe(still.replace(/HEIC$/, 'MOV'))
 
         await server.kill()
-        await writeFile(join(usb.path, '.iclood/incoming/half.part'), noise(100_000, 'half'))
+        await writeFile(
+          join(usb.path, '.iclood/incoming/0b9e7a52-6f3c-4d7e-9a51-2f4c8d1e3a70.part'),
+          noise(100_000, 'half'),
+        )
         await usb.unmount()
         await usb.mount()
         server = await startServer(folder, { UPLOAD_FOLDER: usb.path })

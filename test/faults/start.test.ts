@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -74,7 +75,7 @@ it('staging is cleared by the next try, whatever call fails', async () => {
   const staging = join(root, '.iclood/incoming')
   const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
     await mkdir(staging, { recursive: true })
-    for (const name of ['a.part', 'b.part']) await writeFile(join(staging, name), '')
+    for (const name of ['part', 'sums']) await writeFile(join(staging, `${randomUUID()}.${name}`), '')
     const drive = new Drive(root, id, { onMissing: () => {}, onReturned: () => {} })
     const calls = await withFailure(plan, () => clearStaging(drive))
     await clearStaging(drive)

@@ -1,6 +1,6 @@
 import { fstatSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import type { Call } from './faults.ts'
+import { type Call, pathOf } from './faults.ts'
 
 /** A call that has begun. Exactly one of the two is called at its end. */
 interface Watched {
@@ -99,7 +99,8 @@ export class Durability {
     this.#written.add(inode)
   }
 
-  begin(call: Call, args: readonly unknown[]): Watched {
+  begin(call: Call, given: readonly unknown[]): Watched {
+    const args = given.map((argument) => pathOf(argument) ?? argument)
     switch (call) {
       case 'datasync':
       case 'fsync':
@@ -114,10 +115,13 @@ export class Durability {
       case 'rename':
         return after(() => this.#changed.add(dirname(args[0] as string)).add(dirname(args[1] as string)))
       case 'unlink':
-      case 'remove':
+      case 'unlinkFile':
+      case 'rmdir':
         return after(() => this.#changed.add(dirname(args[0] as string)))
       case 'mkdir':
         return after(() => this.#made(args[0] as string, args[0] as string))
+      case 'makeFolder':
+        return after((isMade) => isMade === true && this.#made(args[0] as string, args[0] as string))
       case 'mkdirs':
         return after((first) => this.#made(args[0] as string, first as string | undefined))
       default:

@@ -1,5 +1,7 @@
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
+import type { Entry } from '../../src/storage/entry.ts'
 import { io } from '../../src/storage/io.ts'
 import type { Durability } from './durability.ts'
 
@@ -39,7 +41,10 @@ export const TREATMENTS = {
   unlink: { syscall: 'unlink', faults: ['EIO', 'EIO, but done'] },
   mkdir: { syscall: 'mkdir', faults: CHANGING },
   mkdirs: { syscall: 'mkdir', faults: CHANGING },
-  remove: { syscall: 'rm', faults: ['EIO', 'EIO, but done'] },
+  rmdir: { syscall: 'rmdir', faults: ['EIO', 'EIO, but done'] },
+  list: { syscall: 'scandir', faults: LOOKING },
+  makeFolder: { syscall: 'mkdir', faults: CHANGING },
+  unlinkFile: { syscall: 'unlink', faults: ['EIO', 'EIO, but done'] },
   stat: { syscall: 'stat', faults: LOOKING },
   statNow: { syscall: 'stat', faults: LOOKING, isSync: true },
   openNow: { syscall: 'open', faults: LOOKING, isSync: true },
@@ -220,10 +225,18 @@ function shortened(call: Call, args: readonly unknown[]): readonly unknown[] {
   return [file, [bytes.subarray(0, Math.ceil(bytes.length / 2))], position]
 }
 
+/** The absolute path that a call of the seam was given, if it was given one. */
+export function pathOf(argument: unknown): string | undefined {
+  if (typeof argument === 'string' && argument.startsWith('/')) return argument
+  if (typeof argument !== 'object' || argument === null || !('root' in argument)) return undefined
+  const { root, path } = argument as Entry
+  return join(root.folder, path)
+}
+
 /** As Node makes it from what the system answers. */
 export function systemError(code: 'EIO' | 'ENOSPC' | 'EPERM', syscall: string, args: readonly unknown[]): Error {
   const errno = -constants.errno[code]
-  const [path, dest] = args.map((arg) => (typeof arg === 'string' && arg.startsWith('/') ? arg : undefined))
+  const [path, dest] = args.map(pathOf)
   const names = [path, dest].flatMap((name) => name ?? []).map((name) => `'${name}'`)
   const message = `${code}: ${getSystemErrorMap().get(errno)?.[1]}, ${[syscall, names.join(' -> ')].join(' ').trimEnd()}`
   return Object.assign(new Error(message), {

@@ -6,7 +6,7 @@ import type { ProcessLock } from '../../process-lock.ts'
 import { withResolvers } from '../../resolvers.ts'
 import type { Drive } from '../../storage/drive.ts'
 import { driveError } from '../../storage/drive-error.ts'
-import { clearStaging } from '../../storage/staging.ts'
+import { clearStaging, LEFT_ALONE } from '../../storage/staging.ts'
 import type { Change, NoteChange } from '../changes.ts'
 import type { Library } from '../library.ts'
 import { BacklogCount } from './backlog.ts'
@@ -126,7 +126,8 @@ export class MirrorKeeper {
     }
     const upkeep = new Upkeep(this.#library, id, this.#options, this.#upkept(), signal)
     this.#open = { upkeep, lock }
-    await clearStaging(upkeep.mirror.drive)
+    const { others } = await clearStaging(upkeep.mirror.drive)
+    if (others.length > 0) log.warn({ mirror: folder, names: others.slice(0, 10) }, LEFT_ALONE)
     await this.#doubtCopies()
     this.#work.lookThrough()
     this.#lookedThroughAt = performance.now()

@@ -222,7 +222,7 @@ describe('a second copy', () => {
     await sql`delete from copies where path = ${paths[1]}`.execute(home.db)
     const sums = await readFile(join(mirror, '2024/07/SHA256SUMS'), 'utf8')
     await writeFile(join(mirror, '2024/07/SHA256SUMS'), sums.slice(0, -10))
-    await writeFile(join(mirror, '.iclood/incoming/half.part'), 'half')
+    await writeFile(join(mirror, '.iclood/incoming/0b9e7a52-6f3c-4d7e-9a51-2f4c8d1e3a70.part'), 'half')
     const { ino } = await stat(join(mirror, '2024/07/b.jpg'))
     await start().until('ok')
     expect((await stat(join(mirror, '2024/07/b.jpg'))).ino).toBe(ino)

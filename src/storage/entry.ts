@@ -1,0 +1,139 @@
+import fs from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { AppError, hasErrno } from '../errors.ts'
+import { splitPath } from './layout.ts'
+
+const [lstat, stat, realpath] = [promisify(fs.lstat), promisify(fs.stat), promisify(fs.realpath.native)]
+
+/** Where the folder of a library really lies, and on which device. */
+export interface Anchor {
+  /** Absolute, without links. */
+  readonly folder: string
+  readonly device: number
+}
+
+/** What stands at a name, in the words in which it is told. */
+type Kind = 'a folder' | 'a file' | 'a link' | 'a pipe' | 'a socket' | 'a device' | 'another file system'
+
+/** What belongs at a name in the library. */
+export type Expected = Extract<Kind, 'a folder' | 'a file'>
+
+/** Something in a library that is not what belongs there: it is neither used, nor followed, nor removed. */
+export class StrangeEntry extends AppError {
+  /** Relative to the library. */
+  readonly path: string
+  readonly expected: Expected
+
+  /** `why` completes "2024 on the drive is …". */
+  constructor(root: Root, path: string, why: string, expected: Expected) {
+    const what = path === '' ? 'The library’s folder' : path
+    super(
+      'drive_error',
+      `${what} on the drive is ${why}, and ${expected} of the library’s own belongs there. It is left alone, and ` +
+        'nothing is read or written through it. Move it away, and all goes on by itself.',
+      { detail: `It lies in ${root.folder}.`, cause: new Error(`${join(root.folder, path)} is ${why}`) },
+    )
+    this.path = path
+    this.expected = expected
+  }
+}
+
+/** A name in a library. */
+export interface Entry {
+  readonly root: Root
+  /** Relative to the library, with `/`; `''` is its folder. No part of it is `..`. */
+  readonly path: string
+  /** Whether it was touched a moment ago, so that a local file system answers from memory; see `Touched`. */
+  readonly isTouched: boolean
+}
+
+/**
+ * The folder of a library, on which every call names an `Entry`. Whatever lies there was put there by somebody else:
+ * only this folder itself may be reached through links, since its owner says where it is.
+ */
+export class Root {
+  /** As it is configured; absolute. */
+  readonly folder: string
+  /** Whether its file system is asked on this thread for what was touched a moment ago. */
+  isLocal = false
+  #anchor: Anchor | undefined
+  readonly #strange = new Map<string, StrangeEntry>()
+
+  constructor(folder: string) {
+    this.folder = folder
+  }
+
+  at(path: string, isTouched = false): Entry {
+    return { root: this, path, isTouched }
+  }
+
+  /** Where it lies, if that has been found out. */
+  get anchored(): Anchor | undefined {
+    return this.#anchor
+  }
+
+  /** Where it lies: found out once, until `letGo`. System errors pass. */
+  async anchor(): Promise<Anchor> {
+    if (this.#anchor === undefined) {
+      const folder = await realpath(this.folder)
+      this.#anchor = { folder, device: (await stat(folder)).dev }
+    }
+    return this.#anchor
+  }
+
+  /** Another drive may lie there by now. */
+  letGo(): void {
+    this.#anchor = undefined
+  }
+
+  /** Remembers what was found to be strange, for whoever tells people; returns it. */
+  note(strange: StrangeEntry): StrangeEntry {
+    this.#strange.set(strange.path, strange)
+    return strange
+  }
+
+  /** Something that was found to be strange and is so still; what is not any more is forgotten. System errors pass. */
+  async findStrange(): Promise<StrangeEntry | undefined> {
+    for (const { path, expected } of [...this.#strange.values()]) {
+      const strange = await lookForStrange(this, path, expected)
+      if (strange !== undefined) return strange
+      this.#strange.delete(path)
+    }
+    return undefined
+  }
+}
+
+/**
+ * Looks at each part of the path without following anything. Returns the first that is not as it should be; `undefined`
+ * if all are, or nothing is there at all. System errors pass.
+ */
+export async function lookForStrange(root: Root, path: string, expected: Expected): Promise<StrangeEntry | undefined> {
+  const anchor = await root.anchor()
+  try {
+    for (const part of [...foldersAbove(path).slice(1), path]) {
+      const wanted = part === path ? expected : 'a folder'
+      const found = await lstat(join(anchor.folder, part))
+      const kind = found.isDirectory() && found.dev !== anchor.device ? 'another file system' : kindOf(found)
+      if (kind !== wanted) return new StrangeEntry(root, part, kind, wanted)
+    }
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw error
+  }
+  return undefined
+}
+
+/** `''`, `2024`, and `2024/07` of `2024/07/IMG_0042.HEIC`. */
+export function foldersAbove(path: string): string[] {
+  if (path === '') return []
+  const { folder } = splitPath(path)
+  return [...foldersAbove(folder), folder]
+}
+
+function kindOf(found: fs.Stats): Kind {
+  if (found.isFile()) return 'a file'
+  if (found.isDirectory()) return 'a folder'
+  if (found.isSymbolicLink()) return 'a link'
+  if (found.isFIFO()) return 'a pipe'
+  return found.isSocket() ? 'a socket' : 'a device'
+}
