@@ -35,6 +35,12 @@ export const PROMISED_AHEAD = 64 * MB
 /** Lists, and other JSON, that are being received, worked on or answered. A phone has one. */
 export const LISTS: Share = { all: 16, each: 4 }
 
+/**
+ * Rows of one path, or of what belongs to it, that an upload looks at; any number of uploads may have the same path. A
+ * household has one, and some more where two phones of one model have the same names.
+ */
+export const ROWS_WEIGHED = 256
+
 /** Answers that are read from the catalogue row by row. An app or a page asks for one. */
 export const LONG_ANSWERS: Share = { all: 16, each: 4 }
 

@@ -1,4 +1,5 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
+import { ROWS_WEIGHED } from '../budgets.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
@@ -84,13 +85,31 @@ export function createLookUp(db: Database): (question: Question) => Promise<Answ
   return batched((questions) => lookUp(db, questions))
 }
 
+const KNOWN = sql`jsonb_build_object(
+  'id', backups.id, 'status', backups.status, 'assetId', backups.asset_id, 'created', backups.created,
+  'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
+  'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
+  'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
+  'capturedAt', extract(epoch from files.captured_at) * 1000, 'contentId', files.content_id)`
+
+/**
+ * The rows `from …` as an array, in the order of their ids: where there are more than an upload looks at, those of its
+ * own content first, then those of its id, those that wait, the latest. Anybody can send a path as often as they like.
+ */
+function rowsOf(from: RawBuilder<unknown>) {
+  return sql`
+    (select coalesce(jsonb_agg(weighed.known order by weighed.id), '[]')
+     from (
+       select ${KNOWN} as known, backups.id ${from}
+       order by
+         coalesce(files.checksum = decode(offered.checksum, 'hex'), false) desc,
+         coalesce(backups.asset_id = offered.id, false) desc, backups.status <> 'Completed' desc,
+         backups.timestamp desc nulls last, backups.id desc
+       limit ${sql.lit(ROWS_WEIGHED)}
+     ) as weighed)`
+}
+
 async function lookUp(db: Database, questions: readonly Question[]): Promise<Answer[]> {
-  const known = sql`jsonb_build_object(
-    'id', backups.id, 'status', backups.status, 'assetId', backups.asset_id, 'created', backups.created,
-    'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
-    'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
-    'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
-    'capturedAt', extract(epoch from files.captured_at) * 1000, 'contentId', files.content_id)`
   const { rows } = await sql<Answer>`
     select
       (select coalesce(jsonb_agg(jsonb_build_object(
@@ -100,32 +119,33 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
       (select coalesce(jsonb_agg(files.path), '[]')
        from files where files.checksum is null and files.missing_at is null and files.size = offered.size) as "unreadOfSize",
       case when offered.path is null then
-        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
-         from files join backups on backups.file_path = files.path collate "default"
-         where files.checksum = decode(offered.checksum, 'hex') and backups.asset_key = iclood_asset_key(offered.device_id, null))
+        ${rowsOf(sql`
+          from files join backups on backups.file_path = files.path collate "default"
+          where files.checksum = decode(offered.checksum, 'hex')
+            and backups.asset_key = iclood_asset_key(offered.device_id, null)`)}
       else
-        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
-         from backups left join files on files.path = backups.file_path
-         where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and ${isSameAsset})
+        ${rowsOf(sql`
+          from backups left join files on files.path = backups.file_path
+          where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and ${isSameAsset}`)}
       end as "samePath",
-      (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
-       from backups left join files on files.path = backups.file_path
-       where offered.stem is not null and backups.asset_key in (
-         select iclood_asset_key(offered.device_id, offered.stem || '.' || extension)
-         from unnest(
-           case offered.role
-             when 'still' then ${MOVIES}::text[] when 'movie' then ${STILLS}::text[] else ${[...STILLS, ...MOVIES]}::text[]
-           end
-         ) as extension
-       )) as relatives,
+      ${rowsOf(sql`
+        from backups left join files on files.path = backups.file_path
+        where offered.stem is not null and backups.asset_key in (
+          select iclood_asset_key(offered.device_id, offered.stem || '.' || extension)
+          from unnest(
+            case offered.role
+              when 'still' then ${MOVIES}::text[] when 'movie' then ${STILLS}::text[] else ${[...STILLS, ...MOVIES]}::text[]
+            end
+          ) as extension
+        )`)} as relatives,
       case when offered.content_id is null then '[]' else
-        (select coalesce(jsonb_agg(${known} order by backups.id), '[]')
-         from (
-           select path from files
-           where content_id = offered.content_id
-             and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
-           order by stored_at desc nulls last limit ${MAX_HALVES}
-         ) as half join files using (path) join backups on backups.file_path = files.path collate "default")
+        ${rowsOf(sql`
+          from (
+            select path from files
+            where content_id = offered.content_id
+              and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
+            order by stored_at desc nulls last limit ${MAX_HALVES}
+          ) as half join files using (path) join backups on backups.file_path = files.path collate "default"`)}
       end as "otherHalves"
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],

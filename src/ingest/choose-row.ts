@@ -57,9 +57,8 @@ function chooseWaiting(
   const near = waiting.filter((row) => row.announcedFrom === arrival.address)
   const candidates = near.length > 0 ? near : waiting
   const taken = arrival.taken ?? same[0]?.created ?? null
-  const chosen = newest(
-    candidates.filter((row) => distance(row, taken) === Math.min(...candidates.map((one) => distance(one, taken)))),
-  )
+  const least = candidates.reduce((min, row) => Math.min(min, distance(row, taken)), Number.POSITIVE_INFINITY)
+  const chosen = newest(candidates.filter((row) => distance(row, taken) === least))
   if (chosen === undefined) return undefined
 
   // The content is known under this path: this may be a phone sending once more what it sent before, while the row

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { ROWS_WEIGHED } from '../../src/budgets.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
@@ -29,20 +30,21 @@ async function rowsRead(): Promise<number> {
   return rows[0]?.read ?? 0
 }
 
+const QUESTION: Question = {
+  checksum: 'ab'.repeat(32) as Checksum,
+  size: 1000,
+  deviceId: 'iPhone',
+  path: '/DCIM/IMG_1.JPG',
+  assetId: null,
+  created: null,
+  stem: '/DCIM/IMG_1',
+  contentId: 'content 1',
+  role: 'still',
+}
+
 it('the plan that is made for an empty library reads next to nothing when there are many photos', async () => {
   const lookUp = createLookUp(db)
-  const question: Question = {
-    checksum: 'ab'.repeat(32) as Checksum,
-    size: 1000,
-    deviceId: 'iPhone',
-    path: '/DCIM/IMG_1.JPG',
-    assetId: null,
-    created: null,
-    stem: '/DCIM/IMG_1',
-    contentId: 'content 1',
-    role: 'still',
-  }
-  await lookUp(question)
+  await lookUp(QUESTION)
   await sql`
     insert into files (path, checksum, size, media_type, content_id, stored_at)
     select '2024/07/IMG_' || n || '.MOV', sha256(n::text::bytea), 1000, 'video/quicktime', 'content ' || n, now()
@@ -52,7 +54,24 @@ it('the plan that is made for an empty library reads next to nothing when there 
     select 'iPhone', '/DCIM/IMG_' || n || '.MOV', 'IMG_' || n || '.MOV', '2024/07/IMG_' || n || '.MOV', 'video', now(), 'Completed'
     from generate_series(1, ${ROWS}::integer) as n`.execute(db)
   const before = await rowsRead()
-  const answer = await lookUp(question)
+  const answer = await lookUp(QUESTION)
   expect(answer.relatives.length).toBeGreaterThan(0)
   expect((await rowsRead()) - before).toBeLessThan(100)
+})
+
+it('of a path that has more rows than an upload looks at, it sees those that matter', async () => {
+  await sql`
+    insert into files (path, checksum, size, stored_at)
+    select '2020/01/' || n, decode(case n when 500 then ${QUESTION.checksum} else md5(n::text) || md5(n::text) end, 'hex'), 7, now()
+    from generate_series(1, 1000) as n`.execute(db)
+  await sql`
+    insert into backups (device_id, original_path, asset_id, file_name, file_path, file_type, timestamp, status)
+    select 'many', '/DCIM/IMG_1.JPG', 'asset ' || n, 'IMG_1.JPG', '2020/01/' || n, 'photo', now() - n * interval '1 day', 'Completed'
+    from generate_series(1, 1000) as n
+    union all
+    select 'many', '/DCIM/IMG_1.JPG', 'asset 0', 'IMG_1.JPG', null, 'photo', '2000-01-01', 'Pending'`.execute(db)
+  const { samePath } = await createLookUp(db)({ ...QUESTION, deviceId: 'many', stem: null })
+  expect(samePath).toHaveLength(ROWS_WEIGHED)
+  const seen = samePath.map(({ assetId }) => assetId)
+  expect(seen).toEqual(expect.arrayContaining(['asset 500', 'asset 0', 'asset 1', `asset ${ROWS_WEIGHED - 2}`]))
 })

@@ -199,3 +199,11 @@ it('the order of the rows does not matter', () => {
     expect(chosen(arrival(), ...rows)).toEqual(expected)
   }
 })
+
+it('of any number of rows the nearest is found by looking at each once', () => {
+  // As many as no argument list holds, and no loop within a loop comes to the end of.
+  const many = Array.from({ length: 300_000 }, (_, n) => row(n + 1, { created: TAKEN + (n + 1) * DAY }))
+  expect(chosen(arrival(), ...many.slice(0, 10_000))).toEqual([1, undefined])
+  const { announced } = chooseRow(arrival(), [...many, row(0, { created: TAKEN + 7 })])
+  expect(announced?.id).toBe(0)
+})
