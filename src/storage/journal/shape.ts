@@ -5,7 +5,8 @@ type Check = (value: unknown) => boolean
 type Members<Line> = { [Name in Exclude<keyof Line, 'type'>]-?: Check }
 
 const text: Check = (value) => typeof value === 'string'
-const number: Check = (value) => typeof value === 'number'
+/** JSON can spell infinity (1e999), and nobody can write it again. */
+const number: Check = (value) => Number.isFinite(value)
 const count: Check = (value) => Number.isSafeInteger(value) && Number(value) >= 0
 const time: Check = (value) => typeof value === 'string' && value.endsWith('Z') && !Number.isNaN(Date.parse(value))
 const checksum: Check = (value) => typeof value === 'string' && parseChecksum(value) === value

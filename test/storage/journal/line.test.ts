@@ -78,6 +78,12 @@ describe('a line of the journal', () => {
     expect(parseLine(checked(value))).toBeUndefined()
   })
 
+  it('is refused with a number that is infinite, though its check is right', () => {
+    expect(
+      parseLine(checkedText('{"type":"header","format":1e999,"library":"","kind":"log","created":"2024-07-01Z"')),
+    ).toBe(undefined)
+  })
+
   it.each(['[1', '"a"', '7', 'null', 'x', '{"type":"end","lines":7}', '{"type":"end" "lines":7', ''])(
     'is refused if it is no JSON object, though its check is right: %s',
     (text) => {
