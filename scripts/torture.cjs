@@ -5,16 +5,20 @@ const { join } = require('node:path')
 const { prepare, root } = require('./prepare.cjs')
 const { fail, run } = require('./run.cjs')
 
+const FUZZERS = join('test', 'fuzz')
+
 /**
  * Runs what gets better the longer it is done (power cuts, kill -9, fuzzing, properties) for a night: `ROUNDS` passes (1000), each as
  * long as in `npm test` and with a seed of its own. Goes on after a failure, and says at the end, or at Ctrl-C, which seeds failed.
- * Arguments choose among the files of tests.
+ * Beside them the fuzzers do 10^8 executions each (`EXECUTIONS`), as `npm run fuzz` does. Arguments choose among the files
+ * of tests, the fuzzers by `test/fuzz`.
  */
 async function main() {
   const files = process.argv.length > 2 ? process.argv.slice(2) : filesWithRounds()
   const passes = Number(process.env.ROUNDS ?? 1000)
   if (!(passes >= 1)) fail(`ROUNDS is "${process.env.ROUNDS}"; it is the number of passes, 1 or more.`)
   await prepare({ tests: true })
+  const fuzzing = process.argv.length <= 2 || files.some((file) => file.includes(FUZZERS)) ? fuzz() : { status: 0 }
 
   let isOver = false
   const stop = () => {
@@ -40,9 +44,15 @@ async function main() {
     failures.push(`SEED=${seed} npm test -- ${failedFiles(output, files).join(' ')}`)
   }
 
+  const { status } = await fuzzing
   console.log(`${pass} passes, ${failures.length} failed${failures.length > 0 ? '; these repeat them:' : ''}`)
   for (const failure of failures) console.log(`  ${failure}`)
-  process.exitCode = failures.length > 0 ? 1 : 0
+  if (status !== 0) console.log('The fuzzers have found something; see above.')
+  process.exitCode = failures.length > 0 || status !== 0 ? 1 : 0
+}
+
+function fuzz() {
+  return run([process.execPath, join(root, 'scripts', 'fuzz.cjs')], { cwd: root })
 }
 
 /** The files of tests that take a number of rounds. */

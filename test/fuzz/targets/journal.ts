@@ -1,0 +1,107 @@
+import { crc32 } from 'node:zlib'
+import { isAcceptable } from '../../../src/ingest/rebuild/acceptable.ts'
+import type { JournalLine } from '../../../src/journal-record.ts'
+import { formatLine, parseLine } from '../../../src/storage/journal/line.ts'
+import { check, checkSame, type Target } from '../target.ts'
+
+const CHECKSUM = '0f'.repeat(32)
+const original =
+  `{"path":"2024/07/IMG_1.JPG","sha256":"${CHECKSUM}","size":1234,"media_type":"image/jpeg","captured_at":` +
+  '"2024-07-01T08:20:30.000Z","captured_offset":120,"content_id":"00000000-0000-4000-8000-000000000001",' +
+  '"stored_at":"2024-07-01T10:20:30.123Z","verified_at":null}'
+const SEEDS = [
+  `{"type":"header","format":1,"library":"00000000-0000-4000-8000-000000000001","kind":"log","created":"2024-07-01T10:20:30.123Z"`,
+  `{"type":"original",${original.slice(1, -1)}`,
+  `{"type":"backup","id":1,"device":"iPhone","phone_path":"file:///DCIM/IMG_1.JPG","asset_id":"1/L0/001","name":"IMG_1.JPG",` +
+    '"kind":"photo","status":"Completed","failure":null,"at":"2024-07-01T10:20:30.123Z","created":1719829230123.25,' +
+    `"modified":null,"announced_size":0,"announced_from":"192.0.2.7","size":1234,"media_type":"image/jpeg","original":${original}`,
+  '{"type":"ignored","id":2,"device":null,"phone_path":"/DCIM/2","asset_id":null,"name":"2","at":null,"created":0.5,"announced_size":1',
+  '{"type":"removed","what":"original","path":"2024/07/IMG_1.JPG"',
+  '{"type":"removed","what":"backup","id":1',
+  '{"type":"end","lines":7',
+  '{"type":"album","id":1',
+]
+
+/** The input is a line without its check, which follows; behind this byte it is a whole line. */
+const WHOLE = '='
+
+/**
+ * Lines of the journal. None makes the reader, or the judge of records, throw; what is read is written and read again the
+ * same, as one line; and a path that is taken stays within the library.
+ */
+export const journal: Target = {
+  name: 'journal',
+  seeds: [
+    ...SEEDS.map((text) => Buffer.from(text)),
+    ...SEEDS.map((text) => Buffer.concat([Buffer.from(WHOLE), withCheck(Buffer.from(text))])),
+  ],
+  tokens: [
+    ...[
+      '"type":"header"',
+      '"type":"original"',
+      '"type":"backup"',
+      '"type":"removed"',
+      '"type":"toString"',
+      'null',
+      '[]',
+    ],
+    ...['"path":"../x"', '"path":"/etc/passwd"', '"path":".iclood/x"', '"path":"2024/07/a\\u0000"', '"id":0', '1e999'],
+    ...[
+      '"verified_at":"9999-12-31T23:59:59.999Z"',
+      '"2023-02-29T00:00:00.000Z"',
+      '9007199254740991',
+      '-1',
+      '0.5',
+      '..',
+    ],
+    ...[
+      '"original":null',
+      '"original":{',
+      '"__proto__":{',
+      ',"crc":"00000000"}',
+      '\\ud800',
+      '\\u0000',
+      '\n',
+      '"',
+      '{',
+      '}',
+    ],
+  ],
+  inTests: 8000,
+  run(input) {
+    const line = parseLine(input.toString('latin1', 0, 1) === WHOLE ? input.subarray(1) : withCheck(input))
+    if (line === undefined || line === 'unknown') return
+    const written = formatLine(withoutCheck(line))
+    check(written.indexOf('\n') === written.length - 1, 'It is written as more than one line', written)
+    // A member that says what the line's own check says is read over.
+    checkSame(parseLine(Buffer.from(written.slice(0, -1))), withCheckLast(line, written), 'Read again it is another')
+    if (line.type === 'header' || line.type === 'end' || !isAcceptable(line)) return
+    for (const path of pathsIn(line)) {
+      const parts = path.split('/')
+      check(
+        path !== '' && !parts.includes('..') && !parts.includes('') && parts[0] !== '.iclood',
+        'A path leads out',
+        path,
+      )
+    }
+  },
+}
+
+function withCheck(text: Buffer): Buffer {
+  return Buffer.concat([text, Buffer.from(`,"crc":"${crc32(text).toString(16).padStart(8, '0')}"}`)])
+}
+
+function withoutCheck(line: JournalLine): JournalLine {
+  const { crc, ...rest } = line as JournalLine & { crc?: unknown }
+  return rest as JournalLine
+}
+
+function withCheckLast(line: JournalLine, written: string): unknown {
+  return { ...withoutCheck(line), crc: written.slice(-11, -3) }
+}
+
+function pathsIn(line: JournalLine): string[] {
+  if (line.type === 'original') return [line.path]
+  if (line.type === 'backup') return line.original === null ? [] : [line.original.path]
+  return line.type === 'removed' && line.what === 'original' ? [line.path] : []
+}
