@@ -126,4 +126,4 @@ function advice(output) {
   return 'npm says why above; `npm ci` in this folder tries it again.'
 }
 
-module.exports = { ensureInstalled, isInstalled, satisfies }
+module.exports = { ensureInstalled, isInstalled, npm, satisfies }
