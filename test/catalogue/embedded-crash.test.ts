@@ -131,7 +131,7 @@ describe('an orphaned PostgreSQL on the data folder', needs(linux()), () => {
   const startOrphan = async () => {
     const { postgres } = await findBinaries(dataDir, undefined)
     const orphan = await spawnAsPostgres(postgres, serverArguments(cluster, cluster, 'another-name'))
-    const connection = { host: cluster, port: 5432, user: 'iclood', database: 'postgres' }
+    const connection = { host: cluster, port: 5432, user: 'catalogue', database: 'postgres' }
     await until('it is ready', async () =>
       (await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '')).includes('ready'),
     )

@@ -109,16 +109,14 @@ describe('the embedded server', () => {
     await (await start()).stop()
   })
 
-  it('works under a path that is too long for a socket, and finds the same socket at each start', async () => {
+  it('works under a path that is too long for a socket, at each start', async () => {
     const long = join(dataDir, 'x'.repeat(120))
     const first = await start(long)
     await first.stop()
     const second = await start(long)
     expect(await ask(second.connection, 'select 42')).toBe(42)
-    expect(second.connection).toEqual(first.connection)
     expect((await stat(second.connection.host)).mode & 0o777).toBe(0o700)
     await second.stop()
-    await rm(second.connection.host, { recursive: true })
   })
 
   it('works under a path with spaces, commas, quotes and umlauts', async () => {
@@ -156,8 +154,8 @@ describe('the embedded server explains', () => {
 
   it('what PostgreSQL says when it refuses to start', async () => {
     await (await start()).stop()
-    await writeFile(join(cluster, 'pg_hba.conf'), 'nonsense')
-    await expect(start()).rejects.toMatchObject({ message: expect.stringContaining('could not load') })
+    await writeFile(join(cluster, 'postgresql.conf'), 'nonsense')
+    await expect(start()).rejects.toMatchObject({ message: expect.stringContaining('configuration file') })
     expect(await processesIn(cluster)).toEqual([])
   })
 

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -5,10 +6,12 @@ import { openDatabase } from '../../src/catalogue/connection.ts'
 import { chooseAccount } from '../../src/catalogue/embedded/account.ts'
 import { findBinaries } from '../../src/catalogue/embedded/binaries.ts'
 import { initializeCluster } from '../../src/catalogue/embedded/initialize.ts'
-import { prepareLauncher } from '../../src/catalogue/embedded/launcher.ts'
+import { nameWithin, prepareLauncher } from '../../src/catalogue/embedded/launcher.ts'
 import { awaitPostmaster, type Postmaster } from '../../src/catalogue/embedded/postmaster.ts'
+import { establishRoles } from '../../src/catalogue/embedded/roles.ts'
 import { connectionToRunning } from '../../src/catalogue/embedded/server.ts'
 import { serverArguments } from '../../src/catalogue/embedded/settings.ts'
+import { prepareSocketFolder } from '../../src/catalogue/embedded/socket.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
 import { makeReapedFolder } from './reaper.ts'
 import { execute, MIGRATED, silentLog, tell } from './run-postgres.ts'
@@ -49,8 +52,11 @@ async function startPostgres(runFolder: string): Promise<Postmaster> {
   const cluster = join(runFolder, 'postgres')
   const account = await chooseAccount(runFolder, cluster)
   const launcher = await prepareLauncher(runFolder, account)
-  const binaries = await findBinaries(runFolder, launcher.passesClosedFolders ? undefined : account)
+  const binaries = await findBinaries(runFolder, account)
   await initializeCluster(cluster, binaries, launcher, silentLog)
+  await establishRoles(cluster, binaries, launcher, silentLog)
+  // Files of tests make databases of their own; what is in them belongs to the role that the program works as.
+  await writeFile(join(cluster, 'pg_hba.conf'), 'local all all trust\n')
   const connection = await connectionToRunning(runFolder)
   const settings = {
     max_connections: 200,
@@ -60,10 +66,16 @@ async function startPostgres(runFolder: string): Promise<Postmaster> {
     max_wal_size: '2GB',
   }
   const args = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])
-  const all = [...serverArguments(cluster, connection.host, 'iclood-tests'), ...args]
-  const postmaster = await awaitPostmaster(launcher.launch(binaries.postgres, all, 'INT'), silentLog)
+  const socketFolder = await prepareSocketFolder(cluster, account)
+  const all = [...serverArguments(nameWithin(cluster), socketFolder, 'iclood-tests'), ...args]
+  const postmaster = await awaitPostmaster(
+    launcher.launch(binaries.postgres, all, { folder: cluster, deathSignal: 'INT' }),
+    silentLog,
+  )
 
-  await execute(connection, `create database ${MIGRATED}`)
+  const owner = { ...connection, user: 'iclood' }
+  await execute(owner, `alter role ${connection.user} createdb`)
+  await execute(owner, `create database ${MIGRATED} owner ${connection.user}`)
   const db = openDatabase({ ...connection, database: MIGRATED }, () => {})
   await migrate(db)
   await db.destroy()

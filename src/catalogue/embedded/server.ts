@@ -6,16 +6,20 @@ import { chooseAccount } from './account.ts'
 import { findBinaries } from './binaries.ts'
 import { explainFileError } from './failure.ts'
 import { initializeCluster } from './initialize.ts'
-import { prepareLauncher } from './launcher.ts'
+import { nameWithin, prepareLauncher } from './launcher.ts'
 import { clearLeftovers, stopOrphans } from './leftovers.ts'
 import { awaitPostmaster } from './postmaster.ts'
+import { establishRoles } from './roles.ts'
 import type { Log } from './server-log.ts'
 import { DATABASE, PORT, ROLE, serverArguments } from './settings.ts'
-import { clusterName, prepareSocketFolder, socketFolderOf } from './socket.ts'
+import { clusterName, connectableName, prepareSocketFolder, socketFolderOf } from './socket.ts'
 import { supervise } from './supervisor.ts'
 
 export interface EmbeddedServer {
-  /** For `pg`: `host` is the folder of the Unix socket. It stays the same when the server is started again. */
+  /**
+   * For `pg` in this process: `host` is the folder of the Unix socket. It stays the same when the server is started
+   * again. The role is no superuser.
+   */
   readonly connection: {
     readonly host: string
     readonly port: number
@@ -49,7 +53,7 @@ export async function startEmbeddedServer(options: {
 
     const account = await chooseAccount(dataDir, cluster)
     const launcher = await prepareLauncher(dataDir, account)
-    const binaries = await findBinaries(dataDir, launcher.passesClosedFolders ? undefined : account)
+    const binaries = await findBinaries(dataDir, account)
 
     const version = await readVersion(cluster)
     if (version === undefined) {
@@ -64,19 +68,27 @@ export async function startEmbeddedServer(options: {
       )
     }
 
+    const clear = () => clearLeftovers(cluster, socketFolderOf(cluster), account, log)
+    await clear()
+    await establishRoles(cluster, binaries, launcher, log, signal)
+
     const socketFolder = await prepareSocketFolder(cluster, account)
-    const args = serverArguments(cluster, socketFolder, clusterName(cluster))
+    const args = serverArguments(nameWithin(cluster), socketFolder, clusterName(cluster))
     const { stop } = await supervise(
       async (signal) => {
-        await clearLeftovers(cluster, socketFolder, account, log)
+        await clear()
         signal?.throwIfAborted()
-        return awaitPostmaster(launcher.launch(binaries.postgres, args, 'INT'), log, signal)
+        return awaitPostmaster(
+          launcher.launch(binaries.postgres, args, { folder: cluster, deathSignal: 'INT' }),
+          log,
+          signal,
+        )
       },
       log,
       signal,
     )
     return {
-      connection: connectionTo(socketFolder),
+      connection: connectionTo(connectableName(cluster)),
       stop: async () => {
         await stop()
         // Had its first process been killed just before, the others may still be on their way out.
@@ -92,7 +104,7 @@ export async function startEmbeddedServer(options: {
  * How to connect to the server that another process has started on `dataDir`. Needs the account that runs it, or root.
  */
 export async function connectionToRunning(dataDir: string): Promise<EmbeddedServer['connection']> {
-  return connectionTo(socketFolderOf(join(await realpath(resolve(dataDir)), 'postgres')))
+  return connectionTo(connectableName(join(await realpath(resolve(dataDir)), 'postgres')))
 }
 
 function connectionTo(socketFolder: string): EmbeddedServer['connection'] {

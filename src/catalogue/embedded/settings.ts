@@ -1,5 +1,8 @@
-/** The one role of the embedded cluster: made by initdb, its superuser. */
-export const ROLE = 'iclood'
+/** The superuser, made by initdb. Nobody logs in as it. */
+const OWNER = 'iclood'
+
+/** The role that the program works as. */
+export const ROLE = 'catalogue'
 
 /** initdb's own database: the cluster has a single purpose, so it needs no second one. */
 export const DATABASE = 'postgres'
@@ -38,8 +41,12 @@ const SETTINGS = {
 
 /** The arguments of `postgres` for the cluster in `folder`; `name` is shown by `ps` for each of its processes. */
 export function serverArguments(folder: string, socketFolder: string, name: string): string[] {
-  const settings = { ...SETTINGS, cluster_name: name, unix_socket_directories: quoted(socketFolder) }
-  return ['-D', folder, ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])]
+  return ['-D', folder, ...serverSettings({ cluster_name: name, unix_socket_directories: quoted(socketFolder) })]
+}
+
+/** The settings as arguments, and `more` of them. */
+export function serverSettings(more: Readonly<Record<string, string>>): string[] {
+  return Object.entries({ ...SETTINGS, ...more }).flatMap(([key, value]) => ['-c', `${key}=${value}`])
 }
 
 /** unix_socket_directories is a list: a comma or a space in a folder's name would split it. */
@@ -48,15 +55,13 @@ function quoted(path: string): string {
 }
 
 /**
- * The arguments of `initdb` for a new cluster in `folder`. Whoever reaches the socket is let in (`trust`): it lies in a
- * folder with mode 0700, which only the account that runs postgres, and root, can enter. `peer` would compare the
- * account's name with the role's and lock out a server that runs as root beside a postgres that can't. TCP is closed
- * twice: nothing listens, and `reject`.
+ * The arguments of `initdb` for a new cluster in `folder`. It lets nobody in: who is let in is `establishRoles`'
+ * business. TCP is closed twice: nothing listens, and `reject`.
  */
 export function initArguments(folder: string): string[] {
   return [
-    ...['-D', folder, '-U', ROLE],
-    ...['--auth-local=trust', '--auth-host=reject'],
+    ...['-D', folder, '-U', OWNER],
+    ...['--auth-local=reject', '--auth-host=reject'],
     // Built in: the same order and the same upper case on every machine, and no operating system's upgrade changes it.
     ...['--encoding=UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'],
     ...['--data-checksums', '--no-instructions'],

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import { openSync } from 'node:fs'
 import { lchown, lstat, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
 import type { Account } from './account.ts'
+import { nameWithin } from './launcher.ts'
 import { PORT } from './settings.ts'
 
 /** The longest path that fits a Unix socket's address, in bytes: sun_path less its closing zero. */
@@ -17,19 +19,35 @@ export function socketPath(folder: string): string {
   return join(folder, `.s.PGSQL.${PORT}`)
 }
 
-/** The folder that `prepareSocketFolder` has chosen for a server that runs on `cluster`. */
-export function socketFolderOf(cluster: string): string {
-  return Buffer.byteLength(socketPath(cluster)) <= MAX_SOCKET_PATH ? cluster : join('/tmp', clusterName(cluster))
+function fits(folder: string): boolean {
+  return Buffer.byteLength(socketPath(folder)) <= MAX_SOCKET_PATH
 }
 
 /**
- * Returns the folder for the Unix socket of `cluster`: the cluster itself, whose mode is 0700, or, where that path is
- * too long for a socket, a private folder in /tmp whose name follows from the path, so that every start finds it again.
- * Throws `database_unavailable` when someone else has taken that name.
+ * The folder of the Unix socket of a server that runs on `cluster`: the cluster itself, whose mode is 0700. Where that
+ * path is too long for a socket and the system has no shorter name for it, one in /tmp stands in, whose name follows
+ * from the path, so that every start finds it again.
+ */
+export function socketFolderOf(cluster: string): string {
+  return process.platform === 'linux' || fits(cluster) ? cluster : join('/tmp', clusterName(cluster))
+}
+
+/**
+ * A name of that folder that is short enough for this process to connect to. It may hold for this process alone, and
+ * for as long as it lives.
+ */
+export function connectableName(cluster: string): string {
+  const folder = socketFolderOf(cluster)
+  return fits(folder) ? folder : `/proc/self/fd/${openSync(folder, 'r')}`
+}
+
+/**
+ * Makes sure that the folder for the socket of `cluster`, in which postgres is started, is there and nobody else's.
+ * Returns its name for postgres. Throws `database_unavailable` when someone else has taken that name.
  */
 export async function prepareSocketFolder(cluster: string, account: Account | undefined): Promise<string> {
   const folder = socketFolderOf(cluster)
-  if (folder === cluster) return cluster
+  if (folder === cluster) return nameWithin(cluster)
 
   try {
     await mkdir(folder, { mode: 0o700 })

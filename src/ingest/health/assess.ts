@@ -4,6 +4,7 @@ import type { Database } from '../../catalogue/connection.ts'
 import { listDevices } from '../../catalogue/devices.ts'
 import { countHealed, countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
 import { findLibrarySince } from '../../catalogue/library.ts'
+import { findSuperuser } from '../../catalogue/superuser.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
 import { believed } from '../../clock.ts'
 import { AppError } from '../../errors.ts'
@@ -37,7 +38,7 @@ const HEALED_MS = 30 * 24 * 60 * 60 * 1000
 export async function assess(subject: Subject): Promise<Health> {
   const { db, rules } = subject
   const at = subject.now()
-  const [{ drive, mirror }, proof, due, devices, findings, healed, backups] = await Promise.all([
+  const [{ drive, mirror }, proof, due, devices, findings, healed, backups, superuser] = await Promise.all([
     lookAtDrives(subject),
     countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
@@ -45,9 +46,22 @@ export async function assess(subject: Subject): Promise<Health> {
     countOpenFindings(db),
     countHealed(db, new Date(at.getTime() - HEALED_MS)),
     sumBackups(db, at),
+    findSuperuser(db),
   ])
   const overdueSince = await findOverdue(db, proof, rules.verifyEvery, at)
-  const facts: Facts = { at, backups, proof, nextDue: due, overdueSince, drive, mirror, devices, findings, healed }
+  const facts: Facts = {
+    at,
+    backups,
+    proof,
+    nextDue: due,
+    overdueSince,
+    drive,
+    mirror,
+    devices,
+    findings,
+    healed,
+    superuser,
+  }
   const openFindings = findings.length === 0 ? [] : await listOpenFindings(db, MAX_FINDINGS)
   const problems = await withTheirTime(db, problemsOf(facts, rules))
   return { ...facts, openFindings, problems, notes: notesOf(facts) }

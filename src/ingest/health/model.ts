@@ -1,6 +1,7 @@
 import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
 import type { Finding, FindingCount, HealedCount } from '../../catalogue/findings.ts'
+import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { Proof } from '../../catalogue/verification.ts'
 import type { AppError } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
@@ -29,6 +30,8 @@ export interface Facts {
   /** Those that backed up last first. */
   devices: readonly Device[]
   findings: readonly FindingCount[]
+  /** The database's role, if it may do more than it should. */
+  superuser: TooMuchPower | undefined
   /** What was found wrong and is well again. */
   healed: readonly HealedCount[]
 }

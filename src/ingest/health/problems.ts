@@ -1,6 +1,7 @@
 import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
 import type { FindingCount, HealedCount } from '../../catalogue/findings.ts'
+import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
 import { type AppError, inFull } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
@@ -129,8 +130,16 @@ function findingProblem(finding: FindingCount): Problem {
 }
 
 /** What is well again, and may be the first sign of what is to come. */
-export function notesOf({ healed }: Pick<Facts, 'healed'>): Problem[] {
-  return (['library', 'mirror'] as const).flatMap((copy) => healedNote(copy, healed))
+export function notesOf({ healed, superuser, at }: Pick<Facts, 'healed' | 'superuser' | 'at'>): Problem[] {
+  const notes = (['library', 'mirror'] as const).flatMap((copy) => healedNote(copy, healed))
+  return superuser === undefined ? notes : [...notes, superuserNote(superuser, at)]
+}
+
+/** It works as well as before: only a hole in the program would be worse than it need be. */
+function superuserNote({ role, statements, afterwards }: TooMuchPower, at: Date): Problem {
+  const title = 'The database’s role is a superuser'
+  const message = `The role ${role} of DATABASE_URL may run programs and read files on the computer of the database, which iClood never needs. Two lines in psql, on its database, end that: ${statements.join(' ')} ${afterwards}`
+  return { key: 'database_superuser', severity: 'warning', title, message: message.trim(), since: at, isNote: true }
 }
 
 function healedNote(place: CopyPlace, healed: readonly HealedCount[]): Problem[] {

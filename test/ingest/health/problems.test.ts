@@ -25,6 +25,7 @@ const well: Facts = {
   mirror: NO_MIRROR,
   devices: [],
   findings: [],
+  superuser: undefined,
   healed: [],
 }
 const device = (fields: Partial<Device>): Device => {
@@ -121,7 +122,7 @@ describe('what is wrong', () => {
       { copy: 'mirror' as const, kind: 'corrupt' as const, healed: 1, untold: 0, lately: 0, last: null },
     ]
     expect(problemsOf({ ...well, healed }, rules)).toEqual([])
-    expect(notesOf({ healed })).toMatchObject([
+    expect(notesOf({ ...well, healed })).toMatchObject([
       {
         key: 'healed',
         title: '3 damaged or missing photos on the drive were put back',
