@@ -6,6 +6,7 @@ import type { Config } from './config.ts'
 import { type AppError, inFull } from './errors.ts'
 import { humanSize } from './http/human-size.ts'
 import { driveUsage, type Library } from './ingest/library.ts'
+import { print } from './print.ts'
 
 /** Tells a person where their photos are kept and what to type into the phone; without a terminal, the log. */
 export async function announceLibrary(library: Library, config: Config, port: number, log: Logger): Promise<void> {
@@ -21,14 +22,16 @@ export async function announceLibrary(library: Library, config: Config, port: nu
     if (onSystemDisk) log.warn({ library: config.libraryFolder }, SYSTEM_DISK_HINT)
     return
   }
-  process.stdout.write(
-    `\n  iClood is ready for photos.\n\n` +
-      `  Photos     ${config.libraryFolder} (${humanSize(free)} free)\n` +
-      (onSystemDisk ? `             ${SYSTEM_DISK_HINT}\n` : '') +
-      `  Database   ${database}\n` +
-      `  On the phone, type one of these as the server:\n` +
-      addresses.map((address) => `             ${address}\n`).join('') +
-      `\n`,
+  print(
+    '',
+    '  iClood is ready for photos.',
+    '',
+    `  Photos     ${config.libraryFolder} (${humanSize(free)} free)`,
+    ...(onSystemDisk ? [`             ${SYSTEM_DISK_HINT}`] : []),
+    `  Database   ${database}`,
+    '  On the phone, type one of these as the server:',
+    ...addresses.map((address) => `             ${address}`),
+    '',
   )
 }
 

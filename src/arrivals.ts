@@ -20,6 +20,7 @@ const MINUTE_MS = 60_000
 const SHOWN_EVERY_MS = 250
 /** Names are whatever anybody sends. */
 const MAX_NAMED = 5
+const MAX_COUNTED = 100
 
 /** Says what has arrived: one line a minute in the log, and in a terminal a line that grows meanwhile. */
 export class Arrivals {
@@ -36,7 +37,8 @@ export class Arrivals {
 
   note({ deviceId, kind, isNew }: Arrival): void {
     this.#minute ??= setTimeout(() => this.tell(), MINUTE_MS).unref()
-    const device = deviceName(deviceId ?? 'unknown')
+    const name = deviceName(deviceId ?? 'unknown')
+    const device = this.#devices.has(name) || this.#devices.size < MAX_COUNTED ? name : 'devices of many names'
     const counts = this.#devices.get(device) ?? { photo: 0, video: 0, known: 0 }
     counts[isNew ? kind : 'known']++
     this.#devices.set(device, counts)
@@ -56,7 +58,7 @@ export class Arrivals {
   }
 }
 
-/** `12 photos and 1 video from iPhone 15, 3 photos from iPad` */
+/** `12 photos and 1 video from "iPhone 15", 3 photos from "iPad"` */
 export function sentence(devices: ReadonlyMap<string, Counts>): string {
   const parts = [...devices].slice(0, MAX_NAMED).map(([device, counts]) => `${amount(counts)} from ${device}`)
   const left = devices.size - parts.length

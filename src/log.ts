@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream'
 import { type Logger, pino } from 'pino'
 import { AppError, hasErrno, inFull } from './errors.ts'
+import { printable, printableJson } from './shown.ts'
 
 /** The log, and where there is a terminal, a last line in it that may change. */
 export interface Output {
@@ -11,8 +12,7 @@ export interface Output {
 
 /** For a terminal the log is written for people, else as JSON: one line an event. */
 export async function createOutput(level: string, stdout: NodeJS.WriteStream): Promise<Output> {
-  const options = { level, serializers: { err: describeError } }
-  if (!stdout.isTTY) return { log: pino(options, stdout), show: undefined }
+  if (!stdout.isTTY) return { log: logTo(stdout, level), show: undefined }
   const { default: pretty } = await import('pino-pretty')
   const terminal = new Terminal(stdout)
   const destination = pretty({
@@ -21,7 +21,26 @@ export async function createOutput(level: string, stdout: NodeJS.WriteStream): P
     translateTime: 'SYS:HH:MM:ss',
     singleLine: true,
   })
-  return { log: pino(options, destination), show: (line) => terminal.show(line) }
+  const lines = { write: (line: string) => destination.write(printableLine(line)) }
+  return { log: pino(optionsOf(level), lines), show: (line) => terminal.show(line) }
+}
+
+/** A log of JSON, which a terminal may print as it is. */
+export function logTo(stream: NodeJS.WritableStream, level: string): Logger {
+  return pino(optionsOf(level), { write: (line) => stream.write(printableJson(line)) })
+}
+
+function optionsOf(level: string) {
+  return { level, serializers: { err: describeError } }
+}
+
+/** A line of the log whose texts are printable; only a stack has several lines. */
+export function printableLine(line: string): string {
+  const readable = JSON.parse(line, (key, value: unknown) => {
+    if (typeof value !== 'string') return value
+    return key === 'stack' ? value.split('\n').map(printable).join('\n') : printable(value)
+  })
+  return `${JSON.stringify(readable)}\n`
 }
 
 /** What can happen in any household is a sentence; what nobody foresaw has a stack. */
@@ -52,7 +71,7 @@ class Terminal extends Writable {
 
   show(line: string): void {
     const width = Math.max(this.#stdout.columns - 1, 0) || 79
-    const shown = [...line].slice(0, width).join('')
+    const shown = [...printable(line)].slice(0, width).join('')
     if (shown === this.#line) return
     this.#stdout.write(`${this.#line === '' ? '' : CLEARED_LINE}${shown}`)
     this.#line = shown

@@ -9,8 +9,8 @@ import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config.ts'
-import { AppError, inFull } from './errors.ts'
 import { createOutput } from './log.ts'
+import { printFailure } from './print.ts'
 import type { RunningServer } from './serve.ts'
 import { StartError } from './start.ts'
 
@@ -88,7 +88,7 @@ function onSignal(stop: () => void): void {
 function fail(error: unknown): never {
   const isConfig = error instanceof ConfigError || error instanceof UnfitDatabase
   const isForPeople = isConfig || error instanceof StartError
-  console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
+  printFailure(error, isForPeople)
   process.exit(isConfig ? EX_CONFIG : 1)
 }
 

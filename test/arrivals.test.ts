@@ -11,11 +11,13 @@ it('says what has arrived in one line, by phone and kind, and nothing when nothi
   arrivals.note({ deviceId: 'iPad\u001b[31m\n', kind: 'video', isNew: true })
   arrivals.note({ deviceId: null, kind: 'photo', isNew: false })
   expect(lines).toEqual([])
-  expect(shown).toContain('  … 1 photo from iPhone 15')
+  expect(shown).toContain('  … 1 photo from "iPhone 15"')
   arrivals.tell()
   arrivals.tell()
   expect(lines).toHaveLength(1)
-  expect(lines[0]).toMatch(/^12 photos from iPhone 15, 1 photo and 1 video from iPad.*, 1 that was there already from /)
+  expect(lines[0]).toMatch(
+    /^12 photos from "iPhone 15", 1 photo and 1 video from "iPad 31m", 1 that was there already from /,
+  )
   // biome-ignore lint/suspicious/noControlCharactersInRegex: none may reach a terminal.
   expect(lines[0]).not.toMatch(/[\u0000-\u001f]/)
   expect(shown.at(-1)).toBe('')

@@ -5,6 +5,7 @@ import { countOpenFindings, type Finding, listOpenFindings } from '../catalogue/
 import { beginJournal } from '../catalogue/library.ts'
 import { FINDING_KINDS, type FindingKind } from '../catalogue/tables.ts'
 import { accept } from '../ingest/health/accept.ts'
+import { print, printJson } from '../print.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import type { Session } from './session.ts'
 import { describeFinding, findingOf } from './verify-report.ts'
@@ -46,8 +47,8 @@ async function run(session: Session, findings: readonly string[], options: Accep
   const accepted = await accept({ db, changed, now: () => new Date() }, { ...named(session, findings), kinds })
   // Until a server has written down what was changed here, the drive does not describe itself.
   if (accepted.length > 0) await beginJournal(db)
-  if (asJson) console.log(JSON.stringify({ accepted: accepted.map(findingOf) }))
-  else console.log(describe(accepted))
+  if (asJson) printJson({ accepted: accepted.map(findingOf) })
+  else print(...describe(accepted))
   return DONE
 }
 
@@ -75,11 +76,11 @@ async function list({ db }: Session, asJson: boolean): Promise<number> {
   const counts = await countOpenFindings(db)
   const total = counts.reduce((sum, { count }) => sum + count, 0)
   if (asJson) {
-    console.log(JSON.stringify({ findings: open.map(findingOf), total }))
+    printJson({ findings: open.map(findingOf), total })
     return DONE
   }
   if (open.length === 0) {
-    console.log('There is nothing to accept.')
+    print('There is nothing to accept.')
     return DONE
   }
   const lines = open.map(describeFinding)
@@ -88,12 +89,12 @@ async function list({ db }: Session, asJson: boolean): Promise<number> {
     '',
     `Accept one by its number or path, such as: accept ${open[0]?.id}; or all of a kind: accept --kind ${open[0]?.kind}`,
   )
-  console.log(lines.join('\n'))
+  print(...lines)
   return DONE
 }
 
-function describe(accepted: readonly Finding[]): string {
-  if (accepted.length === 0) return 'There is nothing of that kind to accept.'
+function describe(accepted: readonly Finding[]): string[] {
+  if (accepted.length === 0) return ['There is nothing of that kind to accept.']
   const count = `Accepted ${accepted.length} ${accepted.length === 1 ? 'finding' : 'findings'}:`
-  return [count, ...accepted.map(describeFinding)].join('\n')
+  return [count, ...accepted.map(describeFinding)]
 }

@@ -1,7 +1,7 @@
-import { pino } from 'pino'
 import { UnfitDatabase } from '../catalogue/encoding.ts'
 import { type Config, ConfigError } from '../config.ts'
-import { AppError, inFull } from '../errors.ts'
+import { logTo } from '../log.ts'
+import { printFailure } from '../print.ts'
 import { type Session, withSession } from './session.ts'
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
@@ -36,11 +36,11 @@ export async function runCommand(context: CommandContext, work: (session: Sessio
   process.stdout.on('error', () => {})
   try {
     const config = context.readConfig()
-    const log = pino({ level: config.logLevel === 'info' ? 'warn' : config.logLevel }, pino.destination(2))
+    const log = logTo(process.stderr, config.logLevel === 'info' ? 'warn' : config.logLevel)
     process.exit(await withSession(config, log, ending.signal, work))
   } catch (error) {
     const isForPeople = error instanceof ConfigError || error instanceof UnfitDatabase || error instanceof Interrupted
-    console.error(isForPeople ? error.message : error instanceof AppError ? inFull(error) : error)
+    printFailure(error, isForPeople)
     process.exit(COULD_NOT_RUN)
   }
 }

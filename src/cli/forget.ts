@@ -1,6 +1,8 @@
 import { Command } from 'commander'
 import { forgetDevice, listDevices } from '../catalogue/devices.ts'
 import { deviceName, isForgotten } from '../ingest/health/problems.ts'
+import { print, printJson } from '../print.ts'
+import { printable } from '../shown.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import type { Session } from './session.ts'
 
@@ -26,21 +28,19 @@ Exit code: 0 done; 2 could not be done.`,
     )
 }
 
-async function run({ db }: Session, device: string | undefined, asJson: boolean): Promise<number> {
+async function run({ db }: Session, typed: string | undefined, asJson: boolean): Promise<number> {
   const now = new Date()
-  if (device === undefined) {
-    const devices = (await listDevices(db, MAX_LISTED, now)).filter((one) => !isForgotten(one))
-    const names = devices.map(({ deviceId }) => deviceId)
-    if (asJson) console.log(JSON.stringify({ devices: names }))
-    else console.log(names.length === 0 ? 'There is no phone to forget.' : names.map(nameToType).join('\n'))
+  const devices = await listDevices(db, MAX_LISTED, now)
+  if (typed === undefined) {
+    const names = devices.filter((one) => !isForgotten(one)).map(({ deviceId }) => deviceId)
+    if (asJson) printJson({ devices: names })
+    else print(...(names.length === 0 ? ['There is no phone to forget.'] : names))
     return DONE
   }
+  // A name that a terminal can't show is typed as it has been printed.
+  const device = devices.find(({ deviceId }) => printable(deviceId) === typed)?.deviceId ?? typed
   await forgetDevice(db, device, now)
-  if (asJson) console.log(JSON.stringify({ forgotten: device }))
-  else console.log(`${deviceName(device)} is not waited for any more, until it is heard of again. Its photos stay.`)
+  if (asJson) printJson({ forgotten: device })
+  else print(`${deviceName(device)} is not waited for any more, until it is heard of again. Its photos stay.`)
   return DONE
-}
-
-function nameToType(deviceId: string): string {
-  return deviceId === 'unknown' ? 'unknown' : deviceName(deviceId)
 }

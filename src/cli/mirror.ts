@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts'
 import { humanSize } from '../http/human-size.ts'
 import { replaceWithMirror } from '../ingest/mirror/open.ts'
 import { type MirrorStatus, mirrorStatus } from '../ingest/mirror/status.ts'
+import { print, printJson } from '../print.ts'
 import { type CommandContext, runCommand } from './context.ts'
 import { openLibrary, type Session } from './session.ts'
 
@@ -31,7 +32,8 @@ async function run(session: Session, isReplacing: boolean, json: boolean): Promi
   const library = await openLibrary(session)
   if (isReplacing) await replaceWithMirror(library, folderOf(config))
   const status = await mirrorStatus(library, config.mirrorFolder, config.minFreeSpace)
-  console.log(json ? JSON.stringify(resultOf(status, config)) : describe(status, config))
+  if (json) printJson(resultOf(status, config))
+  else print(...describe(status, config))
   return status.state === 'missing' || status.state === 'full' || status.state === 'error' ? NOT_WELL : DONE
 }
 
@@ -55,8 +57,8 @@ function resultOf({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mir
   }
 }
 
-function describe({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mirrorFolder }: Config): string {
-  if (state === 'none') return 'There is no second copy: MIRROR_FOLDER is not set.'
+function describe({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mirrorFolder }: Config): string[] {
+  if (state === 'none') return ['There is no second copy: MIRROR_FOLDER is not set.']
   const lines = [`Second copy: ${mirrorFolder}`]
   if (reason !== null) lines.push(reason)
   lines.push(
@@ -65,5 +67,5 @@ function describe({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mir
       : `It lacks ${backlog.files} of the photos (${humanSize(backlog.bytes)}); the server copies them.`,
   )
   if (isOnOneDevice) lines.push('It is on the same drive as the library: when that drive fails, both are lost.')
-  return lines.join('\n')
+  return lines
 }

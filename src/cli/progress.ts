@@ -1,4 +1,5 @@
 import { humanSize } from '../http/human-size.ts'
+import { printable } from '../shown.ts'
 
 /** Work on files, as far as it has come. */
 export interface Work {
@@ -43,11 +44,11 @@ export class ProgressLine {
     if (now - this.#shownAt < (this.#stream.isTTY ? REDRAW_MS : LINE_MS)) return
     this.#shownAt = now
     if (!this.#stream.isTTY) {
-      this.#stream.write(`${describe()}\n`)
+      this.#stream.write(`${printable(describe())}\n`)
       return
     }
     // A line that wraps could not be drawn anew. Some terminals say that they have no columns at all.
-    const text = describe().slice(0, (this.#stream.columns || 80) - 1)
+    const text = printable(describe()).slice(0, (this.#stream.columns || 80) - 1)
     this.#stream.write(`\r\x1b[K${text}`)
     this.#isDrawn = true
   }

@@ -3,6 +3,7 @@ import type { AppError } from '../errors.ts'
 import { humanSize } from '../http/human-size.ts'
 import { createLibrary } from '../ingest/library.ts'
 import { hasChanged, type RebuildProgress, type RebuildReport, rebuild } from '../ingest/rebuild/rebuild.ts'
+import { print, printError, printJson } from '../print.ts'
 import { Drive } from '../storage/drive.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
@@ -38,17 +39,18 @@ async function run(session: Session, json: boolean): Promise<number> {
       report: (progress) => line.show(() => describe(progress)),
       reportTrouble: (path, error) => {
         line.clear()
-        console.error(`${path}: ${describeTrouble(error)}`)
+        printError(`${path}: ${describeTrouble(error)}`)
       },
       signal,
     })
     line.clear()
-    console.log(json ? JSON.stringify(resultOf(report)) : describeReport(report, config.libraryFolder))
+    if (json) printJson(resultOf(report))
+    else print(...describeReport(report, config.libraryFolder))
     return report.lost > 0 || report.unreadable > 0 ? DONE_WITH_LOSSES : DONE
   } catch (error) {
     line.clear()
     if (!signal.aborted) throw error
-    console.error('Interrupted. Nothing is lost: run the same command again, and it goes on where it was.')
+    printError('Interrupted. Nothing is lost: run the same command again, and it goes on where it was.')
     return COULD_NOT_RUN
   }
 }
@@ -94,7 +96,7 @@ function resultOf(report: RebuildReport) {
   }
 }
 
-function describeReport(report: RebuildReport, folder: string): string {
+function describeReport(report: RebuildReport, folder: string): string[] {
   const { journal, adopted, losses } = report
   const lines = [
     hasChanged(report)
@@ -128,5 +130,5 @@ function describeReport(report: RebuildReport, folder: string): string {
   if (report.unreadable > 0) {
     lines.push(`Could not be read: ${report.unreadable}; they are named above. Run this again to try once more.`)
   }
-  return lines.join('\n')
+  return lines
 }

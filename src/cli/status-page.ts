@@ -8,8 +8,8 @@ const DAY_MS = 24 * 60 * 60 * 1000
 /** Phones listed; in a household there are fewer. */
 const MAX_DEVICES = 20
 
-/** Writes the page of `iclood status`: what is wrong and what to do comes first. */
-export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder' | 'timeZone'>): string {
+/** Writes the lines of the page of `iclood status`: what is wrong and what to do comes first. */
+export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder' | 'timeZone'>): string[] {
   const { problems, notes, at } = health
   const day = (date: Date) => date.toLocaleString('sv-SE', { timeZone: config.timeZone }).slice(0, 16)
   const ago = (date: Date) => `${day(date)}${since(at.getTime() - date.getTime())}`
@@ -17,7 +17,7 @@ export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder
     problems.length === 0
       ? 'All is well.'
       : `${problems.length === 1 ? 'Something is' : `${problems.length} things are`} wrong:`
-  const lines = [
+  return [
     headline,
     '',
     ...problems.flatMap(({ title, message, since: from }) => [
@@ -32,7 +32,6 @@ export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder
     ...rows('Second copy', [mirrorLine(health.mirror)]),
     ...rows('Checked', checkLines(health, ago, day)),
   ]
-  return `${lines.join('\n')}\n`
 }
 
 /** One heading for several lines. */

@@ -6,6 +6,7 @@ import { healthReport } from '../http/health-json.ts'
 import { assess } from '../ingest/health/assess.ts'
 import { createLibrary, type Library } from '../ingest/library.ts'
 import { mirrorStatus } from '../ingest/mirror/status.ts'
+import { print, printJson } from '../print.ts'
 import { Drive } from '../storage/drive.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
 import { type CommandContext, runCommand } from './context.ts'
@@ -37,7 +38,8 @@ async function showStatus(session: Session, asJson: boolean): Promise<number> {
     rules: config,
     now: () => new Date(),
   })
-  process.stdout.write(asJson ? `${JSON.stringify(healthReport(health), null, 2)}\n` : renderStatus(health, config))
+  if (asJson) printJson(healthReport(health), 2)
+  else print(...renderStatus(health, config))
   return health.problems.length === 0 ? 0 : PROBLEMS
 }
 

@@ -38,11 +38,11 @@ function round(seconds: number): number {
   return Math.round(seconds * 1000) / 1000
 }
 
-/** The same for people: a summary, and a line for each finding with what has been done and what is left to do. */
-export function describeReport({ files, bytes, seconds, findings }: PassReport): string {
+/** The same for people, in lines: a summary, and one for each finding with what has been done and what is left to do. */
+export function describeReport({ files, bytes, seconds, findings }: PassReport): string[] {
   const speed = seconds > 0 ? `, ${humanSize(Math.round(bytes / seconds))}/s` : ''
   const read = `Read ${files} ${files === 1 ? 'file' : 'files'} back (${humanSize(bytes)}${speed}).`
-  if (findings.length === 0) return `${read} All is as it was stored.`
+  if (findings.length === 0) return [`${read} All is as it was stored.`]
   const open = findings.filter((finding) => finding.healed_at === null && finding.accepted_at === null).length
   const healed = findings.filter((finding) => finding.healed_at !== null && finding.accepted_at === null).length
   const accepted = findings.length - open - healed
@@ -52,14 +52,14 @@ export function describeReport({ files, bytes, seconds, findings }: PassReport):
     ...(accepted > 0 ? [`${accepted} accepted`] : []),
   ]
   const left = parts.length === 0 ? 'all healed' : parts.join(', ')
-  return [`${read} ${count}, ${left}:`, ...findings.map(describeFinding)].join('\n')
+  return [`${read} ${count}, ${left}:`, ...findings.map(describeFinding)]
 }
 
 /** One line, with what has been done and what is left to do. */
 export function describeFinding(finding: Finding): string {
   const { id, copy, kind, path } = finding
   const where = copy === 'mirror' ? 'second copy: ' : ''
-  return printable(`${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcomeOf(finding)} [${id}]`)
+  return `${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcomeOf(finding)} [${id}]`
 }
 
 function outcomeOf(finding: Finding): string {
@@ -100,11 +100,4 @@ function adviceOn({ copy, kind }: Finding): string {
     case 'sums':
       return 'The server writes it anew when it next compares the folders.'
   }
-}
-
-/** Anybody may give a file a name that a terminal takes for an order. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
-    return `\\u${character.codePointAt(0)?.toString(16).padStart(4, '0')}`
-  })
 }

@@ -9,6 +9,7 @@ import { createMirror } from '../ingest/mirror/mirror.ts'
 import { mirrorSource } from '../ingest/mirror/source.ts'
 import { openMirrorDrive } from '../ingest/mirror/status.ts'
 import { hasAnything, type PassOptions, type PassProgress, verifyLibrary } from '../ingest/verify/pass.ts'
+import { print, printError, printJson } from '../print.ts'
 import { isLocked } from '../process-lock.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
@@ -74,12 +75,13 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
     // Until a server has written down what was changed here, the drive does not describe itself.
     if (report.hasChanged) await beginJournal(db)
     line?.clear()
-    console.log(options.json ? JSON.stringify(resultOf(report)) : describeReport(report))
+    if (options.json) printJson(resultOf(report))
+    else print(...describeReport(report))
     return hasNews(report.findings) ? FINDINGS : CLEAN
   } catch (error) {
     line?.clear()
     if (!signal.aborted) throw error
-    console.error('Interrupted. What was read back until now is recorded; the rest can be done another time.')
+    printError('Interrupted. What was read back until now is recorded; the rest can be done another time.')
     return COULD_NOT_RUN
   }
 }
@@ -98,7 +100,7 @@ async function openMirror({ config }: Session, library: Library): Promise<PassOp
     return { copies: createMirror(library, drive, minFreeSpace), canRepair: !(await isLocked(drive.id)) }
   } catch (error) {
     if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
-    console.error(`The second copy is not read back: ${error.message}`)
+    printError(`The second copy is not read back: ${error.message}`)
     return undefined
   }
 }

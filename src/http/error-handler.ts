@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
+import { printable } from '../shown.ts'
 
 // `satisfies` makes a code without a status a compile error.
 const STATUS = {
@@ -48,7 +49,7 @@ const RETRY_AFTER = {
 
 /** The body of every refusal and failure. */
 function errorBody(error: AppError) {
-  return { status: 'error', code: error.code, message: error.message } as const
+  return { status: 'error', code: error.code, message: printable(error.message) } as const
 }
 
 /** Told by those who look for it, when it begins and when it is over. */

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Health } from '../ingest/health/model.ts'
 import { isForgotten } from '../ingest/health/problems.ts'
+import { shown } from '../shown.ts'
 
 /** Devices that get a series of their own: every name that anybody sends would be one more. */
 const MAX_DEVICES = 50
@@ -96,5 +97,13 @@ function lastBackups({ devices }: Health): [string, number][] {
 
 /** Names of devices are whatever somebody sent. */
 export function cleanLabel(text: string): string {
-  return [...text.replace(/[\p{C}\p{Z}]+/gu, ' ').trim()].slice(0, MAX_LABEL_LENGTH).join('') || 'unknown'
+  return (
+    [
+      ...shown(text)
+        .replace(/[\p{C}\p{Z}]+/gu, ' ')
+        .trim(),
+    ]
+      .slice(0, MAX_LABEL_LENGTH)
+      .join('') || 'unknown'
+  )
 }

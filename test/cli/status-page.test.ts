@@ -35,15 +35,15 @@ const health: Health = {
   problems: [],
 }
 const render = (fields: Partial<Health> = {}) =>
-  renderStatus({ ...health, ...fields }, { libraryFolder: '/mnt/photos', timeZone: 'Europe/Berlin' })
+  `${renderStatus({ ...health, ...fields }, { libraryFolder: '/mnt/photos', timeZone: 'Europe/Berlin' }).join('\n')}\n`
 
 describe('the page of iclood status', () => {
   it('says what a parent wants to know', () => {
     expect(render()).toBe(`All is well.
 
   Photos       1200 photos and 1 video, 4.00GB on the drive
-  Last backup  iPhone 16: 2026-03-10 10:36
-               iPad: 2026-03-07 13:00 (3 days ago)
+  Last backup  "iPhone 16": 2026-03-10 10:36
+               "iPad": 2026-03-07 13:00 (3 days ago)
                A phone without a name: never
   Drive        /mnt/photos: 75.00GB free of 100.00GB (25 % full)
   Second copy  none; to have one on a second drive, set MIRROR_FOLDER

@@ -363,7 +363,7 @@ describe('a phone', () => {
     expect(await isAsked(photo)).toBe(false)
     expect(await keys()).toEqual([])
     await age('iPhone SE', 9)
-    expect((await health()).problems).toMatchObject([{ title: 'iPhone SE has not looked in for 9 days' }])
+    expect((await health()).problems).toMatchObject([{ title: '"iPhone SE" has not looked in for 9 days' }])
     await verdict(photo)
     expect(await keys()).toEqual([])
   })

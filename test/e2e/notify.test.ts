@@ -135,7 +135,7 @@ describe('a problem', () => {
     const raised = ntfy.received.find(({ headers }) => String(headers['title']).startsWith('=?'))
     const words = String(raised?.headers['title']).split(' ')
     const text = words.map((word) => Buffer.from(/^=\?UTF-8\?B\?(.*)\?=$/.exec(word)?.[1] ?? '', 'base64')).join('')
-    expect(text).toBe('iClood: Müllers iPhone has not backed up for 8 days')
+    expect(text).toBe('iClood: "Müllers iPhone" has not backed up for 8 days')
     expect(words.every((word) => word.length <= 75)).toBe(true)
   })
 })
@@ -150,7 +150,7 @@ describe('a receiver that is away', () => {
     await restart()
     await ntfy.start()
     await until('it has heard', async () => ntfy.received.length > before.ntfy)
-    expect(titles().slice(before.ntfy)).toEqual(['iClood: iPad has not backed up for 30 days'])
+    expect(titles().slice(before.ntfy)).toEqual(['iClood: "iPad" has not backed up for 30 days'])
     expect(toldBriefly().slice(before.hook)).toEqual(['raised quiet:iPad'])
   })
 
@@ -165,7 +165,7 @@ describe('a receiver that is away', () => {
     ntfy.answer(200)
     await beQuiet('iPhone SE', 9)
     await until('it has heard of the next', async () => ntfy.received.length > before.ntfy)
-    expect(titles().slice(before.ntfy)).toEqual(['iClood: iPhone SE has not backed up for 9 days'])
+    expect(titles().slice(before.ntfy)).toEqual(['iClood: "iPhone SE" has not backed up for 9 days'])
   })
 
   it('is not followed elsewhere, with what is secret', async () => {
@@ -186,7 +186,7 @@ describe('the log', () => {
   it('names problems, and receivers by their hosts alone', async () => {
     const output = server.output()
     expect(output).toContain(`"receiver":"127.0.0.1:${ntfy.port}"`)
-    expect(output).toMatch(/"problem":"quiet:iPad","msg":"iPad has not backed up for 30 days\./)
+    expect(output).toMatch(/"problem":"quiet:iPad","msg":"\\"iPad\\" has not backed up for 30 days\./)
     for (const secret of ['s3cr', 't0ken', 'pa55', 'secret-topic']) expect(output).not.toContain(secret)
   })
 

@@ -30,7 +30,7 @@ it('a drive that is away is one line, without a stack, however many requests it 
   const lines = linesOf(server)
   expect(lines.filter(({ code }) => code === 'drive_missing')).toHaveLength(1)
   expect(server.output()).not.toContain('"stack"')
-  expect(lines.map(({ msg }) => msg)).toContain('3 photos from iPhone 15')
+  expect(lines.map(({ msg }) => msg)).toContain('3 photos from "iPhone 15"')
   expect(lines.filter(({ msg }) => /photo.* from/.test(msg))).toHaveLength(1)
 })
 

@@ -62,7 +62,7 @@ function expectSafe(safe: string) {
   expect(safe.isWellFormed()).toBe(true)
   expect(safe).toBe(safe.normalize('NFC'))
   expect(safe).not.toMatch(/[/\\:*?"<>|]/)
-  expect(safe).not.toMatch(/\p{Cc}/u)
+  expect(safe).not.toMatch(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u)
   expect(safe).not.toMatch(/^\./)
   expect(safe).not.toMatch(/[. ]$/)
   expect(safe.split('.', 1)[0]?.trimEnd()).not.toMatch(RESERVED)
@@ -136,6 +136,15 @@ describe('a safe name', () => {
     ['e\u0301.jpg', '\u00e9.jpg'],
   ])('of %j is %j', (raw, expected) => {
     expect(safeName(raw, FALLBACK)).toBe(expected)
+  })
+
+  it.each([
+    ['IMG\u202eGPJ.jpg', 'IMG_GPJ.jpg'],
+    ['\u2066a\u2069\u200e\u061c.jpg', '_a___.jpg'],
+    ['a\u200b\ufeff\u00ad.jpg', 'a___.jpg'],
+    ['می\u200cخواهم.jpg', 'می\u200cخواهم.jpg'],
+  ])('of %j has what only changes how the rest is shown as _: %j', (raw, safe) => {
+    expect(safeName(raw, FALLBACK)).toBe(safe)
   })
 
   it('is cut between letters, not within one', () => {

@@ -4,6 +4,7 @@ import Type from 'typebox'
 import { type Backup as BackupRow, countBackups, listBackups } from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { AppError } from '../../errors.ts'
+import { shown } from '../../shown.ts'
 import { backupJson } from '../backup-json.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
 import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
@@ -91,7 +92,8 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
 async function historyOf(catalogue: Database) {
   const rows = await listBackups(catalogue, { limit: HISTORY_LENGTH, offset: 0, status: 'Completed' })
   const history = rows.map(({ id, file_name, file_type, file_size, device_id, timestamp, status }) => {
-    return { id, file_name, file_type, file_size, device_id, timestamp: timestamp?.toISOString() ?? null, status }
+    const times = { timestamp: timestamp?.toISOString() ?? null }
+    return { id, file_name: shown(file_name), file_type, file_size, device_id, ...times, status }
   })
   return { status: 'success', history }
 }

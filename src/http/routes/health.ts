@@ -4,6 +4,7 @@ import { forgetDevice } from '../../catalogue/devices.ts'
 import { FINDING_KINDS } from '../../catalogue/tables.ts'
 import { AppError } from '../../errors.ts'
 import { accept } from '../../ingest/health/accept.ts'
+import { deviceName } from '../../ingest/health/problems.ts'
 import { FindingEntry, findingEntry, HealthReport, healthReport } from '../health-json.ts'
 import { takeJson } from '../json-body.ts'
 import { DeviceId, ErrorAnswer, success } from '../schemas.ts'
@@ -78,7 +79,10 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
         const deviceId = request.body.device_id || 'unknown'
         await forgetDevice(service.catalogue(), deviceId, new Date())
         service.trouble()
-        return { status: 'success' as const, message: `${deviceId} is not waited for until it is heard of again` }
+        return {
+          status: 'success' as const,
+          message: `${deviceName(deviceId)} is not waited for until it is heard of again`,
+        }
       },
     )
   }

@@ -6,6 +6,7 @@ import { AppError } from '../../errors.ts'
 import { noteIfUnsure } from '../../ingest/changes.ts'
 import { ignore } from '../../ingest/ignore.ts'
 import { offer } from '../../ingest/offer.ts'
+import { shown } from '../../shown.ts'
 import { backupJson } from '../backup-json.ts'
 import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { receiveUpload } from '../receive-upload.ts'
@@ -156,6 +157,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
         const rows = await listIgnored(service.catalogue(), request.query.device_id || undefined)
         const ignored = rows.map((row) => ({
           ...row,
+          file_name: shown(row.file_name),
           path: row.original_path,
           timestamp: row.timestamp?.toISOString() ?? null,
         }))

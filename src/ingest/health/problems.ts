@@ -4,6 +4,7 @@ import type { FindingCount, HealedCount } from '../../catalogue/findings.ts'
 import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
 import { type AppError, inFull } from '../../errors.ts'
+import { quoted, shown } from '../../shown.ts'
 import type { DiskUsage } from '../../storage/space.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { Facts, HealthRules } from './model.ts'
@@ -216,10 +217,10 @@ export function isForgotten({ forgottenAt, lastBackup }: Device): boolean {
   return forgottenAt !== null && (lastBackup === null || lastBackup <= forgottenAt)
 }
 
-/** How people call a device. Names are whatever somebody sent: a terminal must not take them for commands. */
+/** How a sentence calls a device. */
 export function deviceName(deviceId: string): string {
-  const name = deviceId.replace(/\p{C}+/gu, ' ').trim()
-  return name === '' || name === 'unknown' ? 'A phone without a name' : name
+  const name = shown(deviceId)
+  return name === '' || name === 'unknown' ? 'A phone without a name' : quoted(name)
 }
 
 function inDays(days: number): string {

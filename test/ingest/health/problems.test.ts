@@ -163,10 +163,10 @@ it('a drive without any space is not full', () => {
 })
 
 it.each([
-  ['Müllers iPhone', 'Müllers iPhone'],
+  ['Müllers iPhone', '"Müllers iPhone"'],
   ['unknown', 'A phone without a name'],
   ['\u202e\u0007', 'A phone without a name'],
-  ['a\u001b[2Jb', 'a [2Jb'],
+  ['a\u001b[2Jb', '"a 2Jb"'],
 ])('a device that calls itself %j is called %j', (id, name) => {
   expect(deviceName(id)).toBe(name)
 })
