@@ -1,23 +1,28 @@
 // A boundary counts only as a whole line: bytes of a photo that merely begin like one stay bytes of the photo.
-const NEXT_PART = /^[ \t]*\r\n$/
-const CLOSED = /^--[ \t]*\r?\n$/
-const CLOSED_AT_END = /^--[ \t]*\r?$/
-const UNDECIDED = /^(?:[ \t]*\r?|-|--[ \t]*\r?)$/
 const MAX_PADDING = 256
 
+const TAB = 0x09
+const LF = 0x0a
 const CR = 0x0d
+const SPACE = 0x20
+const DASH = 0x2d
+
+/** How far the rest of a boundary line has come, after the delimiter: `[ \t]*\r\n` or `--[ \t]*\r?\n`. */
+type Line = 'begun' | 'padded' | 'returned' | 'dash' | 'closing' | 'closing, returned' | 'part' | 'close' | 'none'
 
 /**
- * Finds the boundary lines of a multipart body (RFC 2046 section 5.1.1) in chunks of any size. At most one delimiter
- * and the white space after it are held back from one chunk to the next.
+ * Finds the boundary lines of a multipart body (RFC 2046 section 5.1.1) in chunks of any size. Takes time in proportion
+ * to the bytes whatever they are, and reports what lies between two boundaries in as few slices as there are chunks, but
+ * for what looks like a boundary across the end of one: at most one delimiter and the white space after it are held back
+ * from one chunk to the next.
  */
 export class BoundaryScanner {
   readonly #delimiter: Buffer
   readonly #onContent: (bytes: Buffer) => void
-  /** Whether the scan is past a whole delimiter, reading the rest of its line. */
-  #inLine = false
-  /** That rest so far. */
-  #line = ''
+  /** The rest of a line after a whole delimiter that goes on in the next chunk, and its bytes so far. */
+  #line: Line | undefined
+  readonly #held = Buffer.alloc(MAX_PADDING)
+  #heldBytes = 0
   /**
    * How many bytes of the delimiter the content so far ends in. Its CR LF may be the line end before the content
    * itself…
@@ -37,8 +42,8 @@ export class BoundaryScanner {
    * empty line and the next boundary do in a part without content.
    */
   begin(): void {
-    this.#inLine = false
-    this.#line = ''
+    this.#line = undefined
+    this.#heldBytes = 0
     this.#matched = 2
     this.#borrowed = 2
   }
@@ -48,52 +53,74 @@ export class BoundaryScanner {
    * kind of line that stopped it: before another part, or after the last one.
    */
   scan(chunk: Buffer, from: number): { position: number; boundary: 'part' | 'close' | undefined } {
-    let position = from
-    while (position < chunk.length) {
-      if (!this.#inLine) {
-        position = this.#scanContent(chunk, position)
-        continue
-      }
-      const line = this.#line + chunk.toString('latin1', position, position + 1)
-      if (NEXT_PART.test(line)) return { position: position + 1, boundary: 'part' }
-      if (CLOSED.test(line)) return { position: position + 1, boundary: 'close' }
-      if (UNDECIDED.test(line) && line.length < MAX_PADDING) {
-        this.#line = line
-        position++
-      } else {
-        // Not a boundary line after all. The byte that shows it may begin one, and is read again as content.
-        this.#giveBackMatched()
-        this.#emit(Buffer.from(this.#line, 'latin1'))
-        this.#line = ''
-        this.#inLine = false
-      }
+    const position = this.#resumeDelimiter(chunk, from)
+    if (this.#line !== undefined) {
+      const { line, end } = this.#readLine(chunk, position, this.#line)
+      if (line !== 'none') return { position: end, boundary: line === 'part' || line === 'close' ? line : undefined }
+      // Not a boundary line after all. The byte that shows it may begin one, and is read again as content.
+      const held = this.#held.subarray(0, this.#heldBytes)
+      this.#line = undefined
+      this.#heldBytes = 0
+      this.#giveBackMatched()
+      // Copied: what is reported must not change, and the next line is held in the same place.
+      this.#emit(Buffer.from(held))
     }
-    return { position, boundary: undefined }
+    if (position === chunk.length) return { position, boundary: undefined }
+    for (let search = position; ; ) {
+      const found = chunk.indexOf(this.#delimiter, search)
+      if (found < 0) break
+      const begin = found + this.#delimiter.length
+      const { line, end } = this.#readLine(chunk, begin, 'begun')
+      search = end
+      if (line === 'none') continue
+      this.#emit(chunk.subarray(position, found))
+      this.#matched = this.#delimiter.length
+      return { position: end, boundary: line === 'part' || line === 'close' ? line : undefined }
+    }
+    const end = beginningAtEnd(chunk, position, this.#delimiter)
+    this.#emit(chunk.subarray(position, end))
+    this.#matched = chunk.length - end
+    return { position: chunk.length, boundary: undefined }
   }
 
   /** Whether the body may end here: in a closing boundary that lacks only its line end. */
   atClose(): boolean {
-    return this.#inLine && CLOSED_AT_END.test(this.#line)
+    return this.#line === 'closing' || this.#line === 'closing, returned'
   }
 
-  #scanContent(chunk: Buffer, from: number): number {
-    const delimiter = this.#delimiter
+  /** Goes on with a delimiter that began before this chunk. Returns where to go on. */
+  #resumeDelimiter(chunk: Buffer, from: number): number {
+    if (this.#matched === 0 || this.#line !== undefined) return from
     let position = from
-    if (this.#matched > 0) {
-      while (this.#matched < delimiter.length && chunk[position] === delimiter[this.#matched]) {
-        this.#matched++
-        position++
-      }
-      this.#inLine = this.#matched === delimiter.length
-      if (this.#inLine || position === chunk.length) return position
-      this.#giveBackMatched()
+    while (this.#matched < this.#delimiter.length && chunk[position] === this.#delimiter[this.#matched]) {
+      this.#matched++
+      position++
     }
-    const found = chunk.indexOf(delimiter, position)
-    const end = found < 0 ? beginningAtEnd(chunk, position, delimiter) : found
-    this.#emit(chunk.subarray(position, end))
-    this.#inLine = found >= 0
-    this.#matched = this.#inLine ? delimiter.length : chunk.length - end
-    return end + this.#matched
+    if (this.#matched === this.#delimiter.length) this.#line = 'begun'
+    else if (position < chunk.length) this.#giveBackMatched()
+    return position
+  }
+
+  /**
+   * Reads the rest of a boundary line from `from` on, which has come to `line`. Returns what it has come to and the
+   * place behind it; for `none` that of the byte that showed it, and if the chunk ends first the bytes are held.
+   */
+  #readLine(chunk: Buffer, from: number, before: Line): { line: Line; end: number } {
+    let line = before
+    let at = from
+    const last = Math.min(chunk.length, from + MAX_PADDING - this.#heldBytes)
+    while (at < last) {
+      line = follow(line, chunk[at])
+      if (line === 'none') return { line, end: at }
+      at++
+      if (line === 'part' || line === 'close') return { line, end: at }
+      if (line === 'padded' || line === 'closing') at = skipPadding(chunk, at, last)
+    }
+    if (at - from + this.#heldBytes === MAX_PADDING) return { line: 'none', end: at - 1 }
+    chunk.copy(this.#held, this.#heldBytes, from, at)
+    this.#heldBytes += at - from
+    this.#line = line
+    return { line, end: at }
   }
 
   /**
@@ -107,6 +134,33 @@ export class BoundaryScanner {
 
   #emit(bytes: Buffer): void {
     if (bytes.length > 0) this.#onContent(bytes)
+  }
+}
+
+/** Nearly all of a long line, and none of it changes anything. */
+function skipPadding(chunk: Buffer, from: number, to: number): number {
+  let at = from
+  while (at < to && (chunk[at] === SPACE || chunk[at] === TAB)) at++
+  return at
+}
+
+function follow(line: Line, byte: number | undefined): Line {
+  const isPadding = byte === SPACE || byte === TAB
+  switch (line) {
+    case 'begun':
+      return isPadding ? 'padded' : byte === CR ? 'returned' : byte === DASH ? 'dash' : 'none'
+    case 'padded':
+      return isPadding ? 'padded' : byte === CR ? 'returned' : 'none'
+    case 'returned':
+      return byte === LF ? 'part' : 'none'
+    case 'dash':
+      return byte === DASH ? 'closing' : 'none'
+    case 'closing':
+      return isPadding ? 'closing' : byte === CR ? 'closing, returned' : byte === LF ? 'close' : 'none'
+    case 'closing, returned':
+      return byte === LF ? 'close' : 'none'
+    default:
+      return 'none'
   }
 }
 
