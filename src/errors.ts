@@ -24,6 +24,7 @@ export type ErrorCode =
   | 'disk_full'
   | 'space_promised'
   | 'hashing_failed'
+  | 'busy'
 
 /**
  * An error that a person can meet. `message` names the object, what was found, what was expected and what to do; it is

@@ -1,12 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { Registry } from 'prom-client'
 import { AppError } from '../errors.ts'
 import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access.ts'
+import { installAdmission } from './admission.ts'
 import { linger } from './body.ts'
 import { answerBrokenRequest, answerError, type Exchange, installErrorHandler } from './error-handler.ts'
+import { createHttpServer } from './http-server.ts'
+import './listen.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 import { Remembered } from './remembered.ts'
 import { backupRoutes } from './routes/backup.ts'
@@ -67,35 +70,17 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1000 },
-    // An upload takes as long as it takes; what must not take long is watched on its own: headers here, bodies in
-    // body.ts.
-    requestTimeout: 0,
-    keepAliveTimeout: 65_000,
-    // Node's own answer to a request without `Host` has no body.
-    http: {
-      requireHostHeader: false,
-      headersTimeout: 30_000,
-      connectionsCheckingInterval: 5_000,
-      maxHeaderSize: 16 * 1024,
-    },
+    serverFactory: (handle) => createHttpServer(handle, options.access.trustedProxies),
     ajv: { customOptions: { coerceTypes: true, removeAdditional: false, allErrors: false } },
   })
-  // Node would drop what is over the limit without a word, and with it what tells where a request comes from.
-  app.server.maxHeadersCount = 0
-  // A client that says with its last byte that no more will come still waits for its answer: Node would hang up
-  // instead.
-  Object.assign(app.server, { httpAllowHalfOpen: true })
   app.server.on('request', (request, response) => {
     exchanges.set(request.socket, { request, response })
   })
-  app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-    // Without this, Node would call for the body before anyone has looked at the headers.
-    app.server.emit('request', request, response)
-  })
-
+  app.decorate('doors', [])
   app.removeAllContentTypeParsers()
   installErrorHandler(app)
   installAccess(app, options)
+  installAdmission(app)
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: 'iClood', version: options.version } },
   })

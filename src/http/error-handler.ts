@@ -30,6 +30,7 @@ const STATUS = {
   disk_full: 507,
   space_promised: 503,
   hashing_failed: 503,
+  busy: 503,
 } as const satisfies Record<ErrorCode, number>
 
 const LINGER_MS = 2_000
@@ -45,6 +46,7 @@ const RETRY_AFTER = {
   // A connection that is dead keeps its promise for as long as one may be silent.
   space_promised: 60,
   too_many_guesses: 60,
+  busy: 5,
 } as const
 
 /** The body of every refusal and failure. */
@@ -104,9 +106,13 @@ export function answerError(error: Error, request: FastifyRequest, reply: Fastif
     request.log[isNews ? 'warn' : 'debug']({ ...details, ...because }, known.message)
   }
 
-  if (known.code in RETRY_AFTER) reply.header('retry-after', RETRY_AFTER[known.code as keyof typeof RETRY_AFTER])
+  reply.headers(retryAfter(known))
   if (known.code === 'unauthorized') reply.header('www-authenticate', 'Bearer')
   reply.code(status).type('application/json; charset=utf-8').serializer(JSON.stringify).send(errorBody(known))
+}
+
+function retryAfter({ code }: AppError): Record<string, string> {
+  return code in RETRY_AFTER ? { 'retry-after': String(RETRY_AFTER[code as keyof typeof RETRY_AFTER]) } : {}
 }
 
 function toAppError(error: Error): AppError {
@@ -145,10 +151,31 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
   hangUp(socket, isUnderWay && last.response.headersSent ? '' : answerTo(brokenRequest(error, isUnderWay)))
 }
 
-function answerTo(known: AppError): string {
-  const body = JSON.stringify(errorBody(known))
-  const head = `HTTP/1.1 ${STATUS[known.code]} Error\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
-  return head + body
+/** Answers a request that nothing else has looked at; the connection ends with that. */
+export function refuse(response: ServerResponse, error: AppError): void {
+  const { headers, body } = wordsOf(error)
+  response.writeHead(STATUS[error.code], headers).end(body)
+}
+
+/** Answers a connection before it has sent a request, or before its first one is answered, and hangs up. */
+export function refuseConnection(socket: Socket, error: AppError): void {
+  hangUp(socket, answerTo(error))
+}
+
+function wordsOf(error: AppError) {
+  const body = JSON.stringify(errorBody(error))
+  const type = 'application/json; charset=utf-8'
+  const length = String(Buffer.byteLength(body))
+  return {
+    headers: { 'content-type': type, 'content-length': length, ...retryAfter(error), connection: 'close' },
+    body,
+  }
+}
+
+function answerTo(error: AppError): string {
+  const { headers, body } = wordsOf(error)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${STATUS[error.code]} Error\r\n${lines.join('')}\r\n${body}`
 }
 
 function hangUp(socket: Socket, words: string): void {

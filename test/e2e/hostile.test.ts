@@ -272,17 +272,18 @@ it('a body in pieces of a single byte is taken as any other', async () => {
 })
 
 it('phones that stop in the middle hold up nobody, and a slow one is waited for', async () => {
+  const machines = Array.from({ length: 50 }, (_, n) => `127.0.1.${n}`)
   const stalled = await Promise.all(
-    Array.from({ length: 50 }, async () => {
-      const connection = await RawConnection.open(server.port)
+    machines.map(async (machine) => {
+      const connection = await RawConnection.open(server.port, machine)
       await connection.write(`${uploadHead('b', 1_000_000)}${filePart}first bytes`)
       return connection
     }),
   )
-  const silent = await Promise.all(Array.from({ length: 50 }, () => RawConnection.open(server.port)))
+  const silent = await Promise.all(machines.map((machine) => RawConnection.open(server.port, machine)))
   const halfway = await Promise.all(
-    Array.from({ length: 50 }, async () => {
-      const connection = await RawConnection.open(server.port)
+    machines.map(async (machine) => {
+      const connection = await RawConnection.open(server.port, machine)
       await connection.write('GET /ping HTTP/1.1\r\nhost: lo')
       return connection
     }),
@@ -304,8 +305,8 @@ it('connections that break the protocol and stay are let go of', async () => {
   const open = async () => (await readdir(`/proc/${server.pid}/fd`)).length
   const before = await open()
   const connections = await Promise.all(
-    Array.from({ length: 100 }, async () => {
-      const connection = await RawConnection.open(server.port)
+    Array.from({ length: 100 }, async (_, n) => {
+      const connection = await RawConnection.open(server.port, `127.0.2.${n}`)
       await connection.write('garbage\r\n\r\n')
       expect(await connection.answer()).toMatchObject({ status: 400 })
       return connection

@@ -35,8 +35,9 @@ export class RawConnection {
     socket.on('end', ended).on('close', ended).on('error', ended)
   }
 
-  static async open(port: number): Promise<RawConnection> {
-    const socket = connect(port, '127.0.0.1')
+  /** `from` is the machine that connects: on Linux, any address of 127.0.0.0/8 is one. */
+  static async open(port: number, from = '127.0.0.1'): Promise<RawConnection> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from })
     await once(socket, 'connect')
     endsWithTest(() => socket.destroy())
     return new RawConnection(socket)

@@ -22,6 +22,7 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
     app.get(
       '/backup/log',
       {
+        config: { takes: 'longAnswers' },
         schema: {
           summary: 'What was backed up and what failed, newest first',
           querystring: Type.Object({

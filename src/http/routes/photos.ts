@@ -34,6 +34,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/photos/new',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'Which of these files shall be sent?',
           body: PhotoList,
@@ -72,6 +73,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/photos/ignore',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'Do not ask for these files any more',
           body: PhotoList,
@@ -98,6 +100,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/photos/unignore',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'Ask for these files again',
           body: PhotoList,
@@ -130,6 +133,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.get(
       '/photos/ignored',
       {
+        config: { takes: 'longAnswers' },
         schema: {
           summary: 'Which files are ignored?',
           querystring: Type.Object({ device_id: Type.Optional(DeviceFilter) }),
@@ -182,7 +186,7 @@ export function uploadRoutes(
     app.post(
       '/photos/upload',
       {
-        config: { asksForBody: true },
+        config: { asksForBody: true, takes: 'uploads' },
         schema: {
           summary: 'Back up a photo or video',
           consumes: ['multipart/form-data'],

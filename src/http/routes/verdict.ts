@@ -48,6 +48,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/photos/verdict',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'Which of these files are safe here, so that the phone may free up space?',
           body: PhotoList,

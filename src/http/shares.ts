@@ -1,0 +1,85 @@
+import { parseAddress, subscriberOf } from '../addresses.ts'
+import type { Share } from '../budgets.ts'
+
+/** How many addresses' shares an IPv6 network has: a guest on one of its addresses leaves room for the phones there. */
+const SHARES_PER_NETWORK = 2
+
+/** What one request, or connection, has of a `Share`. */
+export interface Holding {
+  /** Takes `amount` more; returns false, and takes nothing, if the address or all together would have too much. */
+  take(amount: number): boolean
+  /** Takes `amount` more as soon as there is room; resolves to false when `signal` comes first. */
+  takeInTurn(amount: number, signal: AbortSignal): Promise<boolean>
+  /** Gives everything back. Idempotent. */
+  release(): void
+}
+
+/** Shares something out among addresses, none of which can keep others from their part. */
+export class Shares {
+  readonly #share: Share
+  #taken = 0
+  readonly #held = new Map<string, number>()
+  /** Who waits, the oldest first: each takes what it wants if it can. */
+  readonly #waiting = new Set<() => void>()
+
+  constructor(share: Share) {
+    this.#share = share
+  }
+
+  /** Begins with nothing. Without an `address` only all together are bounded. */
+  open(address: string | undefined): Holding {
+    const holders = address === undefined ? [] : holdersOf(address)
+    let own = 0
+    const take = (amount: number) => {
+      const { all, each } = this.#share
+      const fits = (holder: string, index: number) =>
+        (this.#held.get(holder) ?? 0) + amount <= (index === 0 ? each : each * SHARES_PER_NETWORK)
+      if (this.#taken + amount > all || !holders.every(fits)) return false
+      this.#add(holders, amount)
+      own += amount
+      return true
+    }
+    return {
+      take,
+      takeInTurn: async (amount, signal) => take(amount) || this.#wait(() => take(amount), signal),
+      release: () => {
+        if (own === 0) return
+        this.#add(holders, -own)
+        own = 0
+        for (const tryAgain of this.#waiting) tryAgain()
+      },
+    }
+  }
+
+  #wait(take: () => boolean, signal: AbortSignal): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (isTaken: boolean) => {
+        this.#waiting.delete(tryAgain)
+        signal.removeEventListener('abort', giveUp)
+        resolve(isTaken)
+      }
+      const tryAgain = () => {
+        if (take()) end(true)
+      }
+      const giveUp = () => end(false)
+      this.#waiting.add(tryAgain)
+      signal.addEventListener('abort', giveUp)
+      if (signal.aborted) giveUp()
+    })
+  }
+
+  #add(holders: readonly string[], amount: number): void {
+    this.#taken += amount
+    for (const holder of holders) {
+      const held = (this.#held.get(holder) ?? 0) + amount
+      if (held > 0) this.#held.set(holder, held)
+      else this.#held.delete(holder)
+    }
+  }
+}
+
+/** Who has to share: the address, and the network of its subscriber if that is more. What is no address is one holder. */
+function holdersOf(text: string): string[] {
+  const address = parseAddress(text)
+  return address === undefined ? [text] : [...new Set([address.toString(), subscriberOf(address)])]
+}
