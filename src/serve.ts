@@ -14,6 +14,7 @@ import { JournalKeeper } from './ingest/journal/keeper.ts'
 import type { Output } from './log.ts'
 import { makeFolders } from './make-folders.ts'
 import { ownNames } from './own-names.ts'
+import { keepLocksIn } from './process-lock.ts'
 import { withResolvers } from './resolvers.ts'
 import { runLibrary } from './run-library.ts'
 import { createWatch } from './run-watch.ts'
@@ -42,6 +43,7 @@ export async function serve(
   { log, show }: Output,
   signal: AbortSignal,
 ): Promise<RunningServer> {
+  keepLocksIn(config.dataDir)
   await makeDataDir(config.dataDir)
   const dataLock = await mustHave(lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
   const arrivals = new Arrivals(log, show)

@@ -11,7 +11,7 @@ import type { NoteChange } from '../ingest/changes.ts'
 import { LeftChanges } from '../ingest/journal/left-changes.ts'
 import { createLibrary, type Library } from '../ingest/library.ts'
 import { makeFolders } from '../make-folders.ts'
-import type { ProcessLock } from '../process-lock.ts'
+import { keepLocksIn, type ProcessLock } from '../process-lock.ts'
 import { Drive } from '../storage/drive.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
 
@@ -37,6 +37,7 @@ export async function withSession<Result>(
   signal: AbortSignal,
   use: (session: Session) => Promise<Result>,
 ): Promise<Result> {
+  keepLocksIn(config.dataDir)
   const { settings, close } = await connect(config, log, signal)
   try {
     const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')

@@ -1,4 +1,5 @@
 import { afterAll, inject } from 'vitest'
+import { keepLocksIn } from '../../src/process-lock.ts'
 import { undoAtEnds } from './ends.ts'
 import { makeReapedFolder } from './reaper.ts'
 
@@ -9,6 +10,7 @@ import { makeReapedFolder } from './reaper.ts'
 
 const folder = makeReapedFolder(inject('runFolder'))
 process.env['TMPDIR'] = folder.path
+keepLocksIn(folder.path)
 
 // The process of a test file goes on when that of Vitest is killed.
 let isOver = false
