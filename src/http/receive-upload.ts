@@ -13,6 +13,7 @@ import { boundaryOf, type FilePart, MultipartParser } from './multipart.ts'
 import { surerName } from './multipart-headers.ts'
 import { readTime } from './read-time.ts'
 import { UploadFields } from './schemas.ts'
+import { lastHolder } from './shares.ts'
 
 /** The form as it arrives: known in part, if it ends too early. */
 interface Form {
@@ -32,7 +33,7 @@ export async function receiveUpload(
 ): Promise<Stored> {
   const { address, maxFileSize, log } = options
   const boundary = boundaryOf(request.headers['content-type'])
-  const reception = await receive(library, announcedLength(request), maxFileSize)
+  const reception = await receive(library, announcedLength(request), maxFileSize, lastHolder(address))
   const form: Form = { part: undefined, fields: new Map() }
   try {
     if (request.headers.expect !== undefined) response.writeContinue()
@@ -65,7 +66,8 @@ async function readForm(request: IncomingMessage, boundary: string, reception: R
     onFileData: reception.write,
     onFileEnd: () => {},
     onField: (name, value) => {
-      form.fields.set(name, value)
+      // Others are nobody's, and would be kept in memory for as long as the upload takes.
+      if (Object.hasOwn(UploadFields.properties, name)) form.fields.set(name, value)
     },
   })
   await consumeBody(request, (chunk) => {
@@ -101,7 +103,7 @@ function describe(form: Form, address: string): Description {
 function readFields(form: Form): Type.Static<typeof UploadFields> {
   const fields: Record<string, string> = {}
   for (const [name, value] of form.fields) {
-    if (value !== '' && Object.hasOwn(UploadFields.properties, name)) fields[name] = value.toWellFormed()
+    if (value !== '') fields[name] = value.toWellFormed()
   }
   if (known.fits(fields)) return fields
   const { instancePath, message } = known.finding()

@@ -78,6 +78,11 @@ export class Shares {
   }
 }
 
+/** Whom everything is counted for last: the network of an address, or the address itself. */
+export function lastHolder(address: string): string {
+  return holdersOf(address).at(-1) ?? address
+}
+
 /** Who has to share: the address, and the network of its subscriber if that is more. What is no address is one holder. */
 function holdersOf(text: string): string[] {
   const address = parseAddress(text)

@@ -34,18 +34,19 @@ const FORM_BYTES = 64 * 1024
 
 /**
  * Lets an upload in, before its body is read: the drive is there, and there is room. `length` is that of the whole body
- * in bytes, `undefined` if the client does not say. Throws `drive_missing`, `drive_error`, `disk_full`,
+ * in bytes, `undefined` if the client does not say; `holder` is whom space is promised to. Throws `drive_missing`, `drive_error`, `disk_full`,
  * `file_too_large`.
  */
 export async function receive(
   library: Library,
   length: number | undefined,
   maxFileSize: number | undefined,
+  holder: string,
 ): Promise<Reception> {
   await library.drive.checkLately()
   if (maxFileSize !== undefined && length !== undefined && length > maxFileSize + FORM_BYTES)
     throw tooLarge(maxFileSize)
-  const file = new StagedFile(library.drive, await library.space.reserve(length ?? 0), library.hasher)
+  const file = new StagedFile(library.drive, await library.space.reserve(length ?? 0, holder), library.hasher)
   return {
     write: (bytes) => {
       if (maxFileSize !== undefined && file.size + bytes.byteLength > maxFileSize) throw tooLarge(maxFileSize)

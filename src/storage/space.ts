@@ -1,3 +1,4 @@
+import { PROMISED_AHEAD } from '../budgets.ts'
 import { AppError } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
@@ -43,6 +44,8 @@ export class Space {
   readonly #drive: Drive
   readonly #minFree: number
   #promised = 0
+  /** What is promised to each holder that has something. */
+  readonly #held = new Map<string, number>()
   /** What the drive said last, less what was written since. */
   #free = 0
   #askedAt = Number.NEGATIVE_INFINITY
@@ -54,11 +57,22 @@ export class Space {
 
   /**
    * Promises `bytes` (0 if the length is not known yet), or throws as `ensure` does, with what is needed and what is
-   * free.
+   * free. To a `holder`, who only says that so much will come, 64 MB are promised ahead of what has come; and beside
+   * what he holds already nothing that would give him more than half of the room.
    */
-  async reserve(bytes: number): Promise<Reservation> {
+  async reserve(bytes: number, holder?: string): Promise<Reservation> {
     let left = 0
-    const ensure = async (wanted: number): Promise<void> => {
+    let toCome = bytes
+    const promise = (more: number) => {
+      this.#promised += more
+      left += more
+      if (holder === undefined) return
+      const held = (this.#held.get(holder) ?? 0) + more
+      if (held > 0) this.#held.set(holder, held)
+      else this.#held.delete(holder)
+    }
+    const ahead = () => (holder === undefined ? toCome : Math.min(toCome, PROMISED_AHEAD))
+    const ensure = async (wanted: number, promised = wanted, mayHave = () => true): Promise<void> => {
       const more = wanted - left
       if (more <= 0) return
       const isAmple = this.#available() - more > AMPLE_BYTES && performance.now() - this.#askedAt < AMPLE_MS
@@ -66,29 +80,35 @@ export class Space {
       // No await between this sum and the promise: of two that ask at once, the second sees the first.
       const available = this.#available()
       if (more > available) throw this.#short(wanted, available, left)
-      this.#promised += more
-      left += more
+      if (!mayHave()) throw this.#short(wanted, available, left)
+      promise(promised - left)
     }
-    const release = () => {
-      this.#promised -= left
-      left = 0
-    }
-    await ensure(bytes)
+    await ensure(bytes, ahead(), () => this.#isShare(ahead(), holder))
     return {
       ensure,
       used: (written) => {
-        const share = Math.min(written, left)
-        left -= share
-        this.#promised -= share
+        toCome = Math.max(0, toCome - written)
+        promise(-Math.min(written, left))
         this.#free -= written
+        const more = ahead() - left
+        if (more > 0 && more <= this.#available()) promise(more)
       },
       ranOut: async (wanted, cause) => {
-        release()
+        promise(-left)
         await this.#ask()
         return this.#full(wanted, this.#available(), cause)
       },
-      release,
+      release: () => {
+        promise(-left)
+        toCome = 0
+      },
     }
+  }
+
+  /** Whether `holder` may be promised `bytes` more: the first promise may be all there is, those beside it may not. */
+  #isShare(bytes: number, holder: string | undefined): boolean {
+    const held = holder === undefined ? 0 : (this.#held.get(holder) ?? 0)
+    return held === 0 || held + bytes <= (this.#available() + this.#promised) / 2
   }
 
   async #ask(): Promise<void> {

@@ -1,8 +1,6 @@
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
-import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CONNECTIONS, LISTS, REQUESTS, UPLOADS, WAITING_PER_CONNECTION } from '../../src/budgets.ts'
+import { CONNECTIONS, LISTS, UPLOADS, WAITING_PER_CONNECTION } from '../../src/budgets.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, upload } from '../support/phone.ts'
@@ -172,20 +170,4 @@ describe('a guest takes all he can get', needs(loopbackAddresses), () => {
   // Each has guests of its own, so that they can wait together for a turn that does not come.
   it('an address has its uploads and lists, an IPv6 network those of two; the next are refused before their body', () =>
     Promise.all([uploadsAreBounded(), listsAreBounded(), networksAreBounded()]))
-
-  it('behind a proxy one client’s requests are bounded where connections tell nothing of him', async () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 2 * REQUESTS.each })
-    const ask = async (client: string) => {
-      const headers = { 'x-forwarded-for': client }
-      const outgoing = request(`${server.url}/backup/log`, { headers, agent, localAddress: PROXY }).end()
-      const [response] = await once(outgoing, 'response')
-      await text(response)
-      return response.statusCode
-    }
-    const answers = await Promise.all(Array.from({ length: 2 * REQUESTS.each }, () => ask('192.168.1.66')))
-    expect(answers).toContain(503)
-    expect(answers).toContain(200)
-    expect(await ask('192.168.1.5')).toBe(200)
-    agent.destroy()
-  })
 })

@@ -56,4 +56,35 @@ describe('the space of a drive', needs(driveNeeds('tmpfs')), () => {
     await expect(space.reserve(1)).rejects.toBeInstanceOf(AppError)
     second.release()
   })
+
+  it('is promised to who only says that much will come as it comes: nobody is kept out by an idle connection', async () => {
+    const large = await makeDrive('tmpfs', 400 * MB)
+    try {
+      const there = (await openLibrary(large.path)).drive
+      const space = new Space(there, 0)
+      const { free } = await diskUsage(there)
+      const idle = await space.reserve(free - MB, 'guest')
+      const phone = await space.reserve(free - 64 * MB - MB, 'phone')
+      phone.release()
+      // As it comes, the next 64 MB are.
+      idle.used(100 * MB)
+      await expect(space.reserve(free - 63 * MB, 'phone')).rejects.toMatchObject({ code: 'space_promised' })
+      idle.release()
+    } finally {
+      await large.remove()
+    }
+  })
+
+  it('is promised to one holder up to half beside what he has, and the last room to who has nothing yet', async () => {
+    const space = new Space(drive, 0)
+    const { free } = await diskUsage(drive)
+    const quarter = Math.floor(free / 4)
+    const first = await space.reserve(quarter, 'guest')
+    const second = await space.reserve(quarter, 'guest')
+    await expect(space.reserve(quarter, 'guest')).rejects.toMatchObject({ code: 'space_promised' })
+    const phone = await space.reserve(2 * quarter, 'phone')
+    for (const reservation of [first, second, phone]) reservation.release()
+    const all = await space.reserve(free, 'guest')
+    all.release()
+  })
 })

@@ -250,7 +250,7 @@ it('after an unclean stop, what was stored in the last minutes before it is read
 it('an upload that fails with an I/O error has the last ones read; one that is refused does not', async () => {
   const troubles: (Date | undefined)[] = []
   const library = { ...made.library, readSoon: (around?: Date) => troubles.push(around) }
-  const reception = await receive(library, 1000, undefined)
+  const reception = await receive(library, 1000, undefined, 'a phone')
   const upload = { deviceId: 'x', path: 'x', assetId: null, created: null, fileName: 'x', address: 'x' }
   const refused = Object.assign(new Error('EROFS: read-only file system, open'), { code: 'EROFS', syscall: 'open' })
   await reception.recordFailure(upload, driveError(refused, 'it was tested'))
