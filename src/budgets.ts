@@ -68,3 +68,10 @@ export const WRONG_TOKENS: Share = { all: 10_000, each: 1_000 }
 
 /** Wrong access tokens of one address that are answered as if nothing were the matter; then it is told to wait. */
 export const WRONG_TOKENS_ANSWERED = 10
+
+/**
+ * How long verification, and the reading of what an older server left, rest while uploads go on, and then before each
+ * MiB that they read beside them: an upload that never ends costs them speed (1 MB/s is left), not more.
+ */
+export const PATIENCE_MS = 60_000
+export const AT_MOST_MS = 1_000

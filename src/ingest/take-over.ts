@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts'
 import { acquireProcessLock } from '../process-lock.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { type Library, withOwnReader } from './library.ts'
+import { Patience } from './patience.ts'
 import { healed, readBack } from './verify/verify-original.ts'
 
 /** What the reading of originals has come to. */
@@ -27,7 +28,7 @@ const TURN_MS = 250
 /**
  * Reads the originals whose checksums are not known yet, one after the other, so that their content counts: those that
  * an older server has left, and those that were found without a record. Bytes that are there already are not stored
- * again. Gives way to uploads (`isBusy`), waits out a drive or database that is away, and goes on after a restart where
+ * again. Gives way to uploads (`isBusy`, see `Patience`), waits out a drive or database that is away, and goes on after a restart where
  * it was; of several processes, one reads at a time. `report` hears of the progress often. Resolves when nothing is
  * left or on `signal`.
  */
@@ -35,6 +36,8 @@ export async function takeOver(
   library: Library,
   options: {
     isBusy: () => boolean
+    patienceMs?: number
+    atMostMs?: number
     report: (progress: TakeOverProgress) => void
     reportTrouble: (path: string, error: AppError) => void
     signal: AbortSignal
@@ -50,14 +53,13 @@ export async function takeOver(
     total: 0,
     totalBytes: 0,
   }
+  const patience = new Patience(options.isBusy, options)
   const giveWay = async (bytes = 0, letGo?: () => Promise<void>) => {
     progress.bytes += bytes
     if (bytes > 0) options.report(progress)
     signal.throwIfAborted()
     await setImmediate()
-    if (!options.isBusy()) return
-    await letGo?.()
-    while (options.isBusy()) await setTimeout(100, undefined, { signal })
+    await patience.giveWay(signal, letGo)
   }
   const reading = withOwnReader(library)
   try {

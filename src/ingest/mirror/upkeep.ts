@@ -8,6 +8,7 @@ import { MIRROR_DRIVE } from '../../storage/drive-role.ts'
 import { JournalCopy } from '../../storage/journal/copy.ts'
 import { type LibraryPath, parseLibraryPath } from '../../storage/layout.ts'
 import type { Library } from '../library.ts'
+import { Patience } from '../patience.ts'
 import { compareFolders } from './compare-folders.ts'
 import { Copier } from './copier.ts'
 import { DueCopies } from './due-copies.ts'
@@ -56,8 +57,7 @@ const FIRST_RETRY_MS = 10_000
 const LAST_RETRY_MS = 600_000
 const ELSEWHERE_RETRY_MS = 1_000
 /** The longest that uploads hold up one chunk: the mirror must not wait for days for a first backup to end. */
-const PATIENCE_MS = 250
-const PATIENCE_STEP_MS = 50
+const AT_MOST_MS = 250
 const PORTION = 100
 /** Not the mirror's fault, and soon over. */
 export const ELSEWHERE: readonly ErrorCode[] = ['drive_missing', 'database_unavailable']
@@ -72,6 +72,7 @@ export class Upkeep {
   readonly #options: MirrorOptions
   readonly #upkept: Upkept
   readonly #signal: AbortSignal
+  readonly #patience: Patience
   readonly #postponed = new Postponed()
   readonly #copier: Copier
   readonly #due: DueCopies
@@ -92,6 +93,7 @@ export class Upkeep {
     this.mirror = createMirror(library, drive, options.minFreeSpace)
     this.journal = new JournalCopy(library.drive, drive, this.mirror.committer)
     this.#options = options
+    this.#patience = new Patience(options.isBusy, { patienceMs: 0, atMostMs: AT_MOST_MS })
     this.#upkept = upkept
     this.#signal = signal
     const { suspect, verifyEvery: every, log, onTrouble } = options
@@ -234,8 +236,6 @@ export class Upkeep {
     this.#upkept.progressed()
     this.#signal.throwIfAborted()
     await setImmediate()
-    for (let waited = 0; waited < PATIENCE_MS && this.#options.isBusy(); waited += PATIENCE_STEP_MS) {
-      await setTimeout(PATIENCE_STEP_MS, undefined, { signal: this.#signal })
-    }
+    await this.#patience.giveWay(this.#signal)
   }
 }

@@ -19,6 +19,7 @@ import type { Pause } from '../../storage/direct-read.ts'
 import { type LibraryPath, parseLibraryPath } from '../../storage/layout.ts'
 import { ifReadable } from '../if-readable.ts'
 import { type Library, withOwnReader } from '../library.ts'
+import { Patience } from '../patience.ts'
 import { walkFolders } from './folders.ts'
 import { healFromUnknown } from './pass.ts'
 import { dueAt, dueBefore, horizon, type Rules, walkDueAt } from './schedule.ts'
@@ -29,6 +30,9 @@ export interface ContinuousOptions {
   every: number
   /** Whether uploads are under way, or have been a moment ago. */
   isBusy: () => boolean
+  /** As `Patience` has it. */
+  patienceMs?: number
+  atMostMs?: number
   log: { info(facts: object, message: string): void; warn(facts: object, message: string): void }
   /** Hears that something was found wrong, or healed. */
   onFinding: () => void
@@ -38,7 +42,6 @@ export interface ContinuousOptions {
 const SUSPECT_MS = 15 * 60 * 1000
 const PORTION = 100
 const RECORD_MS = 10_000
-const BUSY_STEP_MS = 100
 const RETRY_MS = 10_000
 /** After a loss the folders are looked through before the reading goes on, but not for each of many. */
 const WALK_MS = 10 * 60 * 1000
@@ -48,7 +51,7 @@ const MAX_FAILURES = 3
 const SLEEP_MS = 60 * 60 * 1000
 
 /**
- * Reads the library back in the background, one file at a time and only while nobody uploads, so that each original is
+ * Reads the library back in the background, one file at a time and while nobody uploads, else slowly, so that each original is
  * read within the time that is set; those first that were stored around trouble, then those whose last proof is oldest.
  * Compares the folders as often. While nothing is due it touches neither the drive nor the database.
  */
@@ -56,6 +59,7 @@ export class ContinuousVerification {
   readonly #library: Library
   readonly #options: ContinuousOptions
   readonly #rules: Rules
+  readonly #patience: Patience
   /** Everything stored since then is to be read because of trouble; what was marked before is not marked again. */
   #suspectSince: Date | undefined
   #markedAt = 0
@@ -76,6 +80,7 @@ export class ContinuousVerification {
   constructor(library: Library, options: ContinuousOptions) {
     this.#library = withOwnReader(library)
     this.#options = options
+    this.#patience = new Patience(options.isBusy, options)
     this.#rules = { every: options.every, timeZone: library.timeZone }
   }
 
@@ -159,11 +164,11 @@ export class ContinuousVerification {
   }
 
   async #readAll(originals: readonly Provable[], signal: AbortSignal): Promise<void> {
-    const pause: Pause = (_, letGo) => this.#giveWay(signal, letGo)
+    const pause: Pause = (_, letGo) => this.#patience.giveWay(signal, letGo)
     this.#recordedAt = this.#now()
     try {
       for (const original of originals) {
-        await this.#giveWay(signal)
+        await this.#patience.giveWay(signal)
         await this.#read(original, pause)
         if (this.#now() - this.#recordedAt > RECORD_MS) await this.#record()
         if (this.#suspectSince !== undefined) break
@@ -237,8 +242,8 @@ export class ContinuousVerification {
   async #walk(signal: AbortSignal): Promise<void> {
     const library = this.#library
     this.#wantsWalk = false
-    const pause: Pause = (_, letGo) => this.#giveWay(signal, letGo)
-    const giveWay = () => this.#giveWay(signal)
+    const pause: Pause = (_, letGo) => this.#patience.giveWay(signal, letGo)
+    const giveWay = () => this.#patience.giveWay(signal)
     const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false, isServed: true }
     const walk = await walkFolders(library, { ...everything, pause: giveWay, signal })
     for (const path of await listUncertain(library.db)) {
@@ -253,14 +258,6 @@ export class ContinuousVerification {
       this.#options.log.warn({ findings: walk.findings.length, unknown }, 'the folders are not as they should be')
     }
     this.#options.onFinding()
-  }
-
-  /** Awaited between files and between chunks of a file, which `letGo` closes. */
-  async #giveWay(signal: AbortSignal, letGo?: () => Promise<void>): Promise<void> {
-    signal.throwIfAborted()
-    if (!this.#options.isBusy()) return
-    await letGo?.()
-    while (this.#options.isBusy()) await sleep(BUSY_STEP_MS, undefined, { signal })
   }
 
   async #nextDue(): Promise<number> {

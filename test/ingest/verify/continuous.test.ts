@@ -55,7 +55,7 @@ afterEach(async () => {
 
 const originals = { open: io.open, read: io.read }
 
-function start(every = 30 * DAY, library = made.library): ContinuousVerification {
+function start(every = 30 * DAY, library = made.library, patience = {}): ContinuousVerification {
   ending = new AbortController()
   const note = (_: object, message: string) => log.push(message)
   const verification = new ContinuousVerification(library, {
@@ -63,6 +63,7 @@ function start(every = 30 * DAY, library = made.library): ContinuousVerification
     isBusy: () => isBusy,
     log: { info: note, warn: note },
     onFinding: () => log.push('a finding'),
+    ...patience,
   })
   running = verification.run(ending.signal).catch((error: unknown) => {
     if (!ending.signal.aborted) throw error
@@ -316,4 +317,17 @@ it('a file that can’t be judged does not keep the others from being read', asy
   // Nothing tells that it is not going to be tried again.
   await setTimeout(300)
   expect(log.filter((message) => message === 'a photo could not be read back just now')).toHaveLength(1)
+})
+
+it('an upload that never ends slows it down, and does not stop it', async () => {
+  await put('2024/01/small.jpg', 100)
+  await put('2024/01/large.jpg', 90, undefined, 3 * 1024 * 1024)
+  isBusy = true
+  const began = performance.now()
+  start(30 * DAY, made.library, { patienceMs: 300, atMostMs: 30 })
+  await untilRead()
+  expect(isBusy).toBe(true)
+  expect(performance.now() - began).toBeGreaterThan(300)
+  expect(await verifiedAt('2024/01/small.jpg')).not.toBeNull()
+  expect(await verifiedAt('2024/01/large.jpg')).not.toBeNull()
 })
