@@ -19,7 +19,8 @@ export function safeName(name: string, fallback: string): string {
     .replace(/[. ]+$/, '')
   if (clean === '') return fallback
   const { stem, extension } = splitName(withoutReserved(clean))
-  return shorten(stem, extension)
+  // A cut takes the spaces before it along, and may leave a device's name that was none.
+  return withoutReserved(shorten(stem, extension))
 }
 
 /** Windows reserves a device's name whatever follows its first dot, and ignores spaces before that dot. */

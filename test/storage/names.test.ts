@@ -147,6 +147,12 @@ describe('a safe name', () => {
     expect(safeName(raw, FALLBACK)).toBe(safe)
   })
 
+  it('is no device’s name when only that is left of a long one', () => {
+    const safe = safeName(`con${' '.repeat(250)}x.jpg`, FALLBACK)
+    expect(safe).toBe('_con.jpg')
+    expect(safeName(safe, FALLBACK)).toBe(safe)
+  })
+
   it('is cut between letters, not within one', () => {
     const family = '👨‍👩‍👧‍👦'
     const { stem } = splitName(safeName(`${family.repeat(30)}.jpg`, FALLBACK))

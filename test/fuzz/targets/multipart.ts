@@ -132,8 +132,9 @@ function wanted(parts: readonly ReadPart[]): Part[] {
     .map(({ name, content }) => [name, content])
 }
 
-const NEXT_LINE = `--${BOUNDARY}[ \\t]*\\r\\n`
-const LAST_LINE = `--${BOUNDARY}--[ \\t]*(?:\\r?\\n|\\r?$)`
+// With what is behind the delimiter a boundary's line has at most 256 bytes.
+const NEXT_LINE = `--${BOUNDARY}[ \\t]{0,254}\\r\\n`
+const LAST_LINE = `--${BOUNDARY}--(?:[ \\t]{0,252}\\r(?:\\n|$)|[ \\t]{0,253}(?:\\n|$))`
 const FIRST_OF_ALL = new RegExp(`(?:^|\\r\\n)(?:(${NEXT_LINE})|${LAST_LINE})`)
 
 /** Reads the body at once: each content ends at the first line that is a boundary. Knows the headers of our seeds alone. */
