@@ -39,6 +39,8 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   /** A name of the IANA database. */
   readonly timeZone: string
+  /** For `process.umask`. */
+  readonly umask: number
   readonly logLevel: LogLevel
 }
 
@@ -129,6 +131,7 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
     allowedHosts: Object.freeze(read(SETTINGS.allowedHosts) ?? []),
     corsOrigins: Object.freeze(read(SETTINGS.corsOrigins) ?? []),
     timeZone: read(SETTINGS.timeZone) ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    umask: read(SETTINGS.umask),
     logLevel: read(SETTINGS.logLevel),
   })
 

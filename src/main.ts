@@ -36,9 +36,11 @@ program
   .description('receive photos and videos from phones, until Ctrl-C')
   .action(() => run())
 
-/** The settings, as the environment and `.env` have them. */
+/** The settings, as the environment and `.env` have them. From then on what is made is closed to whom they say. */
 function readConfig(): Config {
-  return loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
+  const config = loadConfig(readEnvironment(process.cwd(), process.env), process.cwd())
+  process.umask(config.umask)
+  return config
 }
 
 async function run(): Promise<void> {

@@ -48,6 +48,7 @@ describe('loadConfig', () => {
       allowedHosts: [],
       corsOrigins: [],
       timeZone: new Intl.DateTimeFormat().resolvedOptions().timeZone,
+      umask: 0o027,
       logLevel: 'info',
     })
   })
@@ -110,6 +111,8 @@ describe('loadConfig', () => {
     ['CORS_ORIGINS', 'capacitor://localhost', 'corsOrigins', ['capacitor://localhost']],
     ['TZ', 'europe/berlin', 'timeZone', 'Europe/Berlin'],
     ['TZ', ':Europe/Berlin', 'timeZone', 'Europe/Berlin'],
+    ['UMASK', '022', 'umask', 0o022],
+    ['UMASK', '0077', 'umask', 0o077],
     ['LOG_LEVEL', 'WARN', 'logLevel', 'warn'],
   ] as const)('reads %s=%s', (name, text, field, value) => {
     expect(load({ [name]: text })[field]).toEqual(value)
@@ -173,6 +176,8 @@ describe('loadConfig', () => {
     ['CORS_ORIGINS', 'https://photos.example.org:99999'],
     ['TZ', 'Berlin'],
     ['TZ', ':/no/such/zone'],
+    ['UMASK', '0700'],
+    ['UMASK', '0028'],
     ['LOG_LEVEL', 'verbose'],
   ])('refuses %s=%s and says what it may hold', (name, text) => {
     const setting = Object.values(SETTINGS).find((candidate) => candidate.name === name)

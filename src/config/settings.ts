@@ -18,6 +18,7 @@ import {
   type Surroundings,
   timeZone,
   token,
+  umask,
   webAddress,
   withoutPassword,
   yesOrNo,
@@ -232,6 +233,16 @@ export const SETTINGS = {
     meaning: 'The time zone for dates that come without one.',
     wanted: 'a time zone of the IANA database, such as Europe/Berlin or UTC',
     parse: timeZone,
+  }),
+
+  umask: withDefault({
+    name: 'UMASK',
+    default: '0027',
+    meaning:
+      'Whom new photos, folders and everything else it makes are closed to, as umask(2) has it: `0027` for all but the ' +
+      "owner and the group's readers, `0022` lets everybody on this machine read, `0077` nobody.",
+    wanted: 'an octal number of 3 or 4 digits that leaves the owner all rights, such as 0027, 0022 or 0077',
+    parse: umask,
   }),
 
   logLevel: withDefault({

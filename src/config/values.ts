@@ -246,6 +246,12 @@ export function timeZone(text: string): string {
   }
 }
 
+/** A mask of modes. */
+export function umask(text: string): number {
+  if (!/^0?0[0-7]{2}$/.test(text)) throw new Refusal()
+  return Number.parseInt(text, 8)
+}
+
 export function logLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((candidate) => candidate === text.toLowerCase())
   if (level === undefined) throw new Refusal()
