@@ -47,6 +47,27 @@ export const LISTS: Share = { all: 16, each: 4 }
  */
 export const ROWS_WEIGHED = 256
 
+/** What a statement may take in the database, in ms, but for those of migrations and rebuilds. */
+export const STATEMENT_MS = 45_000
+
+/**
+ * Connections to the database that lists, verdicts and logs share: a list is sorted by two processes. Uploads have
+ * others, and so has all else.
+ */
+export const LIST_CONNECTIONS = 2
+export const UPLOAD_CONNECTIONS = 2
+
+/** What one of their statements may take, in ms: some 10,000 files; a Pi takes a second or two for so many. */
+export const LIST_STATEMENT_MS = 30_000
+/** How long one of them waits for a connection, in ms. */
+export const LIST_WAIT_MS = 30_000
+/** What a step of theirs may have in memory before it goes to the disk, and what there, where the server lets us say so. */
+export const LIST_WORK_MEMORY = '16MB'
+export const LIST_TEMP_SPACE = '128MB'
+
+/** What any statement may have on the disk in the embedded database: a rebuild sorts a journal of a million lines. */
+export const TEMP_SPACE = '4GB'
+
 /** Answers that are read from the catalogue row by row. An app or a page asks for one. */
 export const LONG_ANSWERS: Share = { all: 16, each: 4 }
 

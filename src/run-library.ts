@@ -28,11 +28,20 @@ const GLANCE_MS = 15_000
 /** After a failure that nobody foresaw. */
 const AGAIN_MS = 10_000
 
+/** The catalogue over connections for different ends. */
+export interface Catalogues {
+  /** For all that goes on in the background, or is over in a moment. */
+  db: Database
+  /** For uploads alone, so that they never wait for anything else. */
+  uploads: Database
+  /** For what takes minutes. */
+  openPatient: () => Database
+}
+
 /** Opens the library once its drive is there and does all that goes on in the background, until the signal. */
 export async function runLibrary(
   start: Start,
-  db: Database,
-  openPatient: () => Database,
+  { db, uploads, openPatient }: Catalogues,
   journal: JournalKeeper,
 ): Promise<void> {
   const { config, state, log } = start
@@ -70,6 +79,7 @@ export async function runLibrary(
     const drive = new Drive(config.libraryFolder, id, events, libraryDrive(lastSeen))
     const library: Library = createLibrary(db, drive, {
       ...config,
+      uploads,
       now: () => new Date(),
       changed: state.changed,
       hasher,

@@ -1,10 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Arrivals } from './arrivals.ts'
+import { UPLOAD_CONNECTIONS } from './budgets.ts'
 import { openDatabase } from './catalogue/connection.ts'
 import { startEmbeddedServer } from './catalogue/embedded/server.ts'
 import { expectUtf8 } from './catalogue/encoding.ts'
 import { migrate } from './catalogue/migrate.ts'
+import { openRequests } from './catalogue/requests.ts'
 import type { Config } from './config.ts'
 import { hasErrno } from './errors.ts'
 import { lockFolder } from './folder-locks.ts'
@@ -117,8 +119,11 @@ async function run(start: Start): Promise<void> {
   const settings = embedded?.connection ?? { connectionString: config.databaseUrl }
   const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
   const db = openDatabase(settings, onLost)
+  const uploads = openDatabase(settings, onLost, { name: 'iclood uploads', connections: UPLOAD_CONNECTIONS })
+  const requests = openRequests(settings, onLost, db)
+  start.state.setRequests(requests)
   // Large tables take minutes to be extended, or filled.
-  const openPatient = () => openDatabase(settings, onLost, { queryTimeoutMs: 0 })
+  const openPatient = () => openDatabase(settings, onLost, { statementMs: 0 })
   try {
     await patiently(start, async () => {
       await expectUtf8(db, settings)
@@ -132,13 +137,13 @@ async function run(start: Start): Promise<void> {
     const ending = new AbortController()
     const watching = watch.run(AbortSignal.any([signal, ending.signal]))
     try {
-      await runLibrary(start, db, openPatient, journal).finally(() => journal.close())
+      await runLibrary(start, { db, uploads, openPatient }, journal).finally(() => journal.close())
     } finally {
       ending.abort()
       await watching
     }
   } finally {
-    await db.destroy()
+    await Promise.all([db.destroy(), uploads.destroy(), requests.destroy()])
     await embedded?.stop()
   }
 }

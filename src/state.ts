@@ -1,4 +1,5 @@
 import type { Database } from './catalogue/connection.ts'
+import type { Requests } from './catalogue/requests.ts'
 import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
 import type { NoteChange } from './ingest/changes.ts'
@@ -15,6 +16,7 @@ export class ServerState implements Service {
   readonly arrived: Service['arrived']
   readonly #listeners: NoteChange[] = []
   #database: Database | undefined
+  #requests: Requests | undefined
   #library: Library | undefined
   readonly #watchers: (() => void)[] = []
   #assess: (() => Promise<Health>) | undefined
@@ -31,6 +33,11 @@ export class ServerState implements Service {
   /** The database is there and its schema up to date. */
   setDatabase(database: Database): void {
     this.#database = database
+  }
+
+  /** What may take long has connections of its own. */
+  setRequests(requests: Requests): void {
+    this.#requests = requests
   }
 
   setLibrary(library: Library): void {
@@ -77,9 +84,9 @@ export class ServerState implements Service {
     this.#reason = reason
   }
 
-  catalogue(): Database {
+  catalogue(gone?: AbortSignal): Database {
     if (this.#database === undefined) throw this.#reason
-    return this.#database
+    return gone === undefined || this.#requests === undefined ? this.#database : this.#requests.for(gone)
   }
 
   library(): Library {

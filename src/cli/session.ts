@@ -42,7 +42,7 @@ export async function withSession<Result>(
   try {
     const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
     // A command may ask for everything there is.
-    const db = openDatabase(settings, onLost, { queryTimeoutMs: 0 })
+    const db = openDatabase(settings, onLost, { statementMs: 0 })
     const changes = new LeftChanges(db)
     try {
       await expectUtf8(db, settings)

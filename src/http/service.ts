@@ -6,8 +6,11 @@ import type { MediaKind } from '../media/media-type.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */
 export interface Service {
-  /** The catalogue. Throws `database_unavailable` until its schema is known to be up to date. */
-  catalogue(): Database
+  /**
+   * The catalogue. Throws `database_unavailable` until its schema is known to be up to date. For what may take long say
+   * when it is of no use any more (`untilGone`): it is cancelled then, and has connections that nothing else waits for.
+   */
+  catalogue(gone?: AbortSignal): Database
   /**
    * Drive and catalogue. Throws `database_unavailable` or `drive_missing` with the reason until both have been there
    * once.

@@ -64,6 +64,8 @@ export function createLibrary(
     timeZone: string
     now: () => Date
     changed: NoteChange
+    /** The catalogue over connections for uploads alone; left out: `db`. */
+    uploads?: Database
     hasher?: Hasher
     readSoon?: Library['readSoon']
   },
@@ -78,8 +80,8 @@ export function createLibrary(
     // What is on its way into the catalogue is no stranger: asked for first, so that it is in one of the two.
     names: new FolderNames(drive, async (folder) => [...unrecorded.namesIn(folder), ...(await namesIn(db, folder))]),
     reader: new DirectReader(drive),
-    lookUp: createLookUp(db),
-    record: createRecord(db),
+    lookUp: createLookUp(options.uploads ?? db),
+    record: createRecord(options.uploads ?? db),
     unrecorded,
     sources: [],
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },

@@ -18,7 +18,7 @@ let db: Database
 
 beforeAll(async () => {
   const database = await startTestDatabase()
-  db = openDatabase(database.connection, () => {}, { queryTimeoutMs: 0 })
+  db = openDatabase(database.connection, () => {}, { statementMs: 0 })
   await migrate(db)
 })
 afterAll(() => db.destroy())

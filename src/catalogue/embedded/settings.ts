@@ -1,3 +1,5 @@
+import { TEMP_SPACE } from '../../budgets.ts'
+
 /** The superuser, made by initdb. Nobody logs in as it. */
 const OWNER = 'iclood'
 
@@ -26,6 +28,7 @@ const SETTINGS = {
   max_wal_senders: '0',
   wal_compression: 'on',
   max_wal_size: '128MB',
+  temp_file_limit: TEMP_SPACE,
   max_worker_processes: '2',
   max_parallel_workers: '0',
   max_logical_replication_workers: '0',

@@ -9,6 +9,7 @@ import { backupJson } from '../backup-json.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
 import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { untilGone } from '../until-gone.ts'
 
 const MAX_LIMIT = 10_000
 /** Rows written at a stretch: about a millisecond, so that a long log holds up nobody. */
@@ -49,7 +50,7 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
         const before = readTime('before', request.query.before)
         const after = readTime('after', request.query.after)
         const filter = { deviceId, status, before, after }
-        const catalogue = service.catalogue()
+        const catalogue = service.catalogue(untilGone(request, reply))
         const total = await countBackups(catalogue, filter)
         // Nothing to be found is the one thing that would have to be looked for everywhere.
         const backups = total === 0 ? [] : await listBackups(catalogue, { ...filter, limit, offset })

@@ -23,6 +23,7 @@ import {
   UploadFields,
 } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { untilGone } from '../until-gone.ts'
 import type { UploadMetrics } from '../upload-metrics.ts'
 
 /** The lists that phones send: which of my files do you want, and which shall be left alone? */
@@ -53,7 +54,8 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       async (request, reply) => {
         const { deviceId, files, positions, elements, invalid } = received(request.body)
         const { drive, now } = service.library()
-        const context = { db: service.catalogue(), drive, now, changed: service.changed }
+        const db = service.catalogue(untilGone(request, reply))
+        const context = { db, drive, now, changed: service.changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
         await noteSeen(context.db, deviceId, files.length > 0, context.now())
         const pick = (indexes: readonly number[]) => elements.array(indexes.map((index) => positions[index] ?? -1))
@@ -87,9 +89,10 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async (request) => {
+      async (request, reply) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
-        const context = { db: service.catalogue(), changed: service.changed, now: () => new Date() }
+        const db = service.catalogue(untilGone(request, reply))
+        const context = { db, changed: service.changed, now: () => new Date() }
         const { count, acceptsLoss } = await ignore(context, deviceId, request.clientAddress, files)
         if (acceptsLoss) service.trouble()
         const message = `${count} files marked as ignored`
@@ -110,9 +113,9 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async (request) => {
+      async (request, reply) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
-        const unignoring = unignore(service.catalogue(), deviceId, files)
+        const unignoring = unignore(service.catalogue(untilGone(request, reply)), deviceId, files)
         const { ids, count } = await noteIfUnsure(service.changed, unignoring)
         service.changed({ ignored: ids })
         const message = `${count} files no longer ignored`
@@ -157,8 +160,11 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
           },
         },
       },
-      async (request) => {
-        const rows = await listIgnored(service.catalogue(), request.query.device_id || undefined)
+      async (request, reply) => {
+        const rows = await listIgnored(
+          service.catalogue(untilGone(request, reply)),
+          request.query.device_id || undefined,
+        )
         const ignored = rows.map((row) => ({
           ...row,
           file_name: shown(row.file_name),

@@ -9,6 +9,7 @@ import { judge, type Verdict } from '../../ingest/verdict.ts'
 import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { ErrorAnswer, Invalid, Nullable, PhotoEntry, PhotoList, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { untilGone } from '../until-gone.ts'
 
 /** What one request may have read back from the drive while the app waits. */
 const READ_BYTES = 1024 ** 3
@@ -68,7 +69,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request, reply) => {
         const list = received(request.body)
-        const court = { db: service.catalogue(), library: libraryOf(service), reading }
+        const court = { db: service.catalogue(untilGone(request, reply)), library: libraryOf(service), reading }
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
         const verdicts = await judge(court, list.deviceId, list.files, allowance)
         await noteSeen(court.db, list.deviceId, false, new Date())
