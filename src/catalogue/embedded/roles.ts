@@ -38,6 +38,8 @@ export async function establishRoles(
     `do $do$ begin if to_regrole('${ROLE}') is null then create role ${ROLE}; end if; end $do$`,
     `alter role ${ROLE} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls`,
     `grant usage, create on schema public to ${ROLE}`,
+    // What a list may take of the disk is set for each connection (`openRequests`).
+    `grant set on parameter temp_file_limit to ${ROLE}`,
     handOver(ROLE),
   ]
   // A line is a statement there; the first that fails ends it.
