@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
-import { type OfferedFile, offeredAssets } from './offered.ts'
-import { hasSameExportKey, haveExports, isSameAsset, mayBeExported } from './same-asset.ts'
+import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
+import { hasSameExportKey, haveExports, isFromThere, isSameAsset, mayBeExported } from './same-asset.ts'
 import { lockAnnouncements } from './unsent.ts'
 
 /**
@@ -21,13 +21,13 @@ export async function announce(
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return db.transaction().execute(async (transaction) => {
     await lockAnnouncements(transaction)
-    const gone = haveExports(files) ? await supersedeExports(transaction, deviceId, files) : []
+    const gone = haveExports(files) ? await supersedeExports(transaction, { deviceId, address, files }) : []
     const { rows } = await sql<{ id: number }>`
       with offered as materialized (
         select distinct on (key, id, undated) keyed.*
         from (
           select assets.*, case when id is null then created end as undated
-          from (${offeredAssets(deviceId, files, { names: true })}) as assets
+          from (${offeredAssets({ deviceId, address, files }, { names: true })}) as assets
         ) as keyed
         order by key, id, undated, index desc
       ), known as (
@@ -53,21 +53,20 @@ export async function announce(
   })
 }
 
-/** Whether an announcement is of just the asset that is offered: without ids, that of just that date. */
+/**
+ * Whether an announcement is of just the asset that is offered: without ids, that of just that date, and from the same
+ * address. Otherwise who announces another phone's path would take its place there.
+ */
 const isAnnouncedAsset = sql`(
   backups.asset_id is not distinct from offered.id
-  and (offered.id is not null or backups.created is not distinct from offered.created)
+  and (offered.id is not null or (backups.created is not distinct from offered.created and ${isFromThere}))
 )`
 
 /** Removes what waits for other exports of these assets; returns the ids of the `Failed` rows among it. */
-async function supersedeExports(
-  transaction: Database,
-  deviceId: string,
-  files: readonly OfferedFile[],
-): Promise<number[]> {
-  const exported = files.filter(mayBeExported)
+async function supersedeExports(transaction: Database, offer: Offer): Promise<number[]> {
+  const exported = { ...offer, files: offer.files.filter(mayBeExported) }
   const { rows } = await sql<{ id: number }>`
-    with offered as materialized (${offeredAssets(deviceId, exported, { exports: true })}), gone as (
+    with offered as materialized (${offeredAssets(exported, { exports: true })}), gone as (
       delete from backups using offered
       where ${hasSameExportKey}
         and backups.asset_key <> offered.key and backups.status <> 'Completed' and backups.file_path is null
@@ -107,26 +106,24 @@ export async function recordKnownContent(
           case split_part(files.media_type, '/', 1)
             when 'video' then 'video' when 'image' then 'photo' else kind
           end as stored_kind
-        from (${offeredAssets(deviceId, files, { names: true, places })}) as offered
+        from (${offeredAssets({ deviceId, address, files }, { names: true, places })}) as offered
           join files on files.path = library_path and files.missing_at is null
         order by key, id, case when id is null then offered.created end, index desc
       ), completed as (
         update backups set
           file_path = library_path, file_size = stored_size, file_type = stored_kind, mime_type = media_type,
           status = 'Completed', failure = null, timestamp = ${timestamp}, created = offered.created,
-          modified = offered.modified, announced_size = offered.size
-        from offered join backups as before on before.asset_key = offered.key
-          and before.status <> 'Completed' and before.asset_id is not distinct from offered.id
-          and (offered.id is not null or before.created is not distinct from offered.created)
-        where backups.id = before.id and backups.status <> 'Completed'
+          modified = offered.modified, announced_size = offered.size, sent_from = ${address}, is_identified = false
+        from offered join backups as before on before.asset_key = offered.key and before.status <> 'Completed'
+        where backups.id = before.id and backups.status <> 'Completed' and ${isAnnouncedAsset}
         returning index, backups.id, nullif(before.file_path, library_path) as "left"
       ), added as (
         insert into backups (
           device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
-          announced_from, timestamp, status, file_path, mime_type
+          announced_from, sent_from, timestamp, status, file_path, mime_type
         )
         select
-          ${deviceId}, path, id, name, stored_kind, stored_size, size, created, modified, ${address}, ${timestamp},
+          ${deviceId}, path, id, name, stored_kind, stored_size, size, created, modified, ${address}, ${address}, ${timestamp},
           'Completed', library_path, media_type
         from offered
         where index not in (select index from completed) and not exists (
@@ -175,7 +172,11 @@ export async function markFailed(
     upload.path !== null
       ? sql`
         select backups.id
-        from (select ${upload.assetId}::text as id, ${upload.created}::float8 as created) as offered,
+        from (
+            select
+              ${upload.assetId}::text as id, ${upload.created}::float8 as created, null::bigint as size,
+              null::float8 as taken, ${upload.address}::text as address
+          ) as offered,
           backups left join files on files.path = backups.file_path
         where asset_key = iclood_asset_key(${upload.deviceId}::text, ${upload.path}::text) and status <> 'Completed'
           and ${isSameAsset}

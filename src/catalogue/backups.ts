@@ -29,6 +29,15 @@ export interface LogFilter {
   /** Only rows earlier than this, or later. */
   before?: Date | undefined
   after?: Date | undefined
+  /** The address of who asks: it is shown what it has announced, nobody else is. */
+  address?: string | undefined
+}
+
+/** What has never arrived is shown only to the address that has announced it. */
+function isShownTo(address = '') {
+  return sql<boolean>`(
+    backups.status = 'Completed' or backups.file_path is not null or coalesce(backups.announced_from = ${address}, true)
+  )`
 }
 
 const PENDING = sql.lit<BackupStatus>('Pending')
@@ -66,6 +75,7 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
     .orderBy('backups.id', 'desc')
     .limit(filter.limit)
     .offset(filter.offset)
+    .where(isShownTo(filter.address))
   // Said even where another status follows from it, and as a literal: it is what lets PostgreSQL use the index of the
   // log.
   if (filter.status !== 'Pending') query = query.where('backups.status', '<>', PENDING)
@@ -76,7 +86,7 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
   return query.execute()
 }
 
-/** How many rows fit, without regard to limit and offset. From the totals, unless a time is asked for. */
+/** How many rows fit, without regard to limit, offset and address. From the totals, unless a time is asked for. */
 export async function countBackups(db: Database, filter: Omit<LogFilter, 'limit' | 'offset'>): Promise<number> {
   if (filter.before === undefined && filter.after === undefined) {
     let totals = db.selectFrom('backup_totals').select(sql<number>`coalesce(sum(count), 0)::bigint`.as('total'))

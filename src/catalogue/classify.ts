@@ -69,7 +69,7 @@ async function classifyPart(
     announced: number[] | null
     hasForgotten: boolean
   }>`
-    with offered as materialized (${offeredAssets(deviceId, files, { exports: hasExports })})
+    with offered as materialized (${offeredAssets({ deviceId, address, files }, { exports: hasExports })})
     select
       known.*,
       ${hasExports ? sql`array_to_json(array(${exportedBefore}))` : sql`null::json`} as exported,

@@ -50,6 +50,8 @@ export interface ReadFile {
   capturedOffset: number | null
   /** Apple's content identifier; null if it has none. */
   contentId: string | null
+  /** The capture date that its bytes tell; null if they tell none. */
+  ownDate: Date | null
   /** When it was read back from the drive; null if it was not. */
   verifiedAt: Date | null
 }
@@ -92,11 +94,16 @@ export async function recordRead(db: Database, file: ReadFile): Promise<number[]
         update files set
           checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
           captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
-          content_id = ${file.contentId},
+          content_id = ${file.contentId}, own_date = ${ownDateColumn(file.ownDate)}::timestamptz,
           verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
         where path = ${file.path} and checksum is null
       `.execute(transaction)
       return refuted
     }),
   )
+}
+
+/** What `files.own_date` says of bytes that were looked at: null, there, would say that nobody has. */
+export function ownDateColumn(date: Date | null): string {
+  return date?.toISOString() ?? '-infinity'
 }

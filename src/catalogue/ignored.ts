@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
-import { type OfferedFile, offeredAssets } from './offered.ts'
+import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
 import { hasSameExportKey, haveExports, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
 
 /**
@@ -25,10 +25,10 @@ export async function ignore(
       await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
       const { rows } = await sql<{ id: number }>`
       with listed as materialized (
-        ${offeredAssets(deviceId, files, { names: true, exports })}
+        ${offeredAssets({ deviceId, address, files }, { names: true, exports })}
       ), offered as materialized (
         select
-          listed.key, listed.path, listed.name, listed.index, coalesce(listed.id, known.asset_id) as id,
+          listed.key, listed.path, listed.name, listed.index, listed.address, coalesce(listed.id, known.asset_id) as id,
           ${exports ? sql`listed.export_key,` : sql``}
           coalesce(listed.created, known.created) as created, coalesce(listed.size, known.announced_size) as size
         from listed left join lateral (
@@ -43,9 +43,9 @@ export async function ignore(
           limit 1
         ) as known on true
       )
-      insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp, created, announced_size)
+      insert into ignored_files (device_id, original_path, asset_id, file_name, timestamp, created, announced_size, ignored_from)
       select distinct on (key, id, undated)
-        ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz, created, size
+        ${deviceId}, path, id, name, ${now.toISOString()}::timestamptz, created, size, address
       from offered, lateral (select case when id is null then created end as undated) as dated
       where not exists (
         select from ignored_files where ${isIgnored(exports)}
@@ -53,7 +53,7 @@ export async function ignore(
       order by key, id, undated, index
       returning id
     `.execute(transaction)
-      const lost = await findLostOf(transaction, deviceId, files)
+      const lost = await findLostOf(transaction, { deviceId, address, files })
       const settled = await settleLosses(transaction, lost, isIgnoredRow, BY_IGNORING, now)
       return { ...settled, ignored: rows.map(({ id }) => id) }
     }),
@@ -61,13 +61,13 @@ export async function ignore(
 }
 
 /** The paths of the lost originals of what is ignored among these files. */
-async function findLostOf(db: Database, deviceId: string, files: readonly OfferedFile[]): Promise<string[]> {
-  const exports = haveExports(files)
+async function findLostOf(db: Database, offer: Offer): Promise<string[]> {
+  const exports = haveExports(offer.files)
   const isIt = exports
     ? sql`(backups.asset_key = offered.key or ${hasSameExportKey})`
     : sql`backups.asset_key = offered.key`
   const { rows } = await sql<{ path: string }>`
-    with offered as materialized (${offeredAssets(deviceId, files, { exports })}), known as materialized (
+    with offered as materialized (${offeredAssets(offer, { exports })}), known as materialized (
       -- By their keys alone: how many have failed PostgreSQL may not know yet.
       select distinct backups.* from offered join backups on ${isIt}
     )
@@ -77,7 +77,10 @@ async function findLostOf(db: Database, deviceId: string, files: readonly Offere
   return rows.map(({ path }) => path)
 }
 
-/** Takes the mark away again; returns the ids of the rows that had it, and how many files those were. */
+/**
+ * Takes the mark away again, whoever has made it: asking loses nothing. Returns the ids of the rows that had it, and how
+ * many files those were.
+ */
 export async function unignore(
   db: Database,
   deviceId: string,
@@ -85,7 +88,7 @@ export async function unignore(
 ): Promise<{ ids: number[]; count: number }> {
   const exports = haveExports(files)
   const { rows } = await sql<{ ids: number[]; count: number }>`
-    with offered as materialized (${offeredAssets(deviceId, files, { exports })}), removed as (
+    with offered as materialized (${offeredAssets({ deviceId, address: null, files }, { exports })}), removed as (
       delete from ignored_files using offered
       where ${isIgnored(exports)}
         -- Who sends back what /photos/ignored lists has its number for an id.
@@ -106,11 +109,15 @@ export interface IgnoredFile {
   timestamp: Date | null
 }
 
-/** Returns what is ignored, newest first; of one device, or of all. */
-export async function listIgnored(db: Database, deviceId: string | undefined): Promise<IgnoredFile[]> {
+/**
+ * Returns what is ignored, newest first; of one device, or of all. The phone's own ids, which prove whose asset it is,
+ * are told only to the address that has ignored it.
+ */
+export async function listIgnored(db: Database, address: string, deviceId: string | undefined): Promise<IgnoredFile[]> {
   let query = db
     .selectFrom('ignored_files')
-    .select(['id', 'file_name', 'original_path', 'asset_id', 'device_id', 'timestamp'])
+    .select(['id', 'file_name', 'original_path', 'device_id', 'timestamp'])
+    .select(sql<string | null>`case when ignored_from = ${address} then asset_id end`.as('asset_id'))
     .orderBy('timestamp', (order) => order.desc().nullsLast())
     .orderBy('id', 'desc')
   if (deviceId !== undefined) query = query.where(sql<boolean>`coalesce(device_id, 'unknown') = ${deviceId}`)

@@ -3,7 +3,7 @@ import { ROWS_WEIGHED } from '../budgets.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
-import { isSameAsset } from './same-asset.ts'
+import { isFromThere, isSameAsset, isSameAssetOfContent } from './same-asset.ts'
 import type { BackupStatus } from './tables.ts'
 
 /** What is asked about an original that has just arrived. */
@@ -18,6 +18,10 @@ export interface Question {
    */
   assetId: string | null
   created: number | null
+  /** The capture date that its bytes tell, in ms since 1970; null if they tell none. */
+  taken: number | null
+  /** Where it came from. */
+  address: string
   /** What its relatives on the phone have before their extension, with their folder; null if there can be none. */
   stem: string | null
   /** Apple's content identifier, which both halves of a Live Photo have; null if it has none. */
@@ -40,6 +44,8 @@ export interface KnownAsset {
   modified: number | null
   announcedSize: number | null
   announcedFrom: string | null
+  /** Whether its asset id came with the bytes of its original. */
+  isIdentified: boolean
   timestamp: number | null
   /** Null also where the catalogue does not have the original: rows of an older server. */
   filePath: string | null
@@ -64,7 +70,8 @@ export interface Answer {
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
   /**
-   * The rows of that device and path that may be this asset; without a path, those without one that have this content.
+   * The rows of that device and path that are this asset, as far as can be told; without a path, those without one that
+   * have this content.
    */
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, or what edits belong to, announced or completed. */
@@ -88,6 +95,7 @@ export function createLookUp(db: Database): (question: Question) => Promise<Answ
 const KNOWN = sql`jsonb_build_object(
   'id', backups.id, 'status', backups.status, 'assetId', backups.asset_id, 'created', backups.created,
   'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
+  'isIdentified', backups.is_identified,
   'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
   'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
   'capturedAt', extract(epoch from files.captured_at) * 1000, 'contentId', files.content_id)`
@@ -126,7 +134,9 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
       else
         ${rowsOf(sql`
           from backups left join files on files.path = backups.file_path
-          where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and ${isSameAsset}`)}
+          where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and (
+            ${isSameAsset} or (files.checksum = decode(offered.checksum, 'hex') and ${isSameAssetOfContent})
+          )`)}
       end as "samePath",
       ${rowsOf(sql`
         from backups left join files on files.path = backups.file_path
@@ -137,7 +147,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
               when 'still' then ${MOVIES}::text[] when 'movie' then ${STILLS}::text[] else ${[...STILLS, ...MOVIES]}::text[]
             end
           ) as extension
-        )`)} as relatives,
+        ) and (backups.status = 'Completed' or backups.asset_id = offered.id or ${isFromThere})`)} as relatives,
       case when offered.content_id is null then '[]' else
         ${rowsOf(sql`
           from (
@@ -154,10 +164,12 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
       ${questions.map((question) => question.path)}::text[],
       ${questions.map((question) => question.assetId)}::text[],
       ${questions.map((question) => question.created)}::float8[],
+      ${questions.map((question) => question.taken)}::float8[],
+      ${questions.map((question) => question.address)}::text[],
       ${questions.map((question) => question.stem)}::text[],
       ${questions.map((question) => question.contentId)}::text[],
       ${questions.map((question) => question.role)}::text[]
-    ) with ordinality as offered (checksum, size, device_id, path, id, created, stem, content_id, role, position)
+    ) with ordinality as offered (checksum, size, device_id, path, id, created, taken, address, stem, content_id, role, position)
     order by offered.position
   `.execute(db)
   return rows

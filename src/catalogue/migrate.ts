@@ -10,6 +10,7 @@ import * as oldOriginals from './migrations/0006-old-originals.ts'
 import * as originalsByKind from './migrations/0006-originals-by-kind.ts'
 import * as contentId from './migrations/0007-content-id.ts'
 import * as whereabouts from './migrations/0009-whereabouts.ts'
+import * as trust from './migrations/0011-trust.ts'
 import * as bounds from './migrations/0012-bounds.ts'
 
 /** By name, in order. */
@@ -23,6 +24,7 @@ export const MIGRATIONS = {
   '0006-originals-by-kind': originalsByKind,
   '0007-content-id': contentId,
   '0009-whereabouts': whereabouts,
+  '0011-trust': trust,
   '0012-bounds': bounds,
 }
 

@@ -21,14 +21,21 @@ export interface OfferedFile {
  */
 const EXPECTED = 200
 
+/** A list, and who has sent it. */
+export interface Offer {
+  deviceId: string
+  /** Where it came from; null: whose files they are does not hang on that. */
+  address: string | null
+  files: readonly OfferedFile[]
+}
+
 /**
  * A list as the rows of `offered` that same-asset.ts speaks of, with their indexes: a `select`. Columns that only some
  * statements ask for are there when they are wanted: with `names` name and kind, with `places` the path in the library
  * of each file, with `exports` the key of those.
  */
 export function offeredAssets(
-  deviceId: string,
-  files: readonly OfferedFile[],
+  { deviceId, address, files }: Offer,
   { names = false, places, exports = false }: { names?: boolean; places?: readonly string[]; exports?: boolean } = {},
 ) {
   const hasChecksums = files.some((file) => file.checksum !== null)
@@ -45,6 +52,7 @@ export function offeredAssets(
   return sql`
     select
       position::integer - 1 as index, listed.*, iclood_asset_key(${deviceId}, path) as key,
+      ${address}::text as address, null::float8 as taken,
       ${exports ? sql`iclood_export_key(${deviceId}, id, path) as export_key,` : sql``}
       ${hasChecksums ? sql`decode(checksum_hex, 'hex')` : sql`null::bytea`} as checksum
     from (

@@ -5,6 +5,7 @@ import type { MediaKind } from '../media/media-type.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
+import { ownDateColumn } from './files.ts'
 import { forsake } from './losses.ts'
 
 /** An original that lies durably on the drive, and the asset that it is. */
@@ -20,6 +21,10 @@ export interface Completion {
   modified: number | null
   announcedSize: number | null
   announcedFrom: string | null
+  /** The address that the bytes came from. */
+  sentFrom: string
+  /** Whether the asset id came with these bytes. */
+  isIdentified: boolean
   fileName: string
   kind: MediaKind
   timestamp: Date
@@ -38,6 +43,8 @@ export interface Completion {
     capturedOffset: number | null
     /** Apple's content identifier; null if it has none. */
     contentId: string | null
+    /** The capture date that its bytes tell; null if they tell none. */
+    ownDate: Date | null
   }
 }
 
@@ -125,6 +132,8 @@ async function record(db: Database, all: readonly Completion[]): Promise<(Record
         ${all.map((one) => one.modified)}::float8[],
         ${all.map((one) => one.announcedSize)}::bigint[],
         ${all.map((one) => one.announcedFrom)}::text[],
+        ${all.map((one) => one.sentFrom)}::text[],
+        ${all.map((one) => one.isIdentified)}::boolean[],
         ${all.map((one) => one.fileName)}::text[],
         ${all.map((one) => one.kind)}::text[],
         ${all.map((one) => iso(one.timestamp))}::timestamptz[],
@@ -136,16 +145,17 @@ async function record(db: Database, all: readonly Completion[]): Promise<(Record
         ${all.map((one) => one.file.mediaType)}::text[],
         ${all.map((one) => iso(one.file.capturedAt))}::timestamptz[],
         ${all.map((one) => one.file.capturedOffset)}::smallint[],
-        ${all.map((one) => one.file.contentId)}::text[]
+        ${all.map((one) => one.file.contentId)}::text[],
+        ${all.map((one) => ownDateColumn(one.file.ownDate))}::timestamptz[]
       ) with ordinality as offered (
-        row_id, superseded_id, device_id, path, asset_id, created, modified, announced_size, announced_from, file_name, kind,
-        timestamp, file_path, replaces, is_new, checksum, size, media_type, captured_at, captured_offset, content_id,
-        position
+        row_id, superseded_id, device_id, path, asset_id, created, modified, announced_size, announced_from, sent_from, is_identified,
+        file_name, kind, timestamp, file_path, replaces, is_new, checksum, size, media_type, captured_at, captured_offset,
+        content_id, own_date, position
       )
     ), stored as (
-      insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at)
+      insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, own_date, stored_at)
       select
-        file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, content_id, timestamp
+        file_path, decode(checksum, 'hex'), size, media_type, captured_at, captured_offset, content_id, own_date, timestamp
       from offered
       where is_new
     )${isHeld ? HELD : NOTHING}${hasReplaced ? REPLACED : NOTHING}${hasSuperseded ? supersession(ifHeld) : NOTHING}, completed as (
@@ -153,18 +163,19 @@ async function record(db: Database, all: readonly Completion[]): Promise<(Record
         file_name = offered.file_name, file_path = offered.file_path, original_path = offered.path,
         file_size = offered.size, file_type = offered.kind, mime_type = offered.media_type, timestamp = offered.timestamp,
         status = 'Completed', failure = null, asset_id = offered.asset_id, created = offered.created,
-        modified = offered.modified, announced_size = offered.announced_size, announced_from = offered.announced_from
+        modified = offered.modified, announced_size = offered.announced_size, announced_from = offered.announced_from,
+        sent_from = offered.sent_from, is_identified = offered.is_identified
       from offered
       where backups.id = offered.row_id ${ifHeld}
       returning offered.position, backups.id
     ), added as (
       insert into backups (
-        device_id, original_path, asset_id, created, modified, announced_size, announced_from, file_name, file_type,
-        timestamp, file_path, file_size, mime_type, status
+        device_id, original_path, asset_id, created, modified, announced_size, announced_from, sent_from, is_identified,
+        file_name, file_type, timestamp, file_path, file_size, mime_type, status
       )
       select
-        device_id, path, asset_id, created, modified, announced_size, announced_from, file_name, kind,
-        timestamp, file_path, size, media_type, 'Completed'
+        device_id, path, asset_id, created, modified, announced_size, announced_from, sent_from, is_identified,
+        file_name, kind, timestamp, file_path, size, media_type, 'Completed'
       from offered
       where not exists (select from completed where completed.position = offered.position) ${ifHeld}
       returning file_path, id

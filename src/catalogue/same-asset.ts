@@ -5,8 +5,8 @@ import { sql } from 'kysely'
  * docs/design.md says it in words. It is made of parts of SQL statements, all conditions that are never null. In these
  * statements
  *
- *   `offered`        is what a phone lists or sends: id, created, size, modified, and checksum; null is what it does not
- *                    say,
+ *   `offered`        is what a phone lists or sends: id, created, size, modified, and checksum; the address that this
+ *                    comes from, and the date that its bytes tell (taken), if they are there; null is what is not known,
  *   `backups`        is a row of that table which shares its path or its export,
  *   `files`          is the original that this row refers to, from a left join,
  *   `ignored_files`  is any row of that table.
@@ -29,15 +29,63 @@ export const isCreatedThatDay = sql`(
 )`
 
 /**
- * Two ids decide. Where one of them is not known the date does. Where no date is known either, nothing tells against
- * it; but what was created a day after the row was written is something else, since names come round again.
+ * Whether what is offered comes from where the row was announced, or, once its bytes have arrived, from where those
+ * came. Rows from before that was written down are taken for one's own.
  */
-export const isSameAsset = sql`case
-  when offered.id is not null and backups.asset_id is not null then offered.id = backups.asset_id
+export const isFromThere = sql`coalesce(offered.address = case
+  when backups.status = 'Completed' then backups.sent_from else coalesce(backups.announced_from, backups.sent_from)
+end, true)`
+
+/** Whether an original has the size, and was taken on the day, of what is offered. */
+const isOfSizeAndDate = (taken: string) => sql`
+  coalesce(offered.size = files.size and abs(offered.created - ${ms(taken)}) <= ${sql.lit(DAY_MS)}, false)`
+
+/**
+ * Everybody in the house can send anything under any path. So from another address a path says nothing: the size has to
+ * be known on both sides, and the date to be that of the bytes themselves. After a rebuild that is the journal's word,
+ * until they have been looked at.
+ */
+const isProvenByBytes = sql`case
+  when backups.status = 'Completed' then ${isOfSizeAndDate('coalesce(files.own_date, files.captured_at)')}
+  else coalesce(
+    offered.size = backups.announced_size and abs(offered.taken - backups.created) <= ${sql.lit(DAY_MS)}, false)
+end`
+
+/**
+ * Where no date is known either, nothing tells against it; but what was created a day after the row was written is
+ * something else, since names come round again.
+ */
+const isSameByDate = sql`case
   when offered.created is null then true
   when backups.created is not null or files.captured_at is not null then ${isCreatedThatDay}
   else coalesce(offered.created - ${ms('backups.timestamp')} <= ${sql.lit(DAY_MS)}, true)
 end`
+
+const haveIds = sql`offered.id is not null and backups.asset_id is not null`
+
+/** Two ids decide. Where one of them is not known the date does, and the address. */
+export const isSameAsset = sql`case
+  when ${haveIds} then offered.id = backups.asset_id
+  when ${isFromThere} then ${isSameByDate}
+  else ${isProvenByBytes}
+end`
+
+/** The same where both have the same content, whoever sends it. */
+export const isSameAssetOfContent = sql`case
+  when ${haveIds} then offered.id = backups.asset_id else ${isSameByDate}
+end`
+
+/**
+ * Whether what came with the bytes proves that they are this asset, so that a phone may delete its own copy: the id, or
+ * their size and date. What was announced proves nothing, nor does what a journal says; and a path least of all.
+ */
+export const isProven = sql`(
+  coalesce(backups.is_identified and backups.asset_id = offered.id, false) or ${isOfSizeAndDate('files.own_date')}
+)`
+
+/** Whether that may yet turn out, when the bytes are looked at: nobody has looked for their date. */
+export const mayBeProven = sql`coalesce(
+  offered.size = files.size and offered.created is not null and files.own_date is null, false)`
 
 /**
  * Sizes and times of change, where both are known: an edit is another file. What was announced counts like what has
@@ -79,10 +127,14 @@ export const isSameFile = sql`case
   else ${isSameAsset} and ${isSameSize} and ${isUnmodified}
 end`
 
-/** Where the row alone says that `isSameFile` holds, whatever `files` says. */
+/** Where the row, which is completed, says by itself that `isSameFile` holds, whatever `files` says. */
 export const isSurelySameFile = sql`(
   offered.checksum is null
-  and coalesce(offered.id = backups.asset_id, offered.created is null or ${isWithinADay(sql`backups.created`)})
+  and coalesce(
+    offered.id = backups.asset_id,
+    coalesce(offered.address = backups.sent_from, true)
+      and (offered.created is null or ${isWithinADay(sql`backups.created`)})
+  )
   and (offered.size is null or coalesce(offered.size = backups.announced_size, false))
   and ${isUnmodified}
 )`
@@ -95,11 +147,12 @@ end`
 
 /**
  * Whether what is offered is the asset that a person has ignored, as far as is known which that was. Where nothing but
- * its path is known, what was created after it was ignored is something else.
+ * its path is known, what was created after it was ignored is something else. Without its id, nothing is ignored for
+ * another address.
  */
 const isIgnoredAsset = sql`case
   when offered.id is not null and ignored_files.asset_id is not null then offered.id = ignored_files.asset_id
-  else coalesce(offered.size = ignored_files.announced_size, true) and case
+  else coalesce(offered.address = ignored_files.ignored_from, true) and coalesce(offered.size = ignored_files.announced_size, true) and case
     when ignored_files.created is not null then ${isWithinADayOrUnknown(sql`ignored_files.created`)}
     else coalesce(offered.created <= ${ms('ignored_files.timestamp')}, true)
   end
@@ -120,6 +173,7 @@ export function isIgnored(exports: boolean) {
 const asOffered = sql`
   select
     backups.asset_key as key, backups.asset_id as id, backups.created, backups.announced_size as size,
+    coalesce(backups.sent_from, backups.announced_from) as address,
     iclood_export_key(backups.device_id, backups.asset_id, backups.original_path) as export_key`
 
 /**

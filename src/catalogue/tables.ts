@@ -25,6 +25,10 @@ export interface BackupsTable {
   announced_size: number | null
   /** The address of the phone that announced it. */
   announced_from: string | null
+  /** The address that its bytes came from, or the list with their checksum; null in rows from before 0.3. */
+  sent_from: string | null
+  /** Whether its asset id came with its bytes. */
+  is_identified: Generated<boolean>
   /** Why a `Failed` row failed. */
   failure: string | null
   /** Device and path (without the fragment of a `file://` path) as one key; see migration 2. */
@@ -46,6 +50,11 @@ export interface FilesTable {
    * of it.
    */
   content_id: string | null
+  /**
+   * The capture date that this server has found in its bytes, minus infinity if there is none; null until it has looked
+   * for one. What the phone says, or a journal, never comes here.
+   */
+  own_date: Date | null
   stored_at: Date | null
   verified_at: Date | null
   /** When it was found to be gone from the drive; null while it is there. */

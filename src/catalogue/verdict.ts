@@ -2,8 +2,16 @@ import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
-import { type OfferedFile, offeredAssets } from './offered.ts'
-import { hasSameExportKey, haveExports, isCreatedThatDay, isIgnored, isSameExport, isSameFile } from './same-asset.ts'
+import { type Offer, offeredAssets } from './offered.ts'
+import {
+  hasSameExportKey,
+  haveExports,
+  isIgnored,
+  isProven,
+  isSameExport,
+  isSameFile,
+  mayBeProven,
+} from './same-asset.ts'
 import type { FindingKind } from './tables.ts'
 
 /** The original that a file of a phone's list is, as the catalogue knows it. */
@@ -30,6 +38,8 @@ export interface Evidence {
   original: KnownOriginal | null
   /** A row of that device and path could be this file, but nothing that was sent proves it. */
   isUnproven: boolean
+  /** An original that may prove to be this file once its bytes have been looked at; null if there is none. */
+  open: string | null
   /** Asked for and not received; why it failed, if that is known. */
   isPending: boolean
   failure: string | null
@@ -38,35 +48,26 @@ export interface Evidence {
 
 /**
  * Finds the originals that the files of a phone's list are; one row for each file, in order. As `classify` does, but
- * where that trusts in the absence of doubt, here something has to prove it: the checksum, the asset id, the very
- * millisecond of `created`, or the size with its day, or alone where neither id nor day was ever sent; two phones of
- * one model have different photos under one path, and of all those some have one size. Of several originals that a file
- * may be, the one in the worst state at `now` is returned. One statement, whose cost grows with the list.
+ * where that trusts in the absence of doubt, here something that came with the bytes has to prove it: their checksum,
+ * the asset id, or their size and date. Of several originals that a file may be, the one in the worst state at `now` is
+ * returned. One statement, whose cost grows with the list.
  */
-export async function gatherEvidence(
-  db: Database,
-  deviceId: string,
-  files: readonly OfferedFile[],
-  now: Date,
-): Promise<Evidence[]> {
+export async function gatherEvidence(db: Database, offer: Offer, now: Date): Promise<Evidence[]> {
   const badness = badnessAt(now)
-  const exports = haveExports(files)
+  const exports = haveExports(offer.files)
   const { rows } = await sql<Omit<Evidence, 'original'> & Nulled<KnownOriginal>>`
     with offered as materialized (
-      ${offeredAssets(deviceId, files, { exports })}
+      ${offeredAssets(offer, { exports })}
     ), candidate as (
       select
-        offered.index, true as is_content, true as is_proven, false as has_its_id, -${badness} as rank, 0 as id, null as status,
+        offered.index, true as is_content, true as is_proven, false as may_be_proven, false as has_its_id, -${badness} as rank, 0 as id, null as status,
         null as failure,
         ${originalColumns}
       from offered join files on files.checksum = offered.checksum
       union all
       select
         offered.index, false,
-        files.path is not null and (
-          backups.asset_id = offered.id or abs(offered.created - backups.created) < 1
-          or (files.size = offered.size and (${isCreatedThatDay} or ${hasNoMore}))
-        ) is true,
+        files.path is not null and ${isProven}, files.missing_at is null and ${mayBeProven},
         (backups.asset_id = offered.id) is true,
         ${badness}, backups.id, backups.status, backups.failure,
         ${originalColumns}
@@ -79,6 +80,7 @@ export async function gatherEvidence(
       select distinct on (index)
         candidate.*,
         bool_or(path is not null and not is_proven) over same as is_unproven,
+        max(path) filter (where may_be_proven) over same as open,
         bool_or(status = 'Pending') over same as is_pending,
         max(failure) filter (where status = 'Failed' and path is null) over same as last_failure
       from (select *, bool_or(has_its_id) over (partition by index) as is_by_id from candidate) as candidate
@@ -95,6 +97,7 @@ export async function gatherEvidence(
       best.missing_at is not null as "isLost", best.recheck, finding.kind as finding,
       exists (select from copies where copies.path = best.path)::int as copies,
       coalesce(best.is_unproven and not best.is_content, false) as "isUnproven",
+      case when not best.is_proven then best.open end as open,
       coalesce(best.is_pending and not best.is_content, false) as "isPending",
       case when not best.is_content then best.last_failure end as failure,
       exists (
@@ -110,9 +113,9 @@ export async function gatherEvidence(
       ) as finding on true
     order by offered.index
   `.execute(db)
-  return rows.map(({ index, isUnproven, isPending, failure, isIgnored, path, ...original }) => {
+  return rows.map(({ index, isUnproven, open, isPending, failure, isIgnored, path, ...original }) => {
     const known = path === null ? null : ({ ...original, path } as KnownOriginal)
-    return { index, isUnproven, isPending, failure, isIgnored, original: known }
+    return { index, isUnproven, open, isPending, failure, isIgnored, original: known }
   })
 }
 
@@ -123,12 +126,6 @@ type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
 
 const originalColumns = sql`
   files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.missing_at, files.recheck`
-
-/**
- * Of an upload that a script has sent, nobody knows more than its path and its bytes. The app sends its id and dates.
- */
-const hasNoMore = sql`
-  backups.asset_id is null and backups.created is null and (files.captured_at is null or offered.created is null)`
 
 /** What was read back at a time that can't be believed was not. */
 const badnessAt = (now: Date) => sql`
@@ -143,7 +140,7 @@ const badnessAt = (now: Date) => sql`
 const exportedWith = (badness: ReturnType<typeof badnessAt>) => sql`
   union all
   select
-    offered.index, false, files.path is not null, true, ${badness}, backups.id, backups.status, backups.failure,
+    offered.index, false, files.path is not null and backups.is_identified, false, true, ${badness}, backups.id, backups.status, backups.failure,
     ${originalColumns}
   from offered
     join backups on ${hasSameExportKey} and backups.asset_key <> offered.key

@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
+import { ownDateColumn } from './files.ts'
 import type { FileState } from './tables.ts'
 
 /** An original as far as reading it back needs it. */
@@ -14,6 +15,8 @@ export interface Provable {
   size: number | null
   /** Whether it is known that the drive does not have it, intact. */
   isLost: boolean
+  /** Whether its bytes have been looked at for the capture date that they tell. */
+  isDated: boolean
 }
 
 /** Which originals; without anything, all. */
@@ -26,7 +29,8 @@ export interface Selection {
   under?: string | undefined
 }
 
-const provable = sql`path, encode(checksum, 'hex') as checksum, size, missing_at is not null as "isLost"`
+const provable = sql`path, encode(checksum, 'hex') as checksum, size, missing_at is not null as "isLost",
+  own_date is not null as "isDated"`
 
 /** Returns the original at `path`, or `undefined`. */
 export async function findOriginal(db: Database, path: string): Promise<Provable | undefined> {
@@ -76,6 +80,8 @@ export interface Proven {
   path: string
   checksum: Checksum
   at: Date
+  /** The capture date that its bytes tell; null if they tell none, absent if nobody has looked. */
+  ownDate?: Date | null | undefined
 }
 
 /** Records what was found intact, unless it is another original, or lost, by now. */
@@ -83,12 +89,13 @@ export async function recordVerified(db: Database, proven: readonly Proven[]): P
   if (proven.length === 0) return
   await retryingDeadlocks(() =>
     sql`
-      update files set verified_at = offered.at, recheck = false
+      update files set verified_at = offered.at, recheck = false, own_date = coalesce(offered.own_date, files.own_date)
       from unnest(
         ${proven.map((one) => one.path)}::text[],
         ${proven.map((one) => one.checksum)}::text[],
-        ${proven.map((one) => one.at.toISOString())}::timestamptz[]
-      ) as offered (path, checksum, at)
+        ${proven.map((one) => one.at.toISOString())}::timestamptz[],
+        ${proven.map(({ ownDate }) => (ownDate === undefined ? null : ownDateColumn(ownDate)))}::timestamptz[]
+      ) as offered (path, checksum, at, own_date)
       where files.path = offered.path and files.checksum = decode(offered.checksum, 'hex') and files.missing_at is null
     `.execute(db),
   )

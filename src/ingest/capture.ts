@@ -33,6 +33,11 @@ export function captureOf(
   return { folder: folderAt(at ?? arrived, null, timeZone), at, offset: null }
 }
 
+/** The capture date that the bytes themselves tell, and not only come near to; null if they tell none. */
+export function ownDateOf(captured: CaptureDate | undefined, arrived: Date, timeZone: string): Date | null {
+  return captured === undefined || isWeak(captured) ? null : captureOf(captured, null, arrived, timeZone).at
+}
+
 /**
  * The month folder of an instant, by the clock `offset` minutes east of UTC if that is known, else by that of
  * `timeZone`.

@@ -4,6 +4,8 @@ import type { Checksum } from '../media/checksum.ts'
 /** An upload as far as it matters for which asset it is. Times are ms since 1970. */
 export interface Arrival {
   checksum: Checksum
+  /** Bytes. */
+  size: number
   assetId: string | null
   /** Where it came from. */
   address: string
@@ -25,9 +27,10 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const SAME_MS = 1000
 
 /**
- * Decides which of `samePath`, the rows of its device and path that may be its asset, an upload belongs to. Two phones
- * of one model share them, so an upload without an asset id is matched by where it came from and by when it was taken,
- * and a row that may be the other phone's is left alone: that phone is asked again, and content makes asking free.
+ * Decides which of `samePath`, the rows of its device and path that are its asset as far as can be told (`isSameAsset`),
+ * an upload belongs to. Two phones of one model share a path, so an upload without an asset id is matched by where it
+ * came from and by when it was taken, and a row that may be the other phone's is left alone: that phone is asked again,
+ * and content makes asking free.
  */
 export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): ChosenRow {
   const waiting = samePath.filter((row) => row.status !== 'Completed')
@@ -35,7 +38,10 @@ export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): Ch
 
   if (arrival.assetId !== null) {
     const hasItsId = (row: KnownAsset) => row.assetId === arrival.assetId
-    return { announced: newest(waiting.filter(hasItsId)) ?? newest(waiting), twin: same.find(hasItsId) ?? same[0] }
+    return {
+      announced: newest(waiting.filter(hasItsId)) ?? chooseWaiting(arrival, waiting, same),
+      twin: same.find(hasItsId) ?? same[0],
+    }
   }
 
   const announced = chooseWaiting(arrival, waiting, same)
@@ -54,19 +60,33 @@ function chooseWaiting(
   // One that was lost is asked for by its content.
   const lost = newest(waiting.filter((row) => row.isLost === true && row.checksum === arrival.checksum))
   if (lost !== undefined) return lost
-  const near = waiting.filter((row) => row.announcedFrom === arrival.address)
-  const candidates = near.length > 0 ? near : waiting
-  const taken = arrival.taken ?? same[0]?.created ?? null
-  const least = candidates.reduce((min, row) => Math.min(min, distance(row, taken)), Number.POSITIVE_INFINITY)
-  const chosen = newest(candidates.filter((row) => distance(row, taken) === least))
-  if (chosen === undefined) return undefined
+  const taken = arrival.created ?? arrival.taken ?? same[0]?.created ?? null
+  const isFromHere = (row: KnownAsset) => row.announcedFrom === arrival.address
+  const near = waiting.filter(isFromHere)
+  const fitting = waiting.filter((row) => !isContradicted(row, arrival.size, taken))
+  const chosen = nearest(fitting.filter(isFromHere), taken) ?? nearest(fitting, taken) ?? onlyOne(near)
+  if (chosen === undefined) return chooseAgainstDate(arrival, near, same)
 
   // The content is known under this path: this may be a phone sending once more what it sent before, while the row
   // waits for another one. From another address, likewise.
-  const isCertain = near.length > 0 && same.length === 0
+  const isCertain = isFromHere(chosen) && same.length === 0
   const off = distance(chosen, taken)
   if (isCertain || off <= DAY_MS || (off === Number.POSITIVE_INFINITY && same.length === 0)) return chosen
   return chooseAgainstDate(arrival, near, same)
+}
+
+/** Whether what is known of it tells that the row waits for something else. */
+function isContradicted(row: KnownAsset, size: number, taken: number | null): boolean {
+  const off = distance(row, taken)
+  return (row.announcedSize !== null && row.announcedSize !== size) || (off > DAY_MS && Number.isFinite(off))
+}
+
+/**
+ * What its phone was asked for, and sends, is that, though its bytes tell another date or are not as many as were
+ * announced: people correct dates, and phones convert what they send. Where several wait, it may be any of them.
+ */
+function onlyOne(rows: readonly KnownAsset[]): KnownAsset | undefined {
+  return rows.length === 1 ? rows[0] : undefined
 }
 
 /**
@@ -84,7 +104,13 @@ function chooseAgainstDate(
   if (fitting !== undefined) return fitting
   // Rows of older servers say nothing. What is sent again was asked for, and nothing else is waiting from there.
   const saysNothing = same.every((row) => row.assetId === null && row.created === null)
-  return same.length > 0 && saysNothing && near.length === 1 ? near[0] : undefined
+  return same.length > 0 && saysNothing ? onlyOne(near) : undefined
+}
+
+/** Of several as near, the newest. */
+function nearest(rows: readonly KnownAsset[], taken: number | null): KnownAsset | undefined {
+  const least = rows.reduce((so, row) => Math.min(so, distance(row, taken)), Number.POSITIVE_INFINITY)
+  return newest(rows.filter((row) => distance(row, taken) === least))
 }
 
 /** How far the row's `created` is from `taken`; infinitely, if either is unknown. */

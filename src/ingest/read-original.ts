@@ -4,8 +4,9 @@ import { inspect } from '../media/inspect.ts'
 import { mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, splitPath } from '../storage/layout.ts'
 import { withOriginal } from '../storage/originals.ts'
-import { captureOf } from './capture.ts'
+import { captureOf, ownDateOf } from './capture.ts'
 import { noteIfUnsure } from './changes.ts'
+import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 
 /**
@@ -21,7 +22,8 @@ export async function recordContent(
   const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size, library.now()))
   const now = library.now()
   const asked = facts.isForeign ? await library.exifTool.dateOf(library.drive.resolve(path), now) : undefined
-  const { at, offset } = captureOf(facts.captured ?? asked, null, now, library.timeZone)
+  const captured = facts.captured ?? asked
+  const { at, offset } = captureOf(captured, null, now, library.timeZone)
   const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'
   const read = {
     path,
@@ -31,9 +33,20 @@ export async function recordContent(
     capturedAt: at,
     capturedOffset: offset,
     contentId: facts.contentId ?? null,
+    ownDate: ownDateOf(captured, now, library.timeZone),
     verifiedAt,
   }
   const backups = await noteIfUnsure(library.changed, recordRead(library.db, read))
   library.changed({ originals: [path], backups })
   return read
+}
+
+/**
+ * The capture date that the bytes of an original of `size` bytes tell; null if they tell none, `undefined` if the drive
+ * could not read them.
+ */
+export async function lookForDate(library: Library, path: LibraryPath, size: number): Promise<Date | null | undefined> {
+  const now = library.now()
+  const facts = await ifReadable(withOriginal(library.drive, path, (readAt) => inspect(readAt, size, now)))
+  return facts && ownDateOf(facts.captured, now, library.timeZone)
 }

@@ -1,15 +1,15 @@
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { Answer, Role } from '../catalogue/look-up.ts'
+import type { Answer, KnownAsset, Role } from '../catalogue/look-up.ts'
 import type { Completion, Recorded } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
-import { isWeak } from '../media/capture-date.ts'
+import type { Checksum } from '../media/checksum.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { EDITS, extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { safeName } from '../storage/names.ts'
 import { sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
-import { captureOf } from './capture.ts'
+import { captureOf, ownDateOf } from './capture.ts'
 import { noteIfUnsure } from './changes.ts'
 import { chooseRow } from './choose-row.ts'
 import { ifReadable } from './if-readable.ts'
@@ -133,20 +133,19 @@ async function tryToStore(
   const { timeZone } = library
   const arrived = library.now()
   // The catalogue answers while the drive flushes; from here on the bytes are durable.
-  const question = { checksum, size, deviceId, path, assetId, created: upload.created, stem, contentId, role }
+  const said = { checksum, size, assetId, address, created: upload.created }
+  const own = ownDateOf(facts.captured, arrived, timeZone)?.getTime() ?? null
+  const question = { ...said, deviceId, path, taken: own, stem, contentId, role }
   const [answer] = await Promise.all([library.lookUp(question), upload.staged.durable])
 
-  // When it was last changed tells nothing of which asset it is.
-  const told = facts.captured !== undefined && isWeak(facts.captured) ? undefined : facts.captured
-  const taken = captureOf(told, upload.created, arrived, timeZone).at?.getTime() ?? null
-  const { announced, twin } = chooseRow({ checksum, assetId, address, taken, created: upload.created }, answer.samePath)
-  const said = announced ?? twin
-  const created = upload.created ?? said?.created ?? null
+  const { announced, twin } = chooseRow({ ...said, taken: own ?? upload.created }, answer.samePath)
+  const known = announced ?? twin
+  const created = upload.created ?? known?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
   const nobodySays = facts.isForeign && created === null && lastSaid === null && answer.sameContent.length === 0
   const asked = nobodySays ? await library.exifTool.dateOf(upload.staged.path, arrived) : undefined
   const capture = captureOf(facts.captured ?? asked, created ?? lastSaid, arrived, timeZone)
-  const half = assetId ?? said?.assetId ?? twin?.assetId ?? null
+  const half = assetId ?? known?.assetId ?? twin?.assetId ?? null
 
   const kept = await keep(library, upload.staged, answer, isLast, () =>
     wishFor({ name, role, assetId: half, contentId, capture }, answer, timeZone),
@@ -165,9 +164,11 @@ async function tryToStore(
     path,
     assetId: half,
     created,
-    modified: said?.modified ?? null,
-    announcedSize: said?.announcedSize ?? null,
-    announcedFrom: said?.announcedFrom ?? null,
+    modified: known?.modified ?? null,
+    announcedSize: known?.announcedSize ?? null,
+    announcedFrom: known?.announcedFrom ?? null,
+    sentFrom: address,
+    isIdentified: assetId !== null || [announced, twin].some((row) => isOfThese(row, half, checksum)),
     fileName: name,
     kind,
     timestamp: library.now(),
@@ -178,6 +179,7 @@ async function tryToStore(
       capturedAt: kept.capturedAt === undefined ? capture.at : kept.capturedAt,
       capturedOffset: kept.capturedOffset === undefined ? capture.offset : kept.capturedOffset,
       contentId,
+      ownDate: ownDateOf(facts.captured ?? asked, arrived, timeZone),
       path: kept.path,
       isNew: kept.origin === 'committed',
       replaces: kept.replaces,
@@ -194,6 +196,11 @@ async function tryToStore(
   if (recorded === undefined) return undefined
   noteCompletion(library, recorded, completion)
   return { backup: backupOf(recorded.id, completion), isNew: kept.origin !== 'found' }
+}
+
+/** Whether that asset id came with these bytes when they were sent before. */
+function isOfThese(row: KnownAsset | undefined, assetId: string | null, checksum: Checksum): boolean {
+  return row?.isIdentified === true && row.assetId === assetId && row.checksum === checksum
 }
 
 function noteCompletion(library: Library, { id, moved }: Recorded, { supersededId, file }: Completion): void {

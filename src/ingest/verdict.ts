@@ -1,5 +1,5 @@
 import type { Database } from '../catalogue/connection.ts'
-import type { OfferedFile } from '../catalogue/offered.ts'
+import type { Offer, OfferedFile } from '../catalogue/offered.ts'
 import { type Evidence, gatherEvidence } from '../catalogue/verdict.ts'
 import { recheckPaths } from '../catalogue/verification.ts'
 import { believed } from '../clock.ts'
@@ -53,7 +53,7 @@ const MESSAGES: Record<Doubt, string> = {
   pending: 'This file has been asked for and has not arrived yet.',
   failed: 'The last upload of this file failed.',
   not_identified:
-    'There is a photo of this path, but nothing proves that it is this one: send its sha256, its id, or its size and created.',
+    'There is a photo of this path, but nothing that came with it proves that it is this one: send its sha256, or its size and created; or back it up with its asset_id.',
   missing: 'The drive does not have the intact file any more: back it up again.',
   corrupt: 'The file on the drive is damaged: back it up again.',
   unreadable: 'The drive can’t read the file.',
@@ -69,30 +69,35 @@ function doubt(reason: Doubt, detail?: string): Verdict {
  * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back
  * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes.
  */
-export async function judge(
-  court: Court,
-  deviceId: string,
-  files: readonly OfferedFile[],
-  allowance: Allowance,
-): Promise<Verdict[]> {
+export async function judge(court: Court, offer: Offer, allowance: Allowance): Promise<Verdict[]> {
   const { db, library, reading } = court
   const present = library !== undefined && (await isThere(library.drive)) ? library : undefined
   const verdicts: Verdict[] = []
   let bytes = allowance.bytes
-  for (const portion of portionsOf(files)) {
-    const now = library?.now() ?? new Date()
-    const cases = (await gatherEvidence(db, deviceId, portion, now)).map((evidence) => believing(evidence, now))
-    const states = present === undefined ? new Map<string, FileState>() : await statesOf(present.drive, cases)
-    const impressions = cases.map((evidence) => assess(evidence, states.get(evidence.original?.path ?? '')))
+  /** Reads originals back, of these sizes, as far as it is allowed to. */
+  const readAll = async (sizes: ReadonlyMap<string, number>) => {
     const read = new Map<string, Date | Doubt>()
-    for (const [path, size] of toBeRead(cases, impressions)) {
+    for (const [path, size] of sizes) {
       if (present === undefined || bytes < size || performance.now() > allowance.until) continue
       bytes -= size
       read.set(path, await reading.run('', () => readBack(present, parseLibraryPath(path))))
     }
-    const later = cases.flatMap(({ original }, index) => {
+    return read
+  }
+  for (const files of portionsOf(offer.files)) {
+    const now = library?.now() ?? new Date()
+    const gather = async () =>
+      (await gatherEvidence(db, { ...offer, files }, now)).map((evidence) => believing(evidence, now))
+    let cases = await gather()
+    const looked = await readAll(openOf(cases, files))
+    if (looked.size > 0) cases = await gather()
+    const states = present === undefined ? new Map<string, FileState>() : await statesOf(present.drive, cases)
+    const impressions = cases.map((evidence) => assess(evidence, states.get(evidence.original?.path ?? '')))
+    const read = await readAll(toBeRead(cases, impressions))
+    const later = cases.flatMap(({ original, open }, index) => {
       const isLeft = impressions[index] === 'not_verified' || impressions[index] === 'unread'
-      return isLeft && original !== null && !read.has(original.path) ? original.path : []
+      const path = original?.path ?? open
+      return isLeft && path !== null && !read.has(path) && !looked.has(path) ? path : []
     })
     if (later.length > 0) {
       await recheckPaths(db, later)
@@ -103,6 +108,15 @@ export async function judge(
     }
   }
   return verdicts
+}
+
+/** The originals that may prove to be one of `files` once they have been read, with their sizes. */
+function openOf(cases: readonly Evidence[], files: readonly OfferedFile[]): Map<string, number> {
+  return new Map(
+    cases.flatMap(({ open, isPending }, index) =>
+      open === null || isPending ? [] : [[open, files[index]?.size ?? 0] as const],
+    ),
+  )
 }
 
 /** The evidence without times that can't be true: they prove nothing. */
@@ -128,6 +142,7 @@ export function assess(evidence: Evidence, state: FileState | undefined): Impres
   if (evidence.isPending) return 'pending'
   if (evidence.failure !== null) return 'failed'
   if (original === null) {
+    if (evidence.open !== null) return 'not_verified'
     return evidence.isUnproven ? 'not_identified' : 'not_backed_up'
   }
   if (original.isLost)

@@ -37,6 +37,8 @@ const QUESTION: Question = {
   path: '/DCIM/IMG_1.JPG',
   assetId: null,
   created: null,
+  taken: null,
+  address: '192.168.1.2',
   stem: '/DCIM/IMG_1',
   contentId: 'content 1',
   role: 'still',

@@ -4,7 +4,7 @@ import { announce } from '../../src/catalogue/announce.ts'
 import { classify } from '../../src/catalogue/classify.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { ignore } from '../../src/catalogue/ignored.ts'
-import { createLookUp } from '../../src/catalogue/look-up.ts'
+import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
 import type { OfferedFile } from '../../src/catalogue/offered.ts'
 import { gatherEvidence } from '../../src/catalogue/verdict.ts'
@@ -16,6 +16,7 @@ const YEARS = 4 * 365 * DAY
 const THEN = Date.UTC(2020, 6, 1, 12)
 const NOW = new Date('2026-03-01T12:00:00Z')
 const ADDRESS = '192.168.1.2'
+const ELSEWHERE = '192.168.1.66'
 
 let database: TestDatabase
 let db: Database
@@ -44,7 +45,13 @@ interface Said {
 interface Stored extends Said {
   announcedSize?: number
   captured?: number
+  /** The date that this server has found in its bytes; null: it has found none. */
+  own?: number | null
   timestamp?: number | null
+  /** The address that its bytes came from. */
+  from?: string
+  /** Whether its id came with its bytes. */
+  isIdentified?: boolean
 }
 
 const sum = (digit: string) => digit.repeat(64) as Checksum
@@ -72,28 +79,43 @@ async function store(device: string, stored: readonly Stored[], pathOf = path): 
     announced: row.announcedSize ?? null,
     checksum: row.checksum ?? null,
     captured: row.captured === undefined ? null : new Date(row.captured).toISOString(),
+    own: row.own === undefined ? null : row.own === null ? '-infinity' : new Date(row.own).toISOString(),
     at: row.timestamp === null ? null : new Date(row.timestamp ?? NOW.getTime()).toISOString(),
+    from: row.from ?? null,
+    identified: row.isIdentified ?? false,
   }))
   const said = sql`json_to_recordset(${JSON.stringify(rows)}::json) as said (
     path text, place text, id text, created float8, modified float8, size bigint, announced bigint, checksum text,
-    captured timestamptz, at timestamptz)`
-  await sql`insert into files (path, checksum, size, captured_at, stored_at)
-    select place, decode(checksum, 'hex'), size, captured, at from ${said}`.execute(db)
+    captured timestamptz, own timestamptz, at timestamptz, "from" text, identified boolean)`
+  await sql`insert into files (path, checksum, size, captured_at, own_date, stored_at)
+    select place, decode(checksum, 'hex'), size, captured, own, at from ${said}`.execute(db)
   await sql`insert into backups (device_id, original_path, asset_id, file_name, file_path, file_size, announced_size,
-      file_type, created, modified, timestamp, status)
-    select ${device}, path, id, 'IMG.HEIC', place, size, announced, 'photo', created, modified, at, 'Completed'
+      file_type, created, modified, timestamp, sent_from, is_identified, status)
+    select
+      ${device}, path, id, 'IMG.HEIC', place, size, announced, 'photo', created, modified, at, said.from, identified, 'Completed'
     from ${said}`.execute(db)
 }
 
 /** What list and verdict say of each of these. */
 async function ask(device: string, files: readonly OfferedFile[]) {
   const listed = await classify(db, device, ADDRESS, files, NOW)
-  const evidence = await gatherEvidence(db, device, files, NOW)
+  const evidence = await gatherEvidence(db, { deviceId: device, address: ADDRESS, files }, NOW)
   return files.map((_, n) => ({
     list: listed.backedUp.has(n) && !listed.ignored.has(n),
     // Of a file that is known and not proven it says "not identified", which is not "not backed up".
     verdict: (evidence[n]?.original ?? null) !== null || evidence[n]?.isUnproven === true,
+    isProven: (evidence[n]?.original ?? null) !== null,
   }))
+}
+
+/** The rows that an upload from `ADDRESS` may belong to. */
+async function rowsFor(
+  deviceId: string,
+  at: string,
+  said: Pick<Question, 'assetId' | 'created'> & Partial<Pick<Question, 'taken' | 'size'>>,
+) {
+  const bytes = { checksum: sum('c'), size: 1000, stem: null, contentId: null, taken: null, role: 'still' } as const
+  return (await createLookUp(db)({ ...bytes, deviceId, path: at, address: ADDRESS, ...said })).samePath
 }
 
 /** How one thing may stand in the entry of a list and in the row. */
@@ -108,22 +130,51 @@ function meet<Value>(meeting: Meeting, value: Value, other: Value): { entry?: Va
   }
 }
 
-type Case = Record<'id' | 'created' | 'size' | 'modified' | 'checksum', Meeting>
+/** Where the bytes of the row came from; in rows of older servers nobody knows. */
+const SENDERS = ['nobody knows', 'this address', 'another address'] as const
+/** What came with the bytes, beside themselves: nothing, the id, a date in them, or one of another day. */
+const BROUGHT = ['nothing', 'the id', 'the date', 'another date'] as const
+
+type Case = Record<'id' | 'created' | 'size' | 'modified' | 'checksum', Meeting> & {
+  sender: (typeof SENDERS)[number]
+  brought: (typeof BROUGHT)[number]
+}
 
 const ALL: Case[] = MEETINGS.flatMap((id) =>
   MEETINGS.flatMap((created) =>
     MEETINGS.flatMap((size) =>
-      MEETINGS.flatMap((modified) => MEETINGS.map((checksum) => ({ id, created, size, modified, checksum }))),
+      MEETINGS.flatMap((modified) =>
+        MEETINGS.flatMap((checksum) =>
+          SENDERS.flatMap((sender) =>
+            BROUGHT.map((brought) => ({ id, created, size, modified, checksum, sender, brought })),
+          ),
+        ),
+      ),
     ),
   ),
 )
 
+const areBoth = (meeting: Meeting) => meeting === 'the same in both' || meeting === 'different'
+const isInEntry = (meeting: Meeting) => meeting !== 'nowhere' && meeting !== 'in the row'
+
+/** What the bytes themselves are: their size, and the date in them. */
+const isOfSizeAndDate = ({ size, created, brought }: Case) =>
+  size === 'the same in both' && isInEntry(created) && brought === 'the date'
+
 /** The rule, in words as plain as can be. */
-function isSame({ id, created, size, modified, checksum }: Case): boolean {
-  const areBoth = (meeting: Meeting) => meeting === 'the same in both' || meeting === 'different'
+function isSame(one: Case): boolean {
+  const { id, created, size, modified, checksum, sender } = one
   if (areBoth(checksum)) return checksum === 'the same in both'
-  const isAsset = areBoth(id) ? id === 'the same in both' : created !== 'different'
+  const isOwn = sender !== 'another address' ? created !== 'different' : isOfSizeAndDate(one)
+  const isAsset = areBoth(id) ? id === 'the same in both' : isOwn
   return isAsset && size !== 'different' && modified !== 'different'
+}
+
+/** Of what is the same, what a phone may delete its own copy for. */
+function isProven(one: Case): boolean {
+  if (!isSame(one)) return false
+  if (one.checksum === 'the same in both') return true
+  return (one.id === 'the same in both' && one.brought === 'the id') || isOfSizeAndDate(one)
 }
 
 function sidesOf(one: Case, n: number): { said: Said; stored: Stored } {
@@ -139,13 +190,16 @@ function sidesOf(one: Case, n: number): { said: Said; stored: Stored } {
     Object.fromEntries(
       Object.entries(at).flatMap(([name, { [which]: value }]) => (value === undefined ? [] : [[name, value]])),
     )
-  return { said: side('entry'), stored: side('row') }
+  const from = { 'nobody knows': {}, 'this address': { from: ADDRESS }, 'another address': { from: ELSEWHERE } }
+  const own = { nothing: null, 'the id': null, 'the date': THEN, 'another date': THEN - 2 * YEARS }[one.brought]
+  const brought = { own, isIdentified: one.brought === 'the id' }
+  return { said: side('entry'), stored: { ...side('row'), ...from[one.sender], ...brought } }
 }
 
 const hex = (n: number) => n.toString(16).padStart(8, '0')
 
-describe('of all combinations of id, created, size, modified and checksum on either side', () => {
-  it('list and verdict call the same ones backed up, and no other', async () => {
+describe('of all combinations of id, created, size, modified and checksum on either side, address and evidence', () => {
+  it('list and verdict call the same ones backed up, and no other; safe are those that are proven', async () => {
     const sides = ALL.map(sidesOf)
     await store(
       'all',
@@ -155,17 +209,18 @@ describe('of all combinations of id, created, size, modified and checksum on eit
       'all',
       sides.map(({ said }, n) => entry(path(n), said)),
     )
-    expect(ALL).toHaveLength(3125)
+    expect(ALL).toHaveLength(37_500)
     const wrong = ALL.flatMap((one, n) => {
-      const expected = isSame(one)
-      return said[n]?.list === expected && said[n]?.verdict === expected ? [] : [{ ...one, expected, ...said[n] }]
+      const expected = { list: isSame(one), verdict: isSame(one), isProven: isProven(one) }
+      return JSON.stringify(said[n]) === JSON.stringify(expected) ? [] : [{ ...one, expected, ...said[n] }]
     })
     expect(wrong).toEqual([])
   })
 
   it('an upload belongs to the rows of which the list says so, by id and date; its content decides the rest', async () => {
-    const cases = ALL.filter(({ size, modified, checksum }) =>
-      [size, modified, checksum].every((is) => is === 'nowhere'),
+    const cases = ALL.filter(
+      ({ size, modified, checksum, brought }) =>
+        [size, modified, checksum].every((is) => is === 'nowhere') && brought === 'nothing',
     )
     const sides = cases.map(sidesOf)
     await store(
@@ -176,20 +231,37 @@ describe('of all combinations of id, created, size, modified and checksum on eit
       'uploads',
       sides.map(({ said }, n) => entry(path(n), said)),
     )
-    const lookUp = createLookUp(db)
     for (const [n, { said }] of sides.entries()) {
-      const question = {
-        checksum: sum('c'),
-        size: 1000,
-        deviceId: 'uploads',
-        path: path(n),
-        stem: null,
-        contentId: null,
-        role: 'still',
-      } as const
-      const { samePath } = await lookUp({ ...question, assetId: said.id ?? null, created: said.created ?? null })
-      expect(samePath.length === 1, JSON.stringify(cases[n])).toBe(listed[n]?.list)
+      const rows = await rowsFor('uploads', path(n), { assetId: said.id ?? null, created: said.created ?? null })
+      expect(rows.length === 1, JSON.stringify(cases[n])).toBe(listed[n]?.list)
     }
+  })
+
+  it('an upload belongs to what was announced elsewhere only by its id, or by its size and the date in its bytes', async () => {
+    const [wrong, count] = [[] as object[], { expected: 0 }]
+    const cases = MEETINGS.flatMap((id) =>
+      MEETINGS.flatMap((size) =>
+        MEETINGS.flatMap((taken) => [ADDRESS, ELSEWHERE].map((from) => ({ id, size, taken, from }))),
+      ),
+    )
+    for (const [n, { id, size, taken, from }] of cases.entries()) {
+      const [ids, sizes, dates] = [meet(id, 'A', 'B'), meet(size, 1000, 2000), meet(taken, THEN, THEN - YEARS)]
+      const row = entry(path(n), {
+        ...(ids.row && { id: ids.row }),
+        ...(sizes.row && { size: sizes.row }),
+        ...(dates.row && { created: dates.row }),
+      })
+      await announce(db, 'announced', from, [row], NOW)
+      // The bytes have a size, whatever was said of it.
+      const question = { assetId: ids.entry ?? null, created: null, taken: dates.entry ?? null, size: sizes.entry ?? 1 }
+      const found = (await rowsFor('announced', path(n), question)).length === 1
+      const fits = size === 'the same in both' && taken === 'the same in both'
+      const expected = areBoth(id) ? id === 'the same in both' : from === ADDRESS || fits
+      count.expected += Number(expected)
+      if (found !== expected) wrong.push({ id, size, taken, from, found })
+    }
+    expect(wrong).toEqual([])
+    expect(count.expected).toBeGreaterThan(100)
   })
 })
 
@@ -225,6 +297,18 @@ describe('a file is backed up', () => {
     ['not with a third size', false, { size: 8 }, { size: 9, announcedSize: 7 }],
     ['not when it was created after it was stored', false, { created: THEN + DAY + 1 }, { timestamp: THEN }],
     ['when it was created the day it was stored', true, { created: THEN + DAY }, { timestamp: THEN }],
+    [
+      'from another address, with its size and the date that a journal tells',
+      true,
+      { created: THEN, size: 9 },
+      { from: ELSEWHERE, size: 9, captured: THEN },
+    ],
+    [
+      'not from another address, with the date that the phone has sent and the bytes do not have',
+      false,
+      { created: THEN, size: 9 },
+      { from: ELSEWHERE, size: 9, created: THEN, captured: THEN, own: null },
+    ],
     ['when nobody knows when it was stored', true, { created: THEN + YEARS }, { timestamp: null }],
   ])('%s', async (_, expected, said, stored) => {
     expect(await isBackedUp(said, stored)).toBe(expected)
@@ -240,9 +324,13 @@ describe('a file is backed up', () => {
 })
 
 it('a verdict on a file whose id a row has does not wait for what was announced without one', async () => {
-  await store('by id', [{ id: 'A', created: THEN }], () => path(0))
+  await store('by id', [{ id: 'A', created: THEN, isIdentified: true }], () => path(0))
   await announce(db, 'by id', ADDRESS, [entry(path(0), { created: THEN - YEARS })], NOW)
-  const [byId, without] = await gatherEvidence(db, 'by id', [entry(path(0), { id: 'A' }), entry(path(0), {})], NOW)
+  const [byId, without] = await gatherEvidence(
+    db,
+    { deviceId: 'by id', address: ADDRESS, files: [entry(path(0), { id: 'A' }), entry(path(0), {})] },
+    NOW,
+  )
   expect(byId).toMatchObject({ isPending: false, original: { path: 'by id/0' } })
   expect(without).toMatchObject({ isPending: true })
 })
@@ -330,7 +418,7 @@ describe('what a person ignores', () => {
     for (const one of ignored) await ignore(db, device, ADDRESS, [entry(path(0), one)], IGNORED_AT)
     const files = [entry(path(0), said)]
     const { ignored: listed } = await classify(db, device, ADDRESS, files, NOW)
-    const [evidence] = await gatherEvidence(db, device, files, NOW)
+    const [evidence] = await gatherEvidence(db, { deviceId: device, address: ADDRESS, files }, NOW)
     expect(evidence?.isIgnored).toBe(listed.has(0))
     return listed.has(0)
   }

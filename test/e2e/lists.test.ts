@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { rename } from 'node:fs/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -123,7 +124,9 @@ describe('a photo whose bytes tell another date than its phone', () => {
     expect((await send(device, photo, bytes(device))).status).toBe(200)
     expect(await isAsked(device, photo)).toBe(false)
     expect(await isAsked(device, file(device, 'B'))).toBe(true)
-    expect((await ask(device, [photo], '/photos/verdict')).body.files[0]).toMatchObject({ safe: true })
+    const proof = { ...photo, sha256: createHash('sha256').update(bytes(device)).digest('hex') }
+    const verdicts = (await ask(device, [photo, proof], '/photos/verdict')).body.files
+    expect(verdicts).toMatchObject([{ reason: 'not_identified' }, { safe: true }])
   })
 
   it('is asked for once where a new phone has another id for it', async () => {
@@ -157,7 +160,7 @@ describe('an entry without a path', () => {
     async (_, entry) => {
       const device = newDevice()
       const known = { path: `${DCIM}/KNOWN.JPG`, id: 'K' }
-      await backUp(device, known, jpeg({ seed: device }))
+      await backUp(device, known, jpeg({ seed: device }), { asset_id: known.id })
       const files = [known, entry, { path: `${DCIM}/NEW.JPG` }]
       const { status, body } = await ask(device, files)
       expect(status).toBe(200)
@@ -332,15 +335,18 @@ describe('an ignore is for the asset', () => {
     expect(await isIgnored(device, { path, id: 'B', created: TAKEN })).toBe(true)
   })
 
-  it('of the phone that says so, of two of one model', async () => {
+  it('of the phone that says so, of two of one model, by its id also from another address', async () => {
     const model = newDevice()
     const [hers, his] = [makePhone(server, model, '127.0.0.2'), makePhone(server, model, '127.0.0.3')]
-    await hers.offer({ path, id: 'HERS', created: TAKEN })
-    await his.offer({ path, id: 'HIS', created: TAKEN })
-    // From 127.0.0.1, whoever that is: it is the one that was announced last. Then from her phone.
-    await ask(model, [{ path }], '/photos/ignore')
-    expect(await his.offer({ path, id: 'HIS', created: TAKEN })).toMatchObject({ count: 0 })
-    expect(await hers.offer({ path, id: 'HERS', created: TAKEN })).toMatchObject({ count: 1 })
+    const [herFile, hisFile] = [
+      { path, id: 'HERS', created: TAKEN },
+      { path, id: 'HIS', created: TAKEN },
+    ]
+    await hers.offer(herFile)
+    await his.offer(hisFile)
+    await ask(model, [hisFile], '/photos/ignore')
+    expect(await his.offer(hisFile)).toMatchObject({ count: 0, ignored_files: [hisFile] })
+    expect(await hers.offer(herFile)).toMatchObject({ count: 1 })
   })
 
   it('which was there: what is created later under a path of which nothing else is known is something else', async () => {
@@ -376,7 +382,7 @@ describe('videos that the app exports each time that it lists them', () => {
       type: 'video',
       created: TAKEN + 0.5,
     })
-    await backUp(device, list(1), mov({ seed: device, size: 5000 }), { file_type: 'video' })
+    await backUp(device, list(1), mov({ seed: device, size: 5000 }), { file_type: 'video', asset_id: list(1).id })
     for (let n = 2; n < 6; n++) {
       expect((await ask(device, [list(n)])).body).toMatchObject({ count: 0, backed_up_count: 1 })
       expect((await ask(device, [list(n)], '/photos/verdict')).body.files[0]).toMatchObject({ safe: true })

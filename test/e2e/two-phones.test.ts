@@ -8,7 +8,7 @@ import { fc } from '../support/property.ts'
 import { rounds } from '../support/rounds.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
-import { dial, makePhone } from '../support/wire.ts'
+import { dial, makePhone, send } from '../support/wire.ts'
 
 const MODEL = 'iPhone 16 Pro'
 const DAY = 86_400_000
@@ -31,8 +31,10 @@ const photo = (date: string, seed: string) => jpeg({ date, offset: '+02:00', see
 const taken = (date: string) => Date.parse(`${date.slice(0, 10).replaceAll(':', '-')}T${date.slice(11)}+02:00`)
 
 const rows = async (query: string) => (await get(server.url, `/backup/log?limit=1000&${query}`)).body.backups
-/** Rows of one path, of any status. */
-async function rowsOf(original: string, status?: string) {
+/** Rows of one path, of any status, as shown to that address. */
+async function rowsOf(original: string, status?: string, from = '127.0.0.1') {
+  const rows = async (query: string) =>
+    (await send(server, { path: `/backup/log?limit=1000&${query}`, from })).body.backups
   const all =
     status === undefined ? [...(await rows('')), ...(await rows('status=Pending'))] : await rows(`status=${status}`)
   return all.filter((row: { original_path: string }) => row.original_path === original)
@@ -487,7 +489,7 @@ describe('sha256 in a list', () => {
 
 describe('a failed upload', () => {
   const device = 'failer'
-  const failed = async (original: string) => (await rowsOf(original, 'Failed'))[0]
+  const failed = async (original: string, from?: string) => (await rowsOf(original, 'Failed', from))[0]
 
   it('with a wrong checksum is recorded with its reason and asked for again', async () => {
     const phone = makePhone(server, device)
@@ -524,7 +526,7 @@ describe('a failed upload', () => {
       )
       socket.write(body.subarray(0, 150_000), () => socket.destroy())
       const row = await until('the lost upload is recorded', async () => {
-        const found = await failed(path(name))
+        const found = await failed(path(name), from)
         return found !== undefined && found.timestamp !== last && found
       })
       expect(row.failure).toMatch(/connection was lost/)
@@ -554,8 +556,8 @@ describe('a failed upload', () => {
     await one.upload(photo('2024:07:01 10:00:00', 'F4'), {
       fields: { original_path: path('F4.JPG'), sha256: 'f'.repeat(64) },
     })
-    expect(await rowsOf(path('F4.JPG'), 'Failed')).toHaveLength(1)
-    expect(await rowsOf(path('F4.JPG'), 'Pending')).toHaveLength(1)
+    expect(await rowsOf(path('F4.JPG'), 'Failed', '127.0.0.31')).toHaveLength(1)
+    expect(await rowsOf(path('F4.JPG'), 'Pending', '127.0.0.32')).toHaveLength(1)
   })
 
   it('that nobody announced leaves no row', async () => {

@@ -56,7 +56,7 @@ async function backUp(options: { id?: string; path?: string; size?: number } = {
   await post(server.url, '/photos/new', { device_id: MODEL, files: [entry] })
   const { status, body } = await upload(server.url, bytes, {
     name,
-    fields: { device_id: MODEL, original_path: path, file_type: 'photo' },
+    fields: { device_id: MODEL, original_path: path, file_type: 'photo', asset_id: entry.id },
   })
   expect(status).toBe(201)
   return { name, path, bytes, place: join(server.library, body.backup.file_path), entry }
@@ -182,7 +182,7 @@ describe('what is not known to be there', () => {
     const path = 'file:///DCIM/EDITED.JPG'
     const entry = { path, id: 'E', size: 0, created: TAKEN, modified: TAKEN }
     await post(server.url, '/photos/new', { device_id: MODEL, files: [entry] })
-    const fields = { device_id: MODEL, original_path: path }
+    const fields = { device_id: MODEL, original_path: path, asset_id: 'E' }
     expect((await upload(server.url, jpeg({ seed: 'edited 1' }), { fields })).status).toBe(201)
     expect(await verdictOf(entry)).toMatchObject({ safe: true })
     const edited = { ...entry, modified: TAKEN + DAY }
@@ -250,7 +250,7 @@ describe('what has come to harm on the drive', () => {
     const photo = await backUp()
     await rm(photo.place)
     expect(await verdictOf(photo.entry)).toMatchObject({ safe: false })
-    const fields = { device_id: MODEL, original_path: photo.path }
+    const fields = { device_id: MODEL, original_path: photo.path, asset_id: photo.entry.id }
     const { status } = await upload(server.url, photo.bytes, { name: photo.name, fields })
     expect(status).toBe(201)
     const { rows } = await client.query(`select verified_at from files where checksum = decode($1, 'hex')`, [

@@ -10,6 +10,7 @@ const OTHER = 'b'.repeat(64) as Checksum
 
 const arrival = (given: Partial<Arrival> = {}): Arrival => ({
   checksum: THIS,
+  size: 5000,
   assetId: null,
   address: '192.168.1.2',
   taken: TAKEN,
@@ -25,6 +26,7 @@ const row = (id: number, given: Partial<KnownAsset> = {}): KnownAsset => ({
   modified: null,
   announcedSize: null,
   announcedFrom: '192.168.1.2',
+  isIdentified: false,
   timestamp: id,
   filePath: null,
   checksum: null,
@@ -52,10 +54,46 @@ describe('an upload without an asset id', () => {
     ['completes one that failed before', [1, undefined], arrival(), [row(1, { status: 'Failed' })]],
     ['completes the one from its address', [2, undefined], arrival(), [row(1, elsewhere), row(2), row(3, elsewhere)]],
     [
-      'completes the one from its address even where another fits the date better',
+      'completes the only one from its address, though its bytes tell another date: people correct dates',
       [1, undefined],
       arrival(),
-      [row(1, { created: TAKEN - 40 * DAY }), row(2, elsewhere)],
+      [row(1, { created: TAKEN - 40 * DAY })],
+    ],
+    [
+      'completes the only one from its address, though it is not as long as announced: phones convert',
+      [1, undefined],
+      arrival(),
+      [row(1, { announcedSize: 4711 })],
+    ],
+    [
+      'completes the one from elsewhere that it proves to be rather than one from its address that it contradicts',
+      [2, undefined],
+      arrival(),
+      [row(1, { created: TAKEN - 40 * DAY }), row(2, { ...elsewhere, announcedSize: 5000 })],
+    ],
+    [
+      'completes none of several from its address that were all taken another day',
+      [undefined, undefined],
+      arrival(),
+      [row(1, { created: TAKEN - 4 * 365 * DAY }), row(2, { created: TAKEN + DAY + 1 })],
+    ],
+    [
+      'completes none of several from its address by a date that the phone says itself',
+      [undefined, undefined],
+      arrival({ taken: null, created: TAKEN }),
+      [row(1, { created: TAKEN - 4 * 365 * DAY }), row(2, { created: TAKEN + 2 * DAY })],
+    ],
+    [
+      'completes none of several from its address that were all announced with another size',
+      [undefined, undefined],
+      arrival(),
+      [row(1, { announcedSize: 4999 }), row(2, { announcedSize: 5001 })],
+    ],
+    [
+      'completes, of several from its address, the one of its size',
+      [2, undefined],
+      arrival({ taken: null }),
+      [row(1, { announcedSize: 4999 }), row(2, { announcedSize: 5000 }), row(3, { announcedSize: 5001 })],
     ],
     [
       'completes, of several from its address, the one nearest in time',
@@ -73,6 +111,12 @@ describe('an upload without an asset id', () => {
       'prefers one that says when to one that does not',
       [1, undefined],
       arrival(),
+      [row(1, { created: TAKEN - DAY }), row(2, { created: null })],
+    ],
+    [
+      'prefers one that does not say when to one of another day',
+      [2, undefined],
+      arrival(),
       [row(1, { created: TAKEN - 9000 * DAY }), row(2, { created: null })],
     ],
     [
@@ -82,10 +126,10 @@ describe('an upload without an asset id', () => {
       [row(1, { created: TAKEN + DAY + 1 })],
     ],
     [
-      'completes one from elsewhere where nothing tells against it',
+      'completes one of which nobody knows where it was announced, where nothing tells against it',
       [1, undefined],
       arrival({ address: '192.168.1.7', taken: null }),
-      [row(1)],
+      [row(1, { announcedFrom: null })],
     ],
     [
       'completes the newest of those that nothing tells apart',
@@ -116,7 +160,11 @@ describe('an upload without an asset id', () => {
       'that is known from an older server answers the only row from its address, though its bytes tell another date',
       [2, 1],
       arrival(),
-      [done(1, { assetId: null, created: null }), row(2, { created: TAKEN + 900 * DAY }), row(3, elsewhere)],
+      [
+        done(1, { assetId: null, created: null }),
+        row(2, { created: TAKEN + 900 * DAY }),
+        row(3, { announcedSize: 1, ...elsewhere }),
+      ],
     ],
     [
       'that is known from an older server is kept from several rows of which none fits its date',
@@ -172,7 +220,16 @@ describe('an upload with an asset id', () => {
 
   it.each<[string, (number | undefined)[], KnownAsset[]]>([
     ['completes the row of that id, wherever and whenever', [2, undefined], [row(2, { assetId: 'mine' })]],
-    ['completes a row that was announced without id', [1, undefined], [row(1, { assetId: null })]],
+    [
+      'completes a row that was announced without id from its address',
+      [1, undefined],
+      [row(1, { assetId: null, announcedFrom: '192.168.1.7' })],
+    ],
+    [
+      'leaves a row alone that was announced without id elsewhere, another day',
+      [undefined, undefined],
+      [row(1, { assetId: null })],
+    ],
     [
       'prefers the row of its id to one without',
       [1, undefined],

@@ -22,6 +22,7 @@ const evidence: Evidence = {
   index: 0,
   original,
   isUnproven: false,
+  open: null,
   isPending: false,
   failure: null,
   isIgnored: false,

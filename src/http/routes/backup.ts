@@ -53,7 +53,8 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
         const catalogue = service.catalogue(untilGone(request, reply))
         const total = await countBackups(catalogue, filter)
         // Nothing to be found is the one thing that would have to be looked for everywhere.
-        const backups = total === 0 ? [] : await listBackups(catalogue, { ...filter, limit, offset })
+        const backups =
+          total === 0 ? [] : await listBackups(catalogue, { ...filter, limit, offset, address: request.clientAddress })
         const text = await jsonOf(backups)
         const answer = `{"status":"success","backups":${text},"count":${backups.length},"total":${total}}`
         return sendJson(reply, answer)

@@ -163,6 +163,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
       async (request, reply) => {
         const rows = await listIgnored(
           service.catalogue(untilGone(request, reply)),
+          request.clientAddress,
           request.query.device_id || undefined,
         )
         const ignored = rows.map((row) => ({

@@ -71,7 +71,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         const list = received(request.body)
         const court = { db: service.catalogue(untilGone(request, reply)), library: libraryOf(service), reading }
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
-        const verdicts = await judge(court, list.deviceId, list.files, allowance)
+        const verdicts = await judge(court, { ...list, address: request.clientAddress }, allowance)
         await noteSeen(court.db, list.deviceId, false, new Date())
         const texts = await jsonOf(list, verdicts)
         const answer = JSON.stringify({

@@ -136,7 +136,7 @@ class Pass {
       await healed(this.#library, parseLibraryPath(original.path), outcome, this.#pause)
       return
     }
-    this.#proven.push({ path: original.path, checksum: outcome.checksum, at: outcome.at })
+    this.#proven.push({ path: original.path, ...outcome })
     const isTime = performance.now() - this.#recordedAt > RECORD_MS
     if (this.#proven.length >= PORTION || isTime) await this.#record()
   }

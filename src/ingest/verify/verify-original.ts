@@ -9,7 +9,7 @@ import { readSums } from '../../storage/read-sums.ts'
 import { noteIfUnsure } from '../changes.ts'
 import { ifReadable } from '../if-readable.ts'
 import type { Library } from '../library.ts'
-import { recordContent } from '../read-original.ts'
+import { lookForDate, recordContent } from '../read-original.ts'
 import { heal, healContent } from './heal.ts'
 import { judge, type Verdict } from './judge.ts'
 
@@ -24,6 +24,8 @@ export type Outcome =
       at: Date
       /** Whether it was lost and is back. */
       isRestored: boolean
+      /** The capture date that its bytes tell, where that was not known; null if they tell none. */
+      ownDate?: Date | null | undefined
     }
   | {
       state: 'missing' | 'corrupt' | 'unreadable'
@@ -87,9 +89,12 @@ export async function examine(library: Library, original: Provable, pause?: Paus
   const verdict = await judge(library.drive, library.reader, known, pause)
   if (verdict.state !== 'intact') return lose(library, original, known.checksum, verdict)
   const { checksum, size } = verdict
-  if (original.checksum === null) await recordContent(library, original.path as LibraryPath, verdict, at)
-  const isRestored = original.isLost && (await takeBack(library, parseLibraryPath(original.path)))
-  return { state: 'intact', checksum, size, at, isRestored }
+  const path = parseLibraryPath(original.path)
+  const isNew = original.checksum === null
+  if (isNew) await recordContent(library, path, verdict, at)
+  const ownDate = isNew || original.isDated ? undefined : await lookForDate(library, path, size)
+  const isRestored = original.isLost && (await takeBack(library, path))
+  return { state: 'intact', checksum, size, at, isRestored, ownDate }
 }
 
 /** What has not been read yet is compared with what its folder's SHA256SUMS says, if it says anything. */

@@ -56,7 +56,11 @@ const ask = async () => {
     kind: 'photo' as const,
     checksum: sha256(bytes),
   }
-  const [verdict] = await judge(court, 'iPhone', [file], { bytes: 1e9, until: performance.now() + 60_000 })
+  const [verdict] = await judge(
+    court,
+    { deviceId: 'iPhone', address: null, files: [file] },
+    { bytes: 1e9, until: performance.now() + 60_000 },
+  )
   return verdict
 }
 
