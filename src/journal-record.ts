@@ -34,6 +34,8 @@ export interface BackupRecord {
   modified: number | null
   announced_size: number | null
   announced_from: string | null
+  /** Not in the lines of servers before 0.3. */
+  sent_from?: string | null
   size: number | null
   media_type: string | null
   original: OriginalFacts | null
@@ -50,6 +52,7 @@ export interface IgnoredRecord {
   /** Not in the lines of servers before 0.3. */
   created?: number | null
   announced_size?: number | null
+  ignored_from?: string | null
 }
 
 export type RemovedRecord =

@@ -40,7 +40,7 @@ async function selectBackups(db: Database, which: RawBuilder<unknown>): Promise<
   const { rows } = await sql<BackupRow>`
     select
       backups.id, device_id as device, original_path as phone_path, asset_id, file_name as name, file_type as kind, status,
-      failure, timestamp as at, created, modified, announced_size, announced_from, file_size as size,
+      failure, timestamp as at, created, modified, announced_size, announced_from, sent_from, file_size as size,
       mime_type as media_type, file_path, files.size as original_size, files.media_type as original_media_type,
       encode(checksum, 'hex') as checksum, captured_at, captured_offset, content_id, stored_at,
       verified_at
@@ -67,6 +67,7 @@ function backupRecord({ file_path, ...row }: BackupRow): BackupRecord {
     modified: row.modified,
     announced_size: row.announced_size,
     announced_from: row.announced_from,
+    sent_from: row.sent_from ?? null,
     size: row.size,
     media_type: row.media_type,
     original: file_path === null ? null : originalFacts(facts),
@@ -112,7 +113,7 @@ async function selectIgnored(db: Database, which: RawBuilder<unknown>): Promise<
   const { rows } = await sql<Omit<IgnoredRecord, 'type' | 'at'> & { at: Date | null }>`
     select
       id, device_id as device, original_path as phone_path, asset_id, file_name as name, timestamp as at, created,
-      announced_size
+      announced_size, ignored_from
     from ignored_files where ${which}
   `.execute(db)
   return rows.map((row) => ({ type: 'ignored', ...row, at: iso(row.at) }))

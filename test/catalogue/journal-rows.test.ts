@@ -89,6 +89,7 @@ describe('the rows that the journal tells of', () => {
         modified: 1.5,
         announced_size: 8,
         announced_from: '::1',
+        sent_from: null,
         size: 7,
         media_type: 'image/png',
         original: { path: '2024/07/1', ...FACTS },
@@ -111,6 +112,7 @@ describe('the rows that the journal tells of', () => {
         at: null,
         created: null,
         announced_size: null,
+        ignored_from: null,
       },
     ])
   })

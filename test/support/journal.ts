@@ -25,6 +25,7 @@ export function backupRecord(id: number, name = `IMG_${id}.JPG`): BackupRecord {
     modified: null,
     announced_size: 0,
     announced_from: '192.0.2.7',
+    sent_from: '192.0.2.8',
     size: 1234,
     media_type: 'image/jpeg',
     original: originalFacts(`2024/07/${name}`, id),
@@ -47,7 +48,11 @@ export function originalFacts(path: string, content: number): OriginalFacts {
 }
 
 export function ignoredRecord(id: number): IgnoredRecord {
-  const known = { created: id % 2 === 0 ? null : id + 0.5, announced_size: id % 3 === 0 ? null : id }
+  const known = {
+    created: id % 2 === 0 ? null : id + 0.5,
+    announced_size: id % 3 === 0 ? null : id,
+    ignored_from: id % 4 === 0 ? null : '192.0.2.9',
+  }
   return {
     type: 'ignored',
     id,

@@ -14,18 +14,18 @@ export async function createSaid(transaction: Database): Promise<void> {
   await sql`
     create temporary table said_originals (
       seq bigint, removed boolean, path text collate "C", sha256 text, size bigint, media_type text, captured_at timestamptz,
-      captured_offset smallint, content_id text, stored_at timestamptz, verified_at timestamptz
+      captured_offset smallint, content_id text, stored_at timestamptz
     ) on commit drop`.execute(transaction)
   await sql`
     create temporary table said_backups (
       seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, kind text, status text,
-      failure text, at timestamptz, created float8, modified float8, announced_size bigint, announced_from text, size bigint,
-      media_type text, path text collate "C"
+      failure text, at timestamptz, created float8, modified float8, announced_size bigint, announced_from text, sent_from text,
+      size bigint, media_type text, path text collate "C"
     ) on commit drop`.execute(transaction)
   await sql`
     create temporary table said_ignored (
       seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, at timestamptz,
-      created float8, announced_size bigint
+      created float8, announced_size bigint, ignored_from text
     ) on commit drop`.execute(transaction)
 }
 

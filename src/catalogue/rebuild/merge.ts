@@ -80,11 +80,10 @@ async function insertOriginals(transaction: Database, isEmpty: boolean): Promise
       from last_backups where path is not null group by path
     ), added as (
       insert into files (
-        path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, verified_at, missing_at
+        path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, missing_at
       )
       select
         path, decode(sha256, 'hex'), size, media_type, captured_at, captured_offset, content_id, stored_at,
-        verified_at,
         case when referred.is_lost then now() end
       from last_originals left join referred using (path)
       where ${isEmpty} or referred.path is not null
@@ -95,19 +94,22 @@ async function insertOriginals(transaction: Database, isEmpty: boolean): Promise
   return rows[0]?.count ?? 0
 }
 
-/** A backup whose original is another one by now, or is lost, is left out: its phone is asked again. */
+/**
+ * A backup whose original is another one by now, or is lost, is left out: its phone is asked again.
+ * Whether its asset id came with its bytes this server has not seen.
+ */
 async function insertBackups(transaction: Database): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     with added as (
       insert into backups (
         id, device_id, original_path, asset_id, file_name, file_type, status, failure, timestamp, created, modified,
-        announced_size, announced_from, file_size, mime_type, file_path
+        announced_size, announced_from, sent_from, file_size, mime_type, file_path
       )
       select
         case when exists (select from backups where backups.id = said.id)
           then nextval(pg_get_serial_sequence('backups', 'id')) else said.id end,
         said.device, said.phone_path, said.asset_id, said.name, said.kind, said.status, said.failure, said.at,
-        said.created, said.modified, said.announced_size, said.announced_from, said.size, said.media_type, said.path
+        said.created, said.modified, said.announced_size, said.announced_from, said.sent_from, said.size, said.media_type, said.path
       from last_backups as said
         left join files on files.path = said.path
         left join last_originals on last_originals.path = said.path
@@ -126,9 +128,9 @@ async function insertIgnored(transaction: Database): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     with added as (
       insert into ignored_files (
-        id, device_id, original_path, asset_id, file_name, timestamp, created, announced_size
+        id, device_id, original_path, asset_id, file_name, timestamp, created, announced_size, ignored_from
       )
-      select id, device, phone_path, asset_id, name, at, created, announced_size
+      select id, device, phone_path, asset_id, name, at, created, announced_size, ignored_from
       from (select distinct on (id) * from said_ignored order by id, seq desc) as last
       where not removed
       returning 1

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors.ts'
 import type { JournalRecord, OriginalFacts } from '../../journal-record.ts'
-import { parseLibraryPath } from '../../storage/layout.ts'
+import { isMonthFolder, parseLibraryPath, splitPath } from '../../storage/layout.ts'
 
 /** Keys of an index in PostgreSQL take 2,700 bytes at most; no file system takes longer paths from us. */
 const MAX_PATH_BYTES = 2_000
@@ -39,6 +39,7 @@ export function isAcceptable(record: JournalRecord): boolean {
           record.name,
           record.failure,
           record.announced_from,
+          record.sent_from ?? null,
           record.media_type,
         ].every((text) => isText(text)) &&
         isTime(record.at) &&
@@ -46,13 +47,13 @@ export function isAcceptable(record: JournalRecord): boolean {
         isNumber(record.modified) &&
         isSize(record.announced_size) &&
         isSize(record.size) &&
-        (record.original === null || isOriginal(record.original))
+        (record.original === null ? record.status === 'Failed' : isOriginal(record.original))
       )
     case 'ignored':
       return (
         isId(record.id) &&
         isText(record.device, MAX_DEVICE_LENGTH) &&
-        [record.phone_path, record.asset_id, record.name].every((text) => isText(text)) &&
+        [record.phone_path, record.asset_id, record.name, record.ignored_from ?? null].every((text) => isText(text)) &&
         isTime(record.at) &&
         isNumber(record.created ?? null) &&
         isSize(record.announced_size ?? null)
@@ -64,6 +65,8 @@ export function isAcceptable(record: JournalRecord): boolean {
 
 function isOriginal(original: OriginalFacts): boolean {
   return (
+    // Nowhere else does an original lie; verification would move aside what lies there.
+    isMonthFolder(splitPath(original.path).folder) &&
     isPath(original.path) &&
     isSize(original.size) &&
     isText(original.media_type) &&

@@ -1,7 +1,8 @@
 import type { Database } from '../../catalogue/connection.ts'
 import type { Restored } from '../../catalogue/rebuild/merge.ts'
 import { restoreCatalogue } from '../../catalogue/rebuild/restore.ts'
-import type { JournalRecord } from '../../journal-record.ts'
+import { believed } from '../../clock.ts'
+import type { JournalRecord, OriginalFacts } from '../../journal-record.ts'
 import type { LibraryFile } from '../../storage/identity.ts'
 import { type JournalReading, JournalReplaced, openJournal } from '../../storage/journal/reader.ts'
 import { isAcceptable } from './acceptable.ts'
@@ -23,9 +24,9 @@ interface RestoreOptions {
 
 /**
  * Brings back what the journal on the drive says and the catalogue does not have, and makes the catalogue that of the
- * library: all of it or nothing. `library` is the one in the folder `root` (absolute). `report` hears how many lines
- * have been read, from one again if a snapshot replaces the journal meanwhile. Throws `drive_error`,
- * `database_unavailable`, and the reason of `signal`.
+ * library: all of it or nothing. What was proven is not brought back: nobody knows who has written the journal.
+ * `library` is the one in the folder `root` (absolute). `report` hears how many lines have been read, from one again if
+ * a snapshot replaces the journal meanwhile. Throws `drive_error`, `database_unavailable`, and the reason of `signal`.
  */
 export async function restoreJournal(
   db: Database,
@@ -49,13 +50,14 @@ async function restore(
   options: RestoreOptions,
 ): Promise<RestoredJournal> {
   const journal = await openJournalOf(root, library)
+  const now = new Date()
   let lines = 0
   let refused = 0
   async function* records(): AsyncGenerator<JournalRecord> {
     for await (const record of journal?.records ?? []) {
       options.signal.throwIfAborted()
       options.report(++lines)
-      if (isAcceptable(record)) yield library.mirrorOf === null ? record : unverified(record)
+      if (isAcceptable(record)) yield withoutFuture(record, now)
       else refused++
     }
   }
@@ -68,9 +70,22 @@ export async function openJournalOf(root: string, { id, mirrorOf }: LibraryFile)
   return openJournal(root, mirrorOf === null ? [id] : [id, mirrorOf])
 }
 
-/** What was read back was the other drive's. */
-function unverified(record: JournalRecord): JournalRecord {
-  if (record.type === 'original') return { ...record, verified_at: null }
-  if (record.type !== 'backup' || record.original === null) return record
-  return { ...record, original: { ...record.original, verified_at: null } }
+/** Times that can't be true at `now` are none. */
+function withoutFuture(record: JournalRecord, now: Date): JournalRecord {
+  const past = (time: string | null) => (time === null ? null : (believed(new Date(time), now)?.toISOString() ?? null))
+  const known = <Facts extends OriginalFacts>(facts: Facts): Facts => ({
+    ...facts,
+    captured_at: past(facts.captured_at),
+    stored_at: past(facts.stored_at),
+  })
+  switch (record.type) {
+    case 'original':
+      return known(record)
+    case 'backup':
+      return { ...record, at: past(record.at), original: record.original === null ? null : known(record.original) }
+    case 'ignored':
+      return { ...record, at: past(record.at) }
+    case 'removed':
+      return record
+  }
 }

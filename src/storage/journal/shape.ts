@@ -57,6 +57,7 @@ const BACKUP: Members<LineOf<'backup'>> = {
   modified: orNull(number),
   announced_size: orNull(count),
   announced_from: orNull(text),
+  sent_from: ifThere(orNull(text)),
   size: orNull(count),
   media_type: orNull(text),
   original: orNull(object(ORIGINAL)),
@@ -71,6 +72,7 @@ const IGNORED: Members<LineOf<'ignored'>> = {
   at: orNull(time),
   created: ifThere(orNull(number)),
   announced_size: ifThere(orNull(count)),
+  ignored_from: ifThere(orNull(text)),
 }
 
 const SHAPES: { readonly [Type in JournalLine['type']]: Check } = {

@@ -16,10 +16,10 @@ it('takes what a server writes, of assets of all kinds', () => {
   )
   for (const record of [
     fine,
-    { ...fine, original: null },
+    { ...fine, status: 'Failed', original: null },
     { type: 'original', ...original },
-    { type: 'original', ...originalFacts('Thumbs.db', 1), sha256: null, size: null, stored_at: null },
-    { type: 'original', ...originalFacts('old folder/with “anything”/é.jpg', 1) },
+    { type: 'original', ...originalFacts('2024/07/“anything”.db', 1), sha256: null, size: null, stored_at: null },
+    { type: 'removed', what: 'original', path: 'old folder/é.jpg' },
     ignoredRecord(3),
     { type: 'removed', what: 'original', path: '2024/07/IMG.JPG' },
     { type: 'removed', what: 'ignored', id: 3 },
@@ -35,6 +35,9 @@ it.each([
   ['a path out of the library', withOriginal({ path: '../x.jpg' })],
   ['an absolute path', withOriginal({ path: '/x.jpg' })],
   ['a path in the private folder', withOriginal({ path: '.iclood/library.json' })],
+  ['an original outside the month folders', { type: 'original', ...originalFacts('Documents/tax.pdf', 1) }],
+  ['an original in a folder of a month folder', withOriginal({ path: '2024/07/a/b.jpg' })],
+  ['a completed backup without an original', { ...fine, original: null }],
   ['a path too long for an index', withOriginal({ path: `2024/07/${'é'.repeat(1500)}` })],
   ['NUL in a path', withOriginal({ path: '2024/07/a\0' })],
   ['half a surrogate pair', { ...fine, name: 'a\ud800' }],

@@ -7,7 +7,7 @@ import { migrate } from '../../../src/catalogue/migrate.ts'
 import { restoreJournal } from '../../../src/ingest/rebuild/restore-journal.ts'
 import type { JournalLine } from '../../../src/journal-record.ts'
 import { formatLine } from '../../../src/storage/journal/line.ts'
-import { backupRecord, JOURNAL, originalFacts } from '../../support/journal.ts'
+import { backupRecord, ignoredRecord, JOURNAL, originalFacts } from '../../support/journal.ts'
 import { startTestDatabase } from '../../support/postgres.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
 
@@ -56,16 +56,40 @@ async function verifiedAt(): Promise<unknown[]> {
   )
 }
 
-it('what was read back on this drive counts', async () => {
+it('what was read back, as the journal says, does not count: this server has not read it', async () => {
   writeLog(verified, alone)
   expect(await restore(FIRST, null)).toMatchObject({ hasJournal: true, backups: 1, originals: 2, damaged: 0 })
-  expect(await verifiedAt()).toEqual([AT, AT])
+  expect(await verifiedAt()).toEqual([null, null])
 })
 
 it('what was read back on the drive that this one is a mirror of does not', async () => {
   writeLog(verified, alone)
   expect(await restore(MIRROR, FIRST)).toMatchObject({ hasJournal: true, backups: 1, originals: 2 })
   expect(await verifiedAt()).toEqual([null, null])
+})
+
+it('times that can’t be true are none', async () => {
+  const ahead = '9999-12-31T23:59:59.000Z'
+  const original = { ...originalFacts('2024/07/a.jpg', 1), stored_at: ahead, captured_at: ahead, verified_at: ahead }
+  const ignored: JournalLine = { ...ignoredRecord(1), at: ahead }
+  writeLog(
+    { ...backupRecord(1), at: ahead, original },
+    { type: 'original', ...original, path: '2024/07/b.jpg' },
+    ignored,
+  )
+  expect(await restore(FIRST, null)).toMatchObject({ backups: 1, originals: 2, ignored: 1, damaged: 0 })
+  const { rows } = await sql`
+    select coalesce(captured_at, stored_at, verified_at, own_date) as time from files
+    union all select timestamp from backups union all select timestamp from ignored_files`.execute(db)
+  expect(rows).toEqual(Array.from({ length: 4 }, () => ({ time: null })))
+})
+
+it('an id that came with the bytes, as the journal says, proves nothing: this server has not seen it', async () => {
+  writeLog({ ...backupRecord(1), ...{ is_identified: true } })
+  expect(await restore(FIRST, null)).toMatchObject({ backups: 1 })
+  const { rows } =
+    await sql`select asset_id, is_identified, own_date from backups join files on path = file_path`.execute(db)
+  expect(rows).toEqual([{ asset_id: backupRecord(1).asset_id, is_identified: false, own_date: null }])
 })
 
 it('lines that can’t be read and lines that can’t be believed are counted, and left out', async () => {
