@@ -119,10 +119,10 @@ async function fuzzAll(root: string, targets: readonly Target[], executions: num
       const own = seed + slices++
       const begin = performance.now()
       const { executions: done, failure } = await runSlice(target, corpora, own, share, threads)
-      if (isOver) return
       const seconds = (performance.now() - begin) / 1000
       tally.executions += done
       tally.seconds += seconds
+      if (isOver) return
       console.log(`${target.name}: ${done} executions with seed ${own}, ${perSecond(done, seconds)}`)
       if (failure === undefined) continue
       const path = relative(root, save(resolve(root, 'fuzz-failures'), target.name, Buffer.from(failure.input)))
@@ -139,8 +139,9 @@ async function fuzzAll(root: string, targets: readonly Target[], executions: num
     }
     process.exitCode = tallies.some(({ failures }) => failures.length > 0) ? 1 : 0
   }
+  // Both from a terminal and from those who started us: it comes twice.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
+    process.on(signal, () => {
       isOver = true
       for (const thread of threads) void thread.terminate()
     })
