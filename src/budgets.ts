@@ -96,3 +96,21 @@ export const WRONG_TOKENS_ANSWERED = 10
  */
 export const PATIENCE_MS = 60_000
 export const AT_MOST_MS = 1_000
+
+/** Devices that are looked at for their silence, the longest known first. Names are whatever anybody sends. */
+export const DEVICES_WATCHED = 1_000
+
+/**
+ * Of the devices that are waited for, the longest known ones, whose silence is a problem and a message each; further
+ * ones are one together. Those that have sent something for longer than a day, as a guest of one evening has not, and
+ * others.
+ */
+export const DEVICES_KNOWN_TOLD = 10
+export const DEVICES_TOLD = 5
+
+/** Of devices that are one problem together, those that its message names. */
+export const DEVICES_NAMED = 5
+
+/** Devices in a health report, and with a series of their own in `/metrics`. */
+export const DEVICES_SHOWN = 200
+export const DEVICES_MEASURED = 50

@@ -105,7 +105,8 @@ function isWorse({ severity }: Problem, alert: Raised): boolean {
 }
 
 const FIRST_WAIT_MS = 30_000
-const LONGEST_WAIT_MS = 6 * 60 * 60 * 1000
+/** What comes one by one is told this often at most. */
+export const LONGEST_WAIT_MS = 6 * 60 * 60 * 1000
 
 /** As long again as it took from the first message to the last one. A clock that was set back keeps nobody waiting. */
 function tellAgainAt({ beganAt, raisedAt }: Raised, now: Date): Date {
@@ -171,7 +172,7 @@ async function forgetCleared(db: Database): Promise<void> {
   `.execute(db)
 }
 
-/** Returns the alerts whose present state `receiver` has not been told, the oldest change first. */
+/** Returns the alerts whose present state `receiver` has not been told, errors first, and the oldest change first. */
 export async function listUntold(db: Database, receiver: string): Promise<Alert[]> {
   const { rows } = await sql<Alert>`
     select ${columns} from alerts
@@ -180,7 +181,7 @@ export async function listUntold(db: Database, receiver: string): Promise<Alert[
         where alert_receipts.key = alerts.key and alert_receipts.receiver = ${receiver}
       ) as receipt on true
     where case when cleared_at is null then coalesce(told < edition, true) else told is not null end
-    order by coalesce(cleared_at, raised_at), key
+    order by severity = 'error' desc, coalesce(cleared_at, raised_at), key
   `.execute(db)
   return rows
 }

@@ -24,10 +24,16 @@ export interface Device {
 }
 
 /**
- * Returns the devices that have asked for or done a backup, those that did one last first; at most `limit`, however
- * many names have been sent. Costs as much as there are devices.
+ * Returns the devices that have asked for or done a backup, those that have backed up for the longest time first, then
+ * those with the most photos: what others make up does not come before the phones of the house. At most `limit`,
+ * however many names have been sent, and those of `kept` wherever they stand. Costs as much as there are devices.
  */
-export async function listDevices(db: Database, limit: number, now: Date): Promise<Device[]> {
+export async function listDevices(
+  db: Database,
+  limit: number,
+  now: Date,
+  kept: readonly string[] = [],
+): Promise<Device[]> {
   const until = sql`${believableUntil(now).toISOString()}::timestamptz`
   const done = sql`
     coalesce(device_id, 'unknown') = counted.device_id
@@ -43,22 +49,30 @@ export async function listDevices(db: Database, limit: number, now: Date): Promi
       from backup_totals
       group by device_id
       having sum(count) > 0
+    ), ranked as (
+      select
+        counted.*, devices.last_seen, devices.has_announced, devices.forgotten_at,
+        first.timestamp as first_backup, last.timestamp as last_backup,
+        row_number() over (
+          order by last.timestamp - first.timestamp desc nulls last, completed desc, first_seen, device_id
+        ) as rank
+      from counted
+        left join devices using (device_id)
+        left join lateral (
+          select timestamp from backups where ${done} order by timestamp desc nulls last, id desc limit 1
+        ) as last on true
+        left join lateral (
+          select timestamp from backups where ${done} order by timestamp nulls first, id limit 1
+        ) as first on true
     )
     select
       device_id as "deviceId", completed, failed, pending, first_seen as "firstSeen",
       case when last_seen <= ${until} then last_seen end as "lastSeen",
       coalesce(has_announced, false) as "hasAnnounced", forgotten_at as "forgottenAt",
-      first.timestamp as "firstBackup", last.timestamp as "lastBackup"
-    from counted
-      left join devices using (device_id)
-      left join lateral (
-        select timestamp from backups where ${done} order by timestamp desc nulls last, id desc limit 1
-      ) as last on true
-      left join lateral (
-        select timestamp from backups where ${done} order by timestamp nulls first, id limit 1
-      ) as first on true
-    order by "lastBackup" desc nulls last, first_seen desc, device_id
-    limit ${limit}
+      first_backup as "firstBackup", last_backup as "lastBackup"
+    from ranked
+    where rank <= ${limit} or device_id = any(${kept}::text[])
+    order by rank
   `.execute(db)
   return rows
 }

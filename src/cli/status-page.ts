@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts'
 import { humanSize } from '../http/human-size.ts'
 import type { Health } from '../ingest/health/model.ts'
-import { deviceName, fullness, isForgotten } from '../ingest/health/problems.ts'
+import { deviceName, devicesOf, fullness, isForgotten } from '../ingest/health/problems.ts'
 import type { MirrorStatus } from '../ingest/mirror/status.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -47,7 +47,7 @@ function photosLine({ backups, proof }: Health): string {
 function deviceLines(health: Health, ago: (date: Date) => string): string[] {
   const devices = health.devices.filter((device) => !isForgotten(device))
   if (devices.length === 0) return ['no phone has backed up anything yet']
-  const named = devices.slice(0, MAX_DEVICES).map(({ deviceId, lastBackup }) => {
+  const named = devicesOf({ ...health, devices }, MAX_DEVICES).map(({ deviceId, lastBackup }) => {
     return `${deviceName(deviceId)}: ${lastBackup === null ? 'never' : ago(lastBackup)}`
   })
   const left = devices.length - named.length

@@ -1,9 +1,10 @@
 import Type, { type Static } from 'typebox'
+import { DEVICES_SHOWN } from '../budgets.ts'
 import type { Problem } from '../catalogue/alerts.ts'
 import type { Finding } from '../catalogue/findings.ts'
 import { inFull } from '../errors.ts'
 import type { Health } from '../ingest/health/model.ts'
-import { fullness, isForgotten } from '../ingest/health/problems.ts'
+import { devicesOf, fullness, isForgotten } from '../ingest/health/problems.ts'
 import { Nullable, Timestamp } from './schemas.ts'
 
 const Count = Type.Integer()
@@ -85,7 +86,7 @@ export const HealthReport = Type.Object({
       quiet: Type.Boolean({ description: 'has neither backed up nor looked in for QUIET_DAYS' }),
       forgotten: Type.Boolean({ description: 'a person has said that it may be quiet' }),
     }),
-    { description: 'those that backed up last first' },
+    { description: 'those that backed up last first; of many, those that have done so for the longest time' },
   ),
   last_backup: Nullable(Timestamp),
   photo_count: Count,
@@ -97,7 +98,7 @@ const iso = (date: Date | null) => date?.toISOString() ?? null
 
 /** Writes it with times in ISO 8601. */
 export function healthReport(health: Health): HealthReport {
-  const { proof, drive, mirror, problems, notes, findings, healed, devices, backups } = health
+  const { proof, drive, mirror, problems, notes, findings, healed, backups, quiet } = health
   const { intact, unverified, unread, lost } = proof
   const states = [intact, unverified, unread, lost]
   const total = {
@@ -110,7 +111,6 @@ export function healthReport(health: Health): HealthReport {
   for (const { kind, healed: count } of healed) healedByKind[kind] = (healedByKind[kind] ?? 0) + count
   const usage = drive.isPresent ? drive.usage : undefined
   const reason = drive.isPresent ? drive.refusal : drive.reason
-  const quiet = new Set(problems.map(({ key }) => key))
   return {
     healthy: problems.length === 0,
     checked_at: health.at.toISOString(),
@@ -147,7 +147,7 @@ export function healthReport(health: Health): HealthReport {
             lag_since: iso(mirror.backlog.oldest),
             on_same_drive: mirror.isOnOneDevice,
           },
-    devices: devices.map((device) => {
+    devices: devicesOf(health, DEVICES_SHOWN).map((device) => {
       const { deviceId, lastBackup, lastSeen, completed, failed, pending } = device
       return {
         device_id: deviceId,
@@ -156,7 +156,7 @@ export function healthReport(health: Health): HealthReport {
         failed,
         pending,
         last_seen: iso(lastSeen),
-        quiet: quiet.has(`quiet:${deviceId}`),
+        quiet: quiet.has(deviceId),
         forgotten: isForgotten(device),
       }
     }),

@@ -1,10 +1,9 @@
 import { Counter, Gauge, Registry } from 'prom-client'
+import { DEVICES_MEASURED } from '../budgets.ts'
 import type { Health } from '../ingest/health/model.ts'
 import { isForgotten } from '../ingest/health/problems.ts'
 import { shown } from '../shown.ts'
 
-/** Devices that get a series of their own: every name that anybody sends would be one more. */
-const MAX_DEVICES = 50
 const MAX_LABEL_LENGTH = 64
 
 type Labels = Record<string, string>
@@ -75,14 +74,14 @@ export function libraryMetrics(health: Health): Registry {
   if (devices.length > 0) {
     gauge(
       'iclood_device_last_backup_timestamp_seconds',
-      `When a device last backed something up; of the ${MAX_DEVICES} that did so last.`,
+      `When a device last backed something up; of the ${DEVICES_MEASURED} that have done so for the longest time.`,
       ...devices.map(([device, at]) => [at / 1000, { device }] as const),
     )
   }
   return registry
 }
 
-/** The latest devices first, under names that are fit to be labels: of two that become the same, the later backup. */
+/** The longest known devices first, under names that are fit to be labels: of two that become the same, the later backup. */
 function lastBackups({ devices }: Health): [string, number][] {
   const last = new Map<string, number>()
   for (const device of devices) {
@@ -90,7 +89,7 @@ function lastBackups({ devices }: Health): [string, number][] {
     if (lastBackup === null || isForgotten(device)) continue
     const label = cleanLabel(deviceId)
     last.set(label, Math.max(last.get(label) ?? 0, lastBackup.getTime()))
-    if (last.size === MAX_DEVICES) break
+    if (last.size === DEVICES_MEASURED) break
   }
   return [...last]
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Alert } from '../catalogue/alerts.ts'
+import { shown } from '../shown.ts'
 
 /** Somebody who wants to hear when something goes wrong, and when it is well again. */
 export interface Receiver {
@@ -60,7 +61,19 @@ export function addressOf(url: string): { href: string; host: string; headers: R
   return { href: address.href, host, headers }
 }
 
+/** Part of what is told is what others wrote: it is one line, and not a long one. */
 function noticeOf(alert: Alert): Notice {
+  const { key, title, message, ...rest } = wordsOf(alert)
+  const short = (text: string, length: number) => shown(text).slice(0, length).toWellFormed()
+  return {
+    ...rest,
+    key: short(key, TITLE_LENGTH),
+    title: short(title, TITLE_LENGTH),
+    message: short(message, MESSAGE_LENGTH),
+  }
+}
+
+function wordsOf(alert: Alert): Notice {
   const common = { app: 'iclood', key: alert.key, severity: alert.severity, since: alert.since.toISOString() } as const
   if (alert.clearedAt === null) {
     const { title, message } = alert
@@ -77,7 +90,7 @@ function jsonLetter(notice: Notice): Omit<Letter, 'url'> {
 }
 
 /** ntfy makes an attachment of a longer message. */
-const NTFY_MESSAGE_LENGTH = 1000
+const MESSAGE_LENGTH = 1000
 const TITLE_LENGTH = 200
 
 /** See https://docs.ntfy.sh/publish: the message is the body, all else is in headers. */
@@ -91,7 +104,7 @@ function ntfyLetter({ event, severity, title, message }: Notice): Omit<Letter, '
       priority,
       tags,
     },
-    body: message.slice(0, NTFY_MESSAGE_LENGTH).toWellFormed(),
+    body: message,
   }
 }
 

@@ -30,6 +30,8 @@ const health: Health = {
   findings: [],
   superuser: undefined,
   healed: [],
+  raised: new Map(),
+  quiet: new Set(),
   notes: [],
   openFindings: [],
   problems: [],

@@ -204,8 +204,8 @@ describe('phones', () => {
     expect(keys(report).sort()).toEqual(['quiet:iPod', 'quiet:unknown'])
     const titles = report.problems.map((problem: { title: string }) => problem.title).sort()
     expect(titles).toEqual([
-      'A phone without a name has never backed up anything',
       '"iPod" has never backed up anything',
+      'A phone without a name has never backed up anything',
     ])
     expect(report.devices.at(-1)).toMatchObject({ last_backup: null, completed: 0 })
     await client.query(`delete from backups where status = 'Pending'`)

@@ -128,11 +128,11 @@ describe('the library', () => {
 })
 
 describe('labels', () => {
-  it('are bounded: of thousands of devices those that backed up last have a series', async () => {
+  it('are bounded: of thousands of devices those that have backed up for the longest time have a series', async () => {
     await client.query(`
       insert into backups (device_id, file_name, file_type, timestamp, status)
-      select 'device ' || number, 'x', 'photo', now() - number * interval '1 minute', 'Completed'
-      from generate_series(1, 3000) as number`)
+      select 'device ' || number, 'x', 'photo', now() - days * (3001 - number) * interval '1 minute', 'Completed'
+      from generate_series(1, 3000) as number, generate_series(0, 1) as days`)
     const text = await scrape()
     expect(labels(text, 'iclood_device_last_backup_timestamp_seconds')).toBe(50)
     expect(value(text, 'iclood_device_last_backup_timestamp_seconds{device="device 1"}')).toBeDefined()
@@ -144,7 +144,8 @@ describe('labels', () => {
     for (const [index, name] of names.entries()) {
       await client.query(
         `insert into backups (device_id, file_name, file_type, timestamp, status)
-         values ($1, 'x', 'photo', now() + $2 * interval '1 second', 'Completed')`,
+         select $1, 'x', 'photo', now() - days * interval '9 days' + $2 * interval '1 second', 'Completed'
+         from generate_series(0, 1) as days`,
         [name, index],
       )
     }

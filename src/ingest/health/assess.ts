@@ -1,4 +1,5 @@
-import { listRaised, type Problem } from '../../catalogue/alerts.ts'
+import { DEVICES_WATCHED } from '../../budgets.ts'
+import { type Alert, listRaised, type Problem } from '../../catalogue/alerts.ts'
 import { sumBackups } from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { listDevices } from '../../catalogue/devices.ts'
@@ -11,7 +12,7 @@ import { AppError } from '../../errors.ts'
 import { driveUsage, type Library } from '../library.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { DriveState, Facts, Health, HealthRules } from './model.ts'
-import { notesOf, problemsOf } from './problems.ts'
+import { deviceOfKey, notesOf, problemsOf, quietDevices } from './problems.ts'
 
 /** What an assessment looks at. */
 export interface Subject {
@@ -24,8 +25,6 @@ export interface Subject {
   readonly now: () => Date
 }
 
-/** Names of devices are whatever anybody sends: of more than these, those that backed up last are looked at. */
-const MAX_DEVICES = 200
 const MAX_FINDINGS = 100
 /** What was healed this long ago is no news any more. */
 const HEALED_MS = 30 * 24 * 60 * 60 * 1000
@@ -38,11 +37,13 @@ const HEALED_MS = 30 * 24 * 60 * 60 * 1000
 export async function assess(subject: Subject): Promise<Health> {
   const { db, rules } = subject
   const at = subject.now()
+  const alerts = await listRaised(db)
+  const told = alerts.flatMap(({ key }) => deviceOfKey(key) ?? [])
   const [{ drive, mirror }, proof, due, devices, findings, healed, backups, superuser] = await Promise.all([
     lookAtDrives(subject),
     countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
-    listDevices(db, MAX_DEVICES, at),
+    listDevices(db, DEVICES_WATCHED, at, told),
     countOpenFindings(db),
     countHealed(db, new Date(at.getTime() - HEALED_MS)),
     sumBackups(db, at),
@@ -61,10 +62,13 @@ export async function assess(subject: Subject): Promise<Health> {
     findings,
     healed,
     superuser,
+    raised: new Map(alerts.map(({ key, raisedAt }) => [key, raisedAt])),
   }
   const openFindings = findings.length === 0 ? [] : await listOpenFindings(db, MAX_FINDINGS)
-  const problems = await withTheirTime(db, problemsOf(facts, rules))
-  return { ...facts, openFindings, problems, notes: notesOf(facts) }
+  const problems = withTheirTime(alerts, problemsOf(facts, rules))
+  const { own, further } = quietDevices(facts, rules)
+  const quiet = new Set([...own, ...further].map(({ deviceId }) => deviceId))
+  return { ...facts, openFindings, problems, notes: notesOf(facts), quiet }
 }
 
 async function lookAtDrives({
@@ -121,9 +125,8 @@ async function findOverdue(db: Database, proof: Proof, every: number, at: Date):
 }
 
 /** Problems that don't tell by themselves since when they have been there are as old as the alert about them. */
-async function withTheirTime(db: Database, problems: readonly Problem[]): Promise<Problem[]> {
-  if (problems.length === 0) return []
-  const raised = new Map((await listRaised(db)).map((alert) => [alert.key, alert.since]))
+function withTheirTime(alerts: readonly Alert[], problems: readonly Problem[]): Problem[] {
+  const raised = new Map(alerts.map((alert) => [alert.key, alert.since]))
   return problems.map((problem) => {
     const since = raised.get(problem.key)
     return since !== undefined && since < problem.since ? { ...problem, since } : problem

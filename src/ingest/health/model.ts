@@ -27,8 +27,10 @@ export interface Facts {
   drive: DriveState
   /** `undefined` if it is not known, since the library has not been there yet. */
   mirror: MirrorStatus | undefined
-  /** Those that backed up last first. */
+  /** Those that have backed up for the longest time first; of many, the first of them. */
   devices: readonly Device[]
+  /** The alerts that are raised, by key: when they were last told. */
+  raised: ReadonlyMap<string, Date>
   findings: readonly FindingCount[]
   /** The database's role, if it may do more than it should. */
   superuser: TooMuchPower | undefined
@@ -52,6 +54,8 @@ export interface Health extends Facts {
   problems: readonly Problem[]
   /** Nothing is wrong with these, but they should be known. */
   notes: readonly Problem[]
+  /** The names of devices that are waited for and have been quiet for too long. */
+  quiet: ReadonlySet<string>
   /** The first of the open findings, oldest first. */
   openFindings: readonly Finding[]
 }

@@ -1,4 +1,5 @@
-import type { Problem } from '../../catalogue/alerts.ts'
+import { DEVICES_KNOWN_TOLD, DEVICES_NAMED, DEVICES_TOLD } from '../../budgets.ts'
+import { LONGEST_WAIT_MS, type Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
 import type { FindingCount, HealedCount } from '../../catalogue/findings.ts'
 import type { TooMuchPower } from '../../catalogue/superuser.ts'
@@ -23,15 +24,18 @@ export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
     ...facts.findings.map(findingProblem),
     ...mirrorProblems(facts),
     ...verificationProblems(facts),
-    ...facts.devices.flatMap((device) => quietProblem(device, facts.at, rules)),
+    ...quietProblems(facts, rules),
   ]
   const rank: Record<Severity, number> = { error: 0, warning: 1 }
   return problems.toSorted((a, b) => rank[a.severity] - rank[b.severity])
 }
 
 /** Which problems can't be judged by these facts: an alert of theirs stays as it is. */
-export function isUndecided({ drive, mirror }: Facts): (key: string) => boolean {
+export function isUndecided({ drive, mirror, raised, at }: Facts): (key: string) => boolean {
   const undecided = new Set<string>()
+  // Of devices that come and go, each end and each beginning would be a message.
+  const toldAt = raised.get(FURTHER)?.getTime()
+  if (toldAt !== undefined && Math.abs(at.getTime() - toldAt) < LONGEST_WAIT_MS) undecided.add(FURTHER)
   if (!drive.isPresent) for (const key of ['drive_full', 'drive_unwritable']) undecided.add(key)
   const isMirrorAway = mirror === undefined || mirror.state === 'missing'
   if (isMirrorAway) for (const key of ['mirror_full', 'mirror_error', 'mirror_behind']) undecided.add(key)
@@ -186,29 +190,86 @@ function verificationProblems({ overdueSince }: Facts): Problem[] {
   return [{ key: 'verification_overdue', severity: 'warning', title, message, since: overdueSince }]
 }
 
-function quietProblem(device: Device, at: Date, { quietDays, timeZone }: HealthRules): Problem[] {
-  const { deviceId, lastBackup, firstSeen, lastSeen, failed, pending } = device
-  if (isForgotten(device) || !isExpected(device)) return []
-  const hasLookedIn = lastBackup !== null && lastSeen !== null && lastSeen > lastBackup
-  const since = hasLookedIn ? lastSeen : (lastBackup ?? firstSeen)
+/** The key of the problem that all further devices are. */
+const FURTHER = 'quiet'
+const OWN = /^quiet:(.*)$/s
+
+/** The name of the device whose silence is the problem with that key; undefined for other problems. */
+export function deviceOfKey(key: string): string | undefined {
+  return OWN.exec(key)?.[1]
+}
+
+function keyOf({ deviceId }: Device): string {
+  return `quiet:${deviceId}`
+}
+
+/**
+ * The devices that are waited for and have been quiet for too long, those known for the longest time first. Each of
+ * `own` is a problem of its own: the first of all that are waited for, quiet or not, so that none becomes one because
+ * another one is heard of; and whichever has been told of, until it is heard of itself. `further` are one together.
+ */
+export function quietDevices(
+  { devices, raised, at }: Pick<Facts, 'devices' | 'raised' | 'at'>,
+  { quietDays }: Pick<HealthRules, 'quietDays'>,
+): { own: Device[]; further: Device[] } {
+  const own: Device[] = []
+  const further: Device[] = []
+  const waitedFor = devices.filter((device) => !isForgotten(device) && isExpected(device))
+  for (const [rank, device] of waitedFor.entries()) {
+    if (at.getTime() - heardOf(device).getTime() <= quietDays * DAY_MS) continue
+    const isFirst = rank < (hasHistory(device) ? DEVICES_KNOWN_TOLD : DEVICES_TOLD)
+    if (isFirst || raised.has(keyOf(device))) own.push(device)
+    else further.push(device)
+  }
+  return { own, further }
+}
+
+function quietProblems(facts: Facts, rules: HealthRules): Problem[] {
+  const { own, further } = quietDevices(facts, rules)
+  return [...own.map((device) => quietProblem(device, facts.at, rules)), ...furtherProblem(further)]
+}
+
+function furtherProblem(devices: readonly Device[]): Problem[] {
+  if (devices.length === 0) return []
+  const count = devices.length
+  const title = `${count} further ${count === 1 ? 'device has' : 'devices have'} not backed up`
+  const named = devices.slice(0, DEVICES_NAMED).map(({ deviceId }) => deviceName(deviceId))
+  const left = count - named.length
+  const names = left > 0 ? `${named.join(', ')} and ${left} more` : named.join(', ')
+  const message = `The house has known others for longer: ${names}. If they are phones of yours, open the iClood app on them at home. If not: npm run iclood -- forget --further`
+  const since = new Date(Math.min(...devices.map((device) => heardOf(device).getTime())))
+  return [{ key: FURTHER, severity: 'warning', title, message, since, found: count }]
+}
+
+/** When a device has last given a sign of life. */
+function heardOf({ lastBackup, lastSeen, firstSeen }: Device): Date {
+  return lastBackup !== null && lastSeen !== null && lastSeen > lastBackup ? lastSeen : (lastBackup ?? firstSeen)
+}
+
+function quietProblem(device: Device, at: Date, { timeZone }: HealthRules): Problem {
+  const { deviceId, lastBackup, failed, pending } = device
+  const since = heardOf(device)
   const days = (at.getTime() - since.getTime()) / DAY_MS
-  if (days <= quietDays) return []
   const name = deviceName(deviceId)
   const dayOf = (date: Date) => date.toLocaleDateString('sv-SE', { timeZone })
   const advice = `Open the iClood app on it at home and let it finish. If it is not used any more: npm run iclood -- forget`
-  const problem = { key: `quiet:${deviceId}`, severity: 'warning', since } as const
+  const problem = { key: keyOf(device), severity: 'warning', since } as const
   if (lastBackup === null) {
     const message = `It has asked to since ${dayOf(since)}, and none of its ${failed + pending} photos has arrived. ${advice}`
-    return [{ ...problem, title: `${name} has never backed up anything`, message }]
+    return { ...problem, title: `${name} has never backed up anything`, message }
   }
   const message = `Its last photo arrived on ${dayOf(lastBackup)}. ${advice}`
-  if (!hasLookedIn) return [{ ...problem, title: `${name} has not backed up for ${inDays(days)}`, message }]
-  return [{ ...problem, title: `${name} has not looked in for ${inDays(days)}`, message }]
+  const what = since > lastBackup ? 'looked in' : 'backed up'
+  return { ...problem, title: `${name} has not ${what} for ${inDays(days)}`, message }
 }
 
 /** A phone that comes by itself. Who has sent something once, or in one go, such as a script, owes nothing. */
-function isExpected({ hasAnnounced, pending, firstBackup, lastBackup }: Device): boolean {
-  if (hasAnnounced || pending > 0) return true
+function isExpected(device: Device): boolean {
+  return device.hasAnnounced || device.pending > 0 || hasHistory(device)
+}
+
+/** Whether it has sent something for longer than a day. */
+function hasHistory({ firstBackup, lastBackup }: Device): boolean {
   return firstBackup !== null && lastBackup !== null && lastBackup.getTime() - firstBackup.getTime() > DAY_MS
 }
 
@@ -230,4 +291,12 @@ function inDays(days: number): string {
 
 function inGigabytes(bytes: number): string {
   return bytes >= 1024 ** 3 ? `${(bytes / 1024 ** 3).toFixed(1)} GB` : `${Math.round(bytes / 1024 ** 2)} MB`
+}
+
+/** At most `limit` of the devices, those that backed up last first: those that are told of, and the longest known ones. */
+export function devicesOf({ devices, raised }: Pick<Facts, 'devices' | 'raised'>, limit: number): Device[] {
+  const time = ({ lastBackup }: Device) => lastBackup?.getTime() ?? Number.NEGATIVE_INFINITY
+  const told = devices.filter((device) => raised.has(keyOf(device))).slice(0, limit)
+  const others = devices.filter((device) => !told.includes(device)).slice(0, limit - told.length)
+  return [...told, ...others].toSorted((a, b) => time(b) - time(a) || b.firstSeen.getTime() - a.firstSeen.getTime())
 }

@@ -27,6 +27,7 @@ const well: Facts = {
   findings: [],
   superuser: undefined,
   healed: [],
+  raised: new Map(),
 }
 const device = (fields: Partial<Device>): Device => {
   const counts = { completed: 1, failed: 0, pending: 0 }
