@@ -114,3 +114,17 @@ export const DEVICES_NAMED = 5
 /** Devices in a health report, and with a series of their own in `/metrics`. */
 export const DEVICES_SHOWN = 200
 export const DEVICES_MEASURED = 50
+
+/** Bytes of `library.json`, and of the note of the mirror, on a drive: they have some hundred. */
+export const IDENTITY_BYTES = 4 * KB
+
+/** Bytes of a `SHA256SUMS`, and its lines: a month has some ten thousand photos, with 100 bytes each. */
+export const SUMS_BYTES = 64 * MB
+export const SUMS_LINES = 200_000
+/** Bytes of a line of it: a checksum, and a name of 255 bytes of which each may be written as two. */
+export const SUMS_LINE_BYTES = KB
+
+/** Bytes of a line of the journal: a path of 4 KB, names, and what is known of the original. */
+export const JOURNAL_LINE_BYTES = 64 * KB
+/** Bytes of a file of the journal in which no line has an end: then the file is given up. */
+export const JOURNAL_GARBAGE_BYTES = 64 * MB

@@ -2,6 +2,9 @@ import { spawn } from 'node:child_process'
 import { hasErrno } from '../errors.ts'
 import { asUtc, type CaptureDate, parseDate } from '../media/capture-date.ts'
 import { Found } from '../media/found.ts'
+import type { Drive } from '../storage/drive.ts'
+import { withDescriptor } from '../storage/originals.ts'
+import { ifReadable } from './if-readable.ts'
 import { KeyedLock } from './keyed-lock.ts'
 
 /** What ExifTool calls a date, in the order in which they count. Those called "sub-second" have the offset as well. */
@@ -43,20 +46,18 @@ export class ExifTool {
   }
 
   /**
-   * When the media in the file at `path` (absolute) was taken: a date that is not more than a day after `now`.
+   * When the media in the file that is open as `file` was taken: a date that is not more than a day after `now`.
    * Undefined if it does not say, or ExifTool can't. One that is not installed is not looked for again.
    */
-  async dateOf(path: string, now: Date): Promise<CaptureDate | undefined> {
-    // Perl, long ago, took such names for programs to run.
-    if (!path.startsWith('/') || /[|\s]$/.test(path)) return undefined
-    const output = await this.#turn.run('', () => this.#ask(path))
+  async dateOf(file: number, now: Date): Promise<CaptureDate | undefined> {
+    const output = await this.#turn.run('', () => this.#ask(file))
     return output === undefined ? undefined : dateIn(output, now)
   }
 
-  async #ask(path: string): Promise<string | undefined> {
+  async #ask(file: number): Promise<string | undefined> {
     if (this.#isMissing) return undefined
-    const asked = [this.#program, ...OPTIONS, ...TAGS.map((tag) => `-${tag}`), path]
-    const answer = await run(asked, this.#timeoutMs)
+    const asked = [this.#program, ...OPTIONS, ...TAGS.map((tag) => `-${tag}`), '-']
+    const answer = await run(asked, file, this.#timeoutMs)
     this.#isMissing = answer === undefined || answer.code === NOT_FOUND
     // What it complains of in a file does not make what it found wrong, unless it was not let finish.
     return answer?.code === null ? undefined : answer?.output
@@ -64,18 +65,31 @@ export class ExifTool {
 }
 
 /**
- * Runs a program within the limits. Its code is null if it was killed, and what it has left running with it; undefined
- * if there is no shell to run it.
+ * Asks for the date in the file at `path` (relative to the library), which is opened here: a name could be another
+ * file's by the time that a child of ours comes to it. Undefined also if the drive can't read it.
+ */
+export async function askExifTool(
+  { drive, exifTool }: { drive: Drive; exifTool: ExifTool },
+  path: string,
+  now: Date,
+): Promise<CaptureDate | undefined> {
+  return ifReadable(withDescriptor(drive, path, (file) => exifTool.dateOf(file, now)))
+}
+
+/**
+ * Runs a program within the limits, with the file `input` as its standard input. Its code is null if it was killed,
+ * and what it has left running with it; undefined if there is no shell to run it.
  */
 function run(
   command: readonly string[],
+  input: number,
   timeoutMs: number,
 ): Promise<{ code: number | null; output: string } | undefined> {
   return new Promise((resolve) => {
     const script = `{ ${LIMITS}; } 2>/dev/null; export LC_ALL=C TZ=UTC; exec "$@"`
     // A group of its own, which can be ended as a whole.
     const child = spawn('/bin/sh', ['-c', script, 'sh', ...command], {
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: [input, 'pipe', 'ignore'],
       detached: true,
     })
     let output = ''
@@ -83,10 +97,10 @@ function run(
     const end = () => {
       isKilled = true
       endGroup(child.pid)
-      child.stdout.destroy()
+      child.stdout?.destroy()
     }
     const timer = setTimeout(end, timeoutMs)
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       output += text
       if (output.length > MAX_OUTPUT) end()
     })

@@ -5,6 +5,7 @@ import { AppError, hasErrno } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { libraryDrive, refuseUnmounted, secondCopyInPlace } from '../storage/drive-role.ts'
+import { Root } from '../storage/entry.ts'
 import { createIdentity, type LibraryFile, readLibraryFile, settleIdentity } from '../storage/identity.ts'
 import { io } from '../storage/io.ts'
 import { listMonthFolders, listNames } from '../storage/month-folders.ts'
@@ -131,7 +132,7 @@ async function onDrive<Result>(work: Promise<Result>): Promise<Result> {
 
 async function listNamesAt(folder: string): Promise<string[] | undefined> {
   try {
-    return await io.readdir(folder)
+    return await io.list(new Root(folder).at(''))
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined
     throw error

@@ -6,6 +6,7 @@ import { type LibraryPath, splitPath } from '../storage/layout.ts'
 import { withOriginal } from '../storage/originals.ts'
 import { captureOf, ownDateOf } from './capture.ts'
 import { noteIfUnsure } from './changes.ts'
+import { askExifTool } from './exiftool.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 
@@ -21,7 +22,7 @@ export async function recordContent(
 ): Promise<ReadFile> {
   const facts = await withOriginal(library.drive, path, (readAt) => inspect(readAt, size, library.now()))
   const now = library.now()
-  const asked = facts.isForeign ? await library.exifTool.dateOf(library.drive.resolve(path), now) : undefined
+  const asked = facts.isForeign ? await askExifTool(library, path, now) : undefined
   const captured = facts.captured ?? asked
   const { at, offset } = captureOf(captured, null, now, library.timeZone)
   const mediaType = mediaTypeOf(facts.mediaType, splitPath(path).name) ?? 'application/octet-stream'

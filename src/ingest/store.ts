@@ -12,6 +12,7 @@ import type { Staged } from '../storage/staging.ts'
 import { captureOf, ownDateOf } from './capture.ts'
 import { noteIfUnsure } from './changes.ts'
 import { chooseRow } from './choose-row.ts'
+import { askExifTool } from './exiftool.ts'
 import { ifReadable } from './if-readable.ts'
 import type { Library } from './library.ts'
 import { nameOnPhone, stemOnPhone, wholeName, withoutFragment } from './phone-path.ts'
@@ -143,7 +144,7 @@ async function tryToStore(
   const created = upload.created ?? known?.created ?? null
   const lastSaid = answer.samePath.findLast((row) => row.created !== null)?.created ?? null
   const nobodySays = facts.isForeign && created === null && lastSaid === null && answer.sameContent.length === 0
-  const asked = nobodySays ? await library.exifTool.dateOf(upload.staged.path, arrived) : undefined
+  const asked = nobodySays ? await askExifTool(library, upload.staged.path, arrived) : undefined
   const capture = captureOf(facts.captured ?? asked, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? known?.assetId ?? twin?.assetId ?? null
 

@@ -1,7 +1,7 @@
-import { dirname } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
+import type { Entry } from './entry.ts'
 import { FolderSync } from './folder-sync.ts'
 import { exists } from './identity.ts'
 import { io } from './io.ts'
@@ -35,7 +35,7 @@ export class Committer {
   }
 
   #newFolderSync(): FolderSync {
-    return new FolderSync((folder) => this.#drive.touched.syncFolder(folder))
+    return new FolderSync((folder) => this.#drive.touched.syncFolder(this.#drive.touchedAt(folder)))
   }
 
   /**
@@ -46,11 +46,7 @@ export class Committer {
     await this.#drive.checkTouched()
     if (this.#durable.has(folder)) return
     try {
-      for (const path of pathsDownTo(folder)) {
-        await io.mkdir(this.#drive.resolve(path)).catch((error: unknown) => {
-          if (!hasErrno(error, 'EEXIST')) throw error
-        })
-      }
+      for (const path of pathsDownTo(folder)) await io.mkdir(this.#drive.touchedAt(path))
     } catch (error) {
       throw driveError(error, `the folder ${folder} was being made`)
     }
@@ -63,7 +59,7 @@ export class Committer {
   }
 
   /**
-   * Gives the staged file (absolute path) the permanent name `path`. Never overwrites: throws `name_taken` if the name
+   * Gives the staged file (relative to the library) the permanent name `path`. Never overwrites: throws `name_taken` if the name
    * is in use. The staged name may remain beside it. Not durable before `settle`.
    */
   async takeName(staged: string, path: LibraryPath): Promise<void> {
@@ -79,9 +75,8 @@ export class Committer {
   }
 
   async #takeName(staged: string, path: LibraryPath): Promise<void> {
-    const target = this.#drive.resolve(path)
-    const failures = this.#folders.failures(dirname(target))
-    await linkOrRename(staged, target, path)
+    const failures = this.#folders.failures(splitPath(path).folder)
+    await linkOrRename(this.#drive.touchedAt(staged), this.#drive.touchedAt(path))
     this.#taken.set(path, failures)
   }
 
@@ -96,7 +91,7 @@ export class Committer {
     const { folder } = splitPath(path)
     try {
       if (taken === undefined) await this.#flush(folder)
-      else await this.#folders.sync(this.#drive.resolve(folder), taken)
+      else await this.#folders.sync(folder, taken)
       await this.settleFolder(folder)
     } catch (error) {
       if (taken !== undefined) await this.#giveBack(path)
@@ -119,34 +114,33 @@ export class Committer {
   }
 
   /**
-   * Gives a draft, whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would
+   * Gives a draft (relative to the library), whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would
    * survive a power cut. Not for originals, which replace nothing.
    */
   async replace(draft: string, path: LibraryPath): Promise<void> {
-    const folder = this.#drive.resolve(splitPath(path).folder)
+    const { folder } = splitPath(path)
     const failures = this.#folders.failures(folder)
-    await io.rename(draft, this.#drive.resolve(path))
+    await io.rename(this.#drive.touchedAt(draft), this.#drive.touchedAt(path))
     await this.#folders.sync(folder, failures)
   }
 
   /** Flushes a folder for names that were there before. */
   #flush(folder: string): Promise<void> {
-    const path = this.#drive.resolve(folder)
-    return this.#folders.sync(path, this.#folders.failures(path))
+    return this.#folders.sync(folder, this.#folders.failures(folder))
   }
 
   /** If that fails, it stays, without a row, as if the server had been killed here. */
   async #giveBack(path: LibraryPath): Promise<void> {
     try {
       await this.#drive.checkTouched()
-      await io.unlink(this.#drive.resolve(path))
+      await io.unlink(this.#drive.touchedAt(path))
     } catch (error) {
       if (!(error instanceof AppError) && !hasErrno(error)) throw error
     }
   }
 }
 
-async function linkOrRename(staged: string, target: string, path: LibraryPath): Promise<void> {
+async function linkOrRename(staged: Entry, target: Entry): Promise<void> {
   try {
     return await io.link(staged, target)
   } catch (error) {
@@ -154,7 +148,7 @@ async function linkOrRename(staged: string, target: string, path: LibraryPath): 
   }
   // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
   // goes, which holds the folder's lock; another program would have to take it between these two calls.
-  if (await exists(target)) throw nameTaken(path)
+  if (await exists(target)) throw nameTaken(target.path)
   await io.rename(staged, target)
 }
 
@@ -163,6 +157,6 @@ function pathsDownTo(folder: string): string[] {
   return folder === '' ? [] : [...pathsDownTo(splitPath(folder).folder), folder]
 }
 
-function nameTaken(path: LibraryPath): AppError {
+function nameTaken(path: string): AppError {
   return new AppError('name_taken', `There is a file named ${path} in the library already.`)
 }

@@ -1,7 +1,7 @@
 import type { AppError } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { io } from './io.ts'
+import { io, READ } from './io.ts'
 import type { StagedFile } from './staging.ts'
 
 const CHUNK_BYTES = 1024 * 1024
@@ -28,7 +28,7 @@ export async function copyInto(
   path: string,
   pause?: () => Promise<void>,
 ): Promise<void> {
-  const file = await reading(path, io.open(source.resolve(path), 'r'))
+  const file = await reading(path, io.open(source.at(path), READ))
   try {
     let [buffer, other] = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)]
     for (let position = 0; ; ) {

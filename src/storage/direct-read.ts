@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Drive } from './drive.ts'
-import { io } from './io.ts'
+import { io, READ } from './io.ts'
 
 /** What the system's cache asks of reads that go past it: multiples of this, in the file and in memory, at most. */
 const BLOCK_BYTES = 4096
@@ -14,12 +14,6 @@ const CHUNK_BYTES = 1024 * 1024
 const READS_PER_FILE = 3
 const BUFFERS = 6
 const KEEP_MS = 10_000
-
-/**
- * Neither follows a link nor waits for somebody to write into a pipe: what is read is the file itself, or nothing.
- * Windows has none of these.
- */
-const BUFFERED = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
 /**
  * Awaited after each chunk of at most 1 MiB and told its bytes: lets a reader give way, or stop by throwing. Before a
@@ -75,9 +69,9 @@ export class DirectReader {
     const buffers = await this.#take(buffersFor(expected))
     try {
       const readWith = (flags: number) => new FileReading(this.#drive, path, flags, buffers, expected, pause).run()
-      const direct = this.#isDirect ? await readWith(BUFFERED | constants.O_DIRECT) : undefined
+      const direct = this.#isDirect ? await readWith(READ | constants.O_DIRECT) : undefined
       if (direct !== undefined) return direct
-      const buffered = await readWith(BUFFERED)
+      const buffered = await readWith(READ)
       if (buffered === undefined) throw new Error(`${path} can't be read`)
       // It is the way of reading that is refused here, not the file.
       if (buffered.size > 0 && !buffers.some((buffer) => buffer.isProven)) this.#isDirect = false
@@ -161,7 +155,7 @@ class FileReading {
   }
 
   get #isDirect(): boolean {
-    return this.#flags !== BUFFERED
+    return this.#flags !== READ
   }
 
   /** Returns `undefined` if system or file system can't do it this way. */
@@ -201,7 +195,7 @@ class FileReading {
   }
 
   async #readNext(buffer: ReadBuffer): Promise<void> {
-    this.#file ??= await io.open(this.#drive.resolve(this.#path), this.#flags)
+    this.#file ??= await io.open(this.#drive.at(this.#path), this.#flags)
     const wanted = this.#lengthAt(this.#position)
     const reading = this.#read(this.#file, buffer, wanted, this.#position)
     // Whoever comes to it hears of its failure; nobody does after an earlier one.

@@ -1,11 +1,12 @@
-import { hasErrno } from '../errors.ts'
+import { AppError, hasErrno } from '../errors.ts'
+import type { Entry } from './entry.ts'
 import { io } from './io.ts'
 
-/** Removes a file of no more use, as far as that can be done: nobody minds if it stays. */
-export async function discard(path: string): Promise<void> {
+/** Removes a regular file of no more use, as far as that can be done: nobody minds if it stays. */
+export async function discard(file: Entry): Promise<void> {
   try {
-    await io.unlink(path)
+    await io.unlinkFile(file)
   } catch (error) {
-    if (!hasErrno(error)) throw error
+    if (!hasErrno(error) && !(error instanceof AppError)) throw error
   }
 }

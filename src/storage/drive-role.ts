@@ -1,4 +1,5 @@
 import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
+import { Root } from './entry.ts'
 import { type LibraryFile, readLibraryFile } from './identity.ts'
 import { io } from './io.ts'
 import { unmountedPlace, type Whereabouts } from './whereabouts.ts'
@@ -136,7 +137,7 @@ async function describeFolder(
 /** `undefined` if there is no such folder. */
 async function listNames(folder: string): Promise<string[] | undefined> {
   try {
-    return await io.readdir(folder)
+    return await io.list(new Root(folder).at(''))
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined
     if (hasErrno(error, 'ENOTDIR')) return [folder]

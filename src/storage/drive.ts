@@ -1,9 +1,9 @@
 import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
-import { type AppError, hasErrno } from '../errors.ts'
+import { AppError, hasErrno } from '../errors.ts'
 import { driveError } from './drive-error.ts'
 import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
-import { type Entry, Root } from './entry.ts'
+import { type Entry, foldersAbove, Root } from './entry.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
@@ -96,9 +96,9 @@ export class Drive {
   /** The same, for when the drive has answered a moment ago. */
   async checkTouched(): Promise<void> {
     try {
-      if (versionOf(await this.#touched.stat(join(this.root, IDENTITY_FILE))) === this.#seen) return
+      if (versionOf(await io.lstat(this.touchedAt(IDENTITY_FILE))) === this.#seen) return
     } catch (error) {
-      if (!hasErrno(error)) throw error
+      if (!hasErrno(error) && !(error instanceof AppError)) throw error
     }
     await this.check()
   }
@@ -111,13 +111,15 @@ export class Drive {
   }
 
   /**
-   * Makes sure that the library is there and that this account may write to it, as far as the system tells without
-   * touching the drive. Throws what `check` throws.
+   * Makes sure that the library is there, that this account may write to it, as far as the system tells without
+   * touching the drive, and that nothing which was found strange is so still. Throws what `check` throws.
    */
   async checkWritable(): Promise<void> {
     await this.check()
     try {
       for (const folder of [this.root, join(this.root, PRIVATE_FOLDER)]) await io.mayWrite(folder)
+      const strange = await this.files.findStrange()
+      if (strange !== undefined) throw strange
     } catch (error) {
       throw driveError(error, 'it was being looked at')
     }
@@ -126,31 +128,44 @@ export class Drive {
   /**
    * Makes a folder of the library's own, `path` relative to its root, with those above it up to `.iclood`: that one came
    * with the library's identity, and where it is missing the drive has just gone, and nothing may be made in its place.
-   * Returns the first one that it has made, as `makeFolders`. System errors pass.
+   * Returns the first one that it has made; `undefined` if all were there. Throws `StrangeEntry`; system errors pass.
    */
   async makeOwnFolder(path: string): Promise<string | undefined> {
-    return io.mkdirs(this.resolve(path), this.resolve(PRIVATE_FOLDER))
+    let first: string | undefined
+    for (const folder of [...foldersAbove(path), path].filter((one) => one.startsWith(`${PRIVATE_FOLDER}/`))) {
+      if (await io.mkdir(this.at(folder))) first ??= folder
+    }
+    return first
   }
 
   async #check(): Promise<void> {
+    // What UPLOAD_FOLDER leads to may be another place, or another drive, than before.
+    if (await this.#hasMoved()) this.files.letGo()
     const seen = versionOf(await this.#statIdentity())
     this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
-    this.files.letGo()
     if ((await readIdentity(this.root)) !== this.id) throw await missingDrive(this.#role, this.root, this.id)
     this.#touched = await touchedOn(this.root)
     this.files.isLocal = this.#touched !== ELSEWHERE
-    await this.files.anchor()
     const isReturn = this.#away || this.#seen !== undefined
     this.#seen = seen
     this.#away = false
     if (isReturn) this.#events.onReturned()
   }
 
+  async #hasMoved(): Promise<boolean> {
+    try {
+      return await this.files.hasMoved()
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw await missingDrive(this.#role, this.root, this.id)
+      throw error
+    }
+  }
+
   async #statIdentity() {
     try {
-      return await io.stat(join(this.root, IDENTITY_FILE))
+      return await io.lstat(this.at(IDENTITY_FILE))
     } catch (error) {
       if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw await missingDrive(this.#role, this.root, this.id)
       throw error

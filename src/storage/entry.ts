@@ -68,6 +68,11 @@ export class Root {
     return { root: this, path, isTouched }
   }
 
+  /** A file in its place is none. */
+  get #asFolder(): string {
+    return `${this.folder}/`
+  }
+
   /** Where it lies, if that has been found out. */
   get anchored(): Anchor | undefined {
     return this.#anchor
@@ -76,13 +81,19 @@ export class Root {
   /** Where it lies: found out once, until `letGo`. System errors pass. */
   async anchor(): Promise<Anchor> {
     if (this.#anchor === undefined) {
-      const folder = await realpath(this.folder)
+      const folder = await realpath(this.#asFolder)
       this.#anchor = { folder, device: (await stat(folder)).dev }
     }
     return this.#anchor
   }
 
-  /** Another drive may lie there by now. */
+  /** Whether it lies somewhere else by now, or on another device. System errors pass. */
+  async hasMoved(): Promise<boolean> {
+    const { folder, device } = await this.anchor()
+    return (await realpath(this.#asFolder)) !== folder || (await stat(folder)).dev !== device
+  }
+
+  /** Finds out anew where it lies, at the next call. */
   letGo(): void {
     this.#anchor = undefined
   }

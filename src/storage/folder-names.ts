@@ -119,7 +119,7 @@ export class FolderNames {
     try {
       if (changed !== undefined) {
         const known = new Set(catalogued)
-        for (const name of await io.readdir(this.#drive.resolve(folder))) {
+        for (const name of await io.list(this.#drive.at(folder))) {
           names.set(nameKey(name), name)
           if (!known.has(name) && isOriginalName(name)) strangers.push(name)
         }
@@ -136,7 +136,7 @@ export class FolderNames {
    */
   async #changed(folder: MonthFolder): Promise<bigint | undefined> {
     try {
-      return (await this.#drive.touched.stat(this.#drive.resolve(folder))).mtimeNs
+      return (await io.lstat(this.#drive.touchedAt(folder))).mtimeNs
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined
       throw driveError(error, `the folder ${folder} was being looked at`)

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
+import { IDENTITY_BYTES } from '../budgets.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { discard } from './discard.ts'
-import { io } from './io.ts'
+import { type Entry, Root } from './entry.ts'
+import { CREATE, io } from './io.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE } from './touched.ts'
 import { writeAll } from './write-all.ts'
@@ -23,7 +25,7 @@ export interface LibraryFile {
 export async function readLibraryFile(root: string): Promise<LibraryFile | undefined> {
   let text: string
   try {
-    text = await io.readFile(join(root, IDENTITY_FILE))
+    text = await io.readText(new Root(root).at(IDENTITY_FILE), IDENTITY_BYTES)
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
@@ -67,15 +69,17 @@ export function parseUuid(value: unknown): string | undefined {
  * another process does so at the same moment, one identity wins and both get it. Creates `root` where it is missing.
  */
 export async function createIdentity(root: string, now: Date, mirrorOf?: string): Promise<string> {
-  const made = await io.mkdirs(join(root, PRIVATE_FOLDER))
-  const target = join(root, IDENTITY_FILE)
-  const draft = `${target}.${randomUUID()}`
+  const above = await io.mkdirs(root)
+  const files = new Root(root)
+  await io.mkdir(files.at(PRIVATE_FOLDER))
+  const target = files.at(IDENTITY_FILE)
+  const draft = files.at(`${IDENTITY_FILE}.${randomUUID()}`)
   const document = { format: 1, id: randomUUID(), created: now.toISOString(), mirror_of: mirrorOf }
   try {
     await writeDraft(draft, `${JSON.stringify(document)}\n`)
     if (await exists(target)) await io.unlink(draft)
     else await io.rename(draft, target)
-    await settleIdentity(root, made)
+    await settleIdentity(root, above)
   } catch (error) {
     await discard(draft)
     throw error
@@ -85,8 +89,8 @@ export async function createIdentity(root: string, now: Date, mirrorOf?: string)
   return id
 }
 
-async function writeDraft(path: string, text: string): Promise<void> {
-  const file = await io.open(path, 'wx')
+async function writeDraft(draft: Entry, text: string): Promise<void> {
+  const file = await io.open(draft, CREATE)
   try {
     await writeAll(file, [Buffer.from(text)], 0)
     await io.datasync(file)
@@ -100,17 +104,17 @@ async function writeDraft(path: string, text: string): Promise<void> {
  * `made` on, which are new. System errors pass.
  */
 export async function settleIdentity(root: string, made = root): Promise<void> {
-  await ELSEWHERE.syncFolder(join(root, PRIVATE_FOLDER))
+  await ELSEWHERE.syncFolder(new Root(root).at(PRIVATE_FOLDER))
   for (let folder = root; folder.length >= dirname(made).length; folder = dirname(folder)) {
-    await ELSEWHERE.syncFolder(folder)
+    await ELSEWHERE.syncFolder(new Root(folder).at(''))
     if (folder === dirname(folder)) break
   }
 }
 
-/** Whether anything at all has the name `path`, also a link that leads nowhere. */
-export async function exists(path: string): Promise<boolean> {
+/** Whether anything at all has that name, also a link that leads nowhere. */
+export async function exists(entry: Entry): Promise<boolean> {
   try {
-    await io.lstat(path)
+    await io.lstat(entry)
     return true
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return false

@@ -1,4 +1,4 @@
-import fs from 'node:fs'
+import fs, { type BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
@@ -7,6 +7,7 @@ import { splitPath } from './layout.ts'
 
 const { constants } = fs
 const lstat = promisify(fs.lstat)
+const lstatBig = (path: string) => promisify(fs.lstat)(path, { bigint: true })
 const fstat = promisify(fs.fstat)
 const open = promisify(fs.open) as (path: string, flags: number) => Promise<number>
 
@@ -33,27 +34,13 @@ export async function within<Result>(entry: Entry, act: (path: string) => Promis
   try {
     return await act(`${DESCRIPTORS}/${file}/${name}`)
   } catch (error) {
-    throw withRealPath(error, file, entry)
+    throw withRealPath(error, `${DESCRIPTORS}/${file}`, join(entry.root.folder, folder))
   } finally {
     fs.closeSync(file)
   }
 }
 
-/** The same on this thread; `undefined` where that can't be, or the folder is not as it should be: `within` tells. */
-export function withinNow<Result>(entry: Entry, act: (path: string) => Result): Result | undefined {
-  const { folder, name } = splitPath(entry.path)
-  const file = hasDescriptors && isQuick(entry) ? openNow(entry.root, folder) : undefined
-  if (file === undefined) return undefined
-  try {
-    return act(`${DESCRIPTORS}/${file}/${name}`)
-  } catch (error) {
-    throw withRealPath(error, file, entry)
-  } finally {
-    fs.closeSync(file)
-  }
-}
-
-/** The same with a path for the folder that `entry` is itself. */
+/** The same, with a path for the folder that `entry` is itself. */
 export async function inFolder<Result>(entry: Entry, act: (path: string) => Promise<Result>): Promise<Result> {
   const { root, path } = entry
   if (!hasDescriptors) return between(entry, path, act)
@@ -61,9 +48,30 @@ export async function inFolder<Result>(entry: Entry, act: (path: string) => Prom
   try {
     return await act(`${DESCRIPTORS}/${file}`)
   } catch (error) {
-    throw withRealPath(error, file, root.at(`${path}/`))
+    throw withRealPath(error, `${DESCRIPTORS}/${file}`, join(root.folder, path))
   } finally {
     fs.closeSync(file)
+  }
+}
+
+/**
+ * What stands at a name, without following it, nor any part of the path to it. Throws `StrangeEntry` if it does not lie
+ * in folders of the library. System errors pass, with the real path.
+ */
+export async function look(entry: Entry): Promise<BigIntStats> {
+  const { root, path } = entry
+  const { folder, device } = await root.anchor()
+  const isOwn = (stats: fs.Stats) => stats.isDirectory() && stats.dev === device
+  const isQuickly = isQuick(entry)
+  try {
+    for (const above of foldersAbove(path).slice(1)) {
+      const part = `${folder}/${above}`
+      if (!isOwn(isQuickly ? fs.lstatSync(part) : await lstat(part))) throw await refusal(root, above, 'a folder')
+    }
+    const real = join(folder, path)
+    return isQuickly ? fs.lstatSync(real, { bigint: true }) : await lstatBig(real)
+  } catch (error) {
+    throw withRealPath(error, folder, root.folder)
   }
 }
 
@@ -118,7 +126,8 @@ async function openFolder(root: Root, folder: string, flags = FOLDER | O_PATH): 
   try {
     file = await open(real, flags)
   } catch (error) {
-    throw hasErrno(error, 'ENOTDIR', 'ELOOP') ? await refusal(root, folder, 'a folder', error) : error
+    if (hasErrno(error, 'ENOTDIR', 'ELOOP')) throw await refusal(root, folder, 'a folder', error)
+    throw withRealPath(error, anchor.folder, root.folder)
   }
   try {
     if ((await fstat(file)).dev === anchor.device && nameOf(file) === real) return file
@@ -180,15 +189,12 @@ async function refusal(root: Root, path: string, expected: Expected, cause?: unk
   })
 }
 
-/** Names what the system complains of as people know it. */
-function withRealPath(error: unknown, file: number, { root, path }: Entry): unknown {
-  if (!hasErrno(error)) return error
-  const own = `${DESCRIPTORS}/${file}`
-  const real = join(root.folder, splitPath(path).folder)
-  error.message = error.message.replaceAll(own, real)
-  if (error.path?.startsWith(own)) error.path = real + error.path.slice(own.length)
-  if ('dest' in error && typeof error.dest === 'string' && error.dest.startsWith(own)) {
-    error.dest = real + error.dest.slice(own.length)
-  }
+/** Names what the system complains of as people know it: below `known` instead of `used`. */
+function withRealPath(error: unknown, used: string, known: string): unknown {
+  if (!hasErrno(error) || used === known) return error
+  const real = (path: string) => (path === used || path.startsWith(`${used}/`) ? known + path.slice(used.length) : path)
+  error.message = error.message.replaceAll(`'${used}`, `'${known}`)
+  if (error.path !== undefined) error.path = real(error.path)
+  if ('dest' in error && typeof error.dest === 'string') error.dest = real(error.dest)
   return error
 }

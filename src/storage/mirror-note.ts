@@ -1,3 +1,4 @@
+import { IDENTITY_BYTES } from '../budgets.ts'
 import { hasErrno } from '../errors.ts'
 import type { Committer } from './commit.ts'
 import type { Drive } from './drive.ts'
@@ -14,7 +15,7 @@ import { StagedFile } from './staging.ts'
  */
 export async function readMirrorNote(drive: Drive): Promise<string | undefined> {
   try {
-    const document: unknown = JSON.parse(await io.readFile(drive.resolve(MIRROR_NOTE)))
+    const document: unknown = JSON.parse(await io.readText(drive.at(MIRROR_NOTE), IDENTITY_BYTES))
     if (typeof document !== 'object' || document === null || !('mirror' in document)) return undefined
     return parseUuid(document.mirror)
   } catch (error) {

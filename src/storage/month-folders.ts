@@ -2,6 +2,7 @@ import type { BigIntStats } from 'node:fs'
 import { hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
+import { lookForStrange } from './entry.ts'
 import { io } from './io.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder } from './layout.ts'
 import { isSumsName } from './names.ts'
@@ -15,7 +16,7 @@ export function isOriginalName(name: string): boolean {
 }
 
 /**
- * The month folders that the drive has, in order. Links to folders are not followed. Throws `drive_missing`,
+ * The month folders that the drive has, in order. What else has such a name is not, and is told. Throws `drive_missing`,
  * `drive_error`.
  */
 export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
@@ -60,13 +61,20 @@ export async function factsOf(drive: Drive, path: LibraryPath): Promise<FileFact
   }
 }
 
-async function isFolder(drive: Drive, path: string): Promise<boolean> {
-  return (await statOf(drive, path))?.isDirectory() ?? false
+/** Whether that is a folder of the library; if it is anything else, people are told. */
+async function isFolder({ files }: Drive, path: string): Promise<boolean> {
+  try {
+    const strange = await lookForStrange(files, path, 'a folder')
+    if (strange !== undefined) files.note(strange)
+    return strange === undefined
+  } catch (error) {
+    throw driveError(error, `${path} was being looked at`)
+  }
 }
 
 async function namesIn(drive: Drive, folder: string): Promise<string[]> {
   try {
-    return await io.readdir(drive.resolve(folder))
+    return await io.list(drive.at(folder))
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw driveError(error, `the folder ${folder} was being listed`)
@@ -75,7 +83,7 @@ async function namesIn(drive: Drive, folder: string): Promise<string[]> {
 
 async function statOf(drive: Drive, path: string): Promise<BigIntStats | undefined> {
   try {
-    return await io.lstat(drive.resolve(path))
+    return await io.lstat(drive.at(path))
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
     throw driveError(error, `${path} was being looked at`)

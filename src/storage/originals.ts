@@ -4,7 +4,8 @@ import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { io } from './io.ts'
+import { StrangeEntry } from './entry.ts'
+import { EDIT, io, READ } from './io.ts'
 import type { LibraryPath } from './layout.ts'
 
 const CHUNK_BYTES = 1024 * 1024
@@ -12,7 +13,7 @@ const CHUNK_BYTES = 1024 * 1024
 /** Size of the original at `path` in bytes; `undefined` if there is no regular file. Throws `drive_error`. */
 export async function sizeOf(drive: Drive, path: LibraryPath): Promise<number | undefined> {
   try {
-    const file = await io.lstat(drive.resolve(path))
+    const file = await io.lstat(drive.at(path))
     return file.isFile() ? Number(file.size) : undefined
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
@@ -29,10 +30,10 @@ export type FileState = { size: number; changedAt: number } | 'absent' | 'unread
 /** Looks at the original at `path` without opening it. Anything that is no regular file counts as absent. */
 export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileState> {
   try {
-    const file = await io.lstat(drive.resolve(path))
+    const file = await io.lstat(drive.at(path))
     return file.isFile() ? { size: Number(file.size), changedAt: Number(file.ctimeMs) } : 'absent'
   } catch (error) {
-    if (!hasErrno(error)) throw error
+    if (!hasErrno(error) && !(error instanceof StrangeEntry)) throw error
     return hasErrno(error, 'ENOENT', 'ENOTDIR') ? 'absent' : 'unreadable'
   }
 }
@@ -46,12 +47,13 @@ export async function versionOf(
   path: LibraryPath,
 ): Promise<{ version: string; isFile: boolean } | undefined> {
   try {
-    const file = await io.lstat(drive.resolve(path))
+    const file = await io.lstat(drive.at(path))
     const { dev, ino, size, mtimeNs, ctimeNs } = file
     return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, isFile: file.isFile() }
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
     if (hasErrno(error)) return { version: error.code ?? error.message, isFile: true }
+    if (error instanceof StrangeEntry) return { version: error.message, isFile: false }
     throw error
   }
 }
@@ -70,7 +72,7 @@ export async function checksumOf(
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
   let size = 0
   try {
-    const file = await io.open(drive.resolve(path), 'r')
+    const file = await io.open(drive.at(path), READ)
     try {
       for (;;) {
         const { bytesRead } = await io.read(file, buffer, 0, CHUNK_BYTES, size)
@@ -92,7 +94,7 @@ export async function checksumOf(
 export async function flushOriginal(drive: Drive, path: LibraryPath): Promise<void> {
   try {
     // To read is enough to flush, but on Windows; the file may be one that we may not write.
-    const file = await io.open(drive.resolve(path), process.platform === 'win32' ? 'r+' : 'r')
+    const file = await io.open(drive.at(path), process.platform === 'win32' ? EDIT : READ)
     try {
       await io.datasync(file)
     } finally {
@@ -104,19 +106,33 @@ export async function flushOriginal(drive: Drive, path: LibraryPath): Promise<vo
 }
 
 /** Reads parts of the original at `path` while `use` runs. Throws `drive_error`, also if it is gone. */
-export async function withOriginal<Result>(
+export function withOriginal<Result>(
   drive: Drive,
   path: LibraryPath,
   use: (readAt: ReadAt) => Promise<Result>,
 ): Promise<Result> {
+  return withDescriptor(drive, path, (file) =>
+    use(async (position, length) => {
+      const buffer = Buffer.allocUnsafe(length)
+      const { bytesRead } = await io.read(file, buffer, 0, length, position)
+      return buffer.subarray(0, bytesRead)
+    }),
+  )
+}
+
+/**
+ * Has the file at `path` (relative to the library) open for reading while `use` runs. Throws `drive_error`, also if it
+ * is gone.
+ */
+export async function withDescriptor<Result>(
+  drive: Drive,
+  path: string,
+  use: (file: number) => Promise<Result>,
+): Promise<Result> {
   try {
-    const file = await io.open(drive.resolve(path), 'r')
+    const file = await io.open(drive.at(path), READ)
     try {
-      return await use(async (position, length) => {
-        const buffer = Buffer.allocUnsafe(length)
-        const { bytesRead } = await io.read(file, buffer, 0, length, position)
-        return buffer.subarray(0, bytesRead)
-      })
+      return await use(file)
     } finally {
       await io.close(file)
     }

@@ -17,11 +17,11 @@ export async function quarantine(drive: Drive, path: LibraryPath, now: Date): Pr
     await drive.check()
     await drive.makeOwnFolder(target)
     const place = `${target}/${await freeName(drive, target, name, now)}`
-    await io.rename(drive.resolve(path), drive.resolve(place))
+    await io.rename(drive.at(path), drive.at(place))
     // The name in its new folder first: a cut between the two leaves it in one of them at least.
     for (let made = target; made !== ''; made = splitPath(made).folder)
-      await drive.touched.syncFolder(drive.resolve(made))
-    await drive.touched.syncFolder(drive.resolve(folder))
+      await drive.touched.syncFolder(drive.touchedAt(made))
+    await drive.touched.syncFolder(drive.touchedAt(folder))
     return place
   } catch (error) {
     throw driveError(error, `${path} was being moved to quarantine`)
@@ -33,7 +33,7 @@ async function freeName(drive: Drive, folder: string, name: string, now: Date): 
   for (let number = 1; ; number++) {
     const tail = number === 1 ? `.${time}` : `.${time}-${number}`
     const free = shortened(name, MAX_NAME_BYTES - tail.length) + tail
-    if (!(await exists(drive.resolve(`${folder}/${free}`)))) return free
+    if (!(await exists(drive.at(`${folder}/${free}`)))) return free
   }
 }
 

@@ -5,7 +5,7 @@ import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { type Hasher, type Hashing, hashHere } from './hashing/hasher.ts'
-import { io } from './io.ts'
+import { CREATE, io } from './io.ts'
 import { STAGING_FOLDER } from './layout.ts'
 import type { Reservation } from './space.ts'
 import { writeAll } from './write-all.ts'
@@ -24,7 +24,7 @@ const FLUSH_BYTES = 32 * 1024 * 1024
 
 /** A whole original in staging: all its bytes have been taken, and are on their way to the drive. */
 export interface Staged {
-  /** Absolute. */
+  /** Relative to the library. */
   path: string
   size: number
   checksum: Checksum
@@ -73,9 +73,9 @@ export class StagedFile {
     return this.#size
   }
 
-  /** Absolute. */
+  /** Relative to the library. */
   get path(): string {
-    return this.#drive.resolve(`${STAGING_FOLDER}/${this.#name}`)
+    return `${STAGING_FOLDER}/${this.#name}`
   }
 
   /** Takes the next bytes, which must not change afterwards. */
@@ -168,7 +168,7 @@ export class StagedFile {
       try {
         await (this.#isFlushed ? this.#drive.touched.close(file) : io.close(file))
       } finally {
-        await io.unlink(this.path)
+        await io.unlink(this.#drive.touchedAt(this.path))
       }
     } catch (error) {
       // Gone with its drive, or committed under its permanent name: either way it is not in staging any more.
@@ -233,12 +233,12 @@ export class StagedFile {
   async #create(): Promise<number> {
     await this.#drive.checkTouched()
     try {
-      return await io.open(this.path, 'wx+')
+      return await io.open(this.#drive.touchedAt(this.path), CREATE)
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error
       // Somebody has removed the staging folder.
       await this.#drive.makeOwnFolder(STAGING_FOLDER)
-      return io.open(this.path, 'wx+')
+      return io.open(this.#drive.touchedAt(this.path), CREATE)
     }
   }
 
@@ -282,7 +282,7 @@ const OWN_NAME = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(?:part|sums)$/
 export async function clearStaging(drive: Drive): Promise<Cleared> {
   try {
     await drive.check()
-    await io.makeFolder(drive.at(STAGING_FOLDER))
+    await io.mkdir(drive.at(STAGING_FOLDER))
     const cleared: Cleared = { files: 0, others: [] }
     for (const name of (await io.list(drive.at(STAGING_FOLDER))).filter((name) => !inFlight.has(name))) {
       const isOurs = OWN_NAME.test(name) && (await io.unlinkFile(drive.at(`${STAGING_FOLDER}/${name}`)))

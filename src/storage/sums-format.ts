@@ -21,18 +21,15 @@ export function formatSum(name: string, checksum: Checksum): string {
   return `${escaped === name ? '' : '\\'}${checksum}  ${escaped}\n`
 }
 
-/** Reads what `sha256sum` or this server wrote; lines that can't be read are left out. */
-export function parseSums(text: string): ParsedSums {
-  const sums = new Map<string, Checksum>()
-  const lines = text.split('\n')
-  let isClean = lines.pop() === ''
-  for (const line of lines) {
-    const [, backslash, checksum, name] = LINE.exec(line) ?? []
-    const plain = backslash === '' ? name : unescaped(name)
-    if (plain === undefined || checksum === undefined || sums.has(plain)) isClean = false
-    if (plain !== undefined && checksum !== undefined) sums.set(plain, parseChecksum(checksum) as Checksum)
-  }
-  return { sums, isClean }
+/**
+ * Adds a line that `sha256sum` or this server wrote, without its line feed, to what was read before. One that can't be
+ * read (`undefined`: that is too long) is left out; so is one without its end (`isEnded`), which may be torn.
+ */
+export function addLine(parsed: ParsedSums, line: string | undefined, isEnded: boolean): void {
+  const [, backslash, checksum, name] = (isEnded && line !== undefined && LINE.exec(line)) || []
+  const plain = backslash === '' ? name : unescaped(name)
+  if (plain === undefined || checksum === undefined || parsed.sums.has(plain)) parsed.isClean = false
+  if (plain !== undefined && checksum !== undefined) parsed.sums.set(plain, parseChecksum(checksum) as Checksum)
 }
 
 function unescaped(name: string | undefined): string | undefined {

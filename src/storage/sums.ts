@@ -5,10 +5,12 @@ import type { Committer } from './commit.ts'
 import { discard } from './discard.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { io } from './io.ts'
+import type { Entry } from './entry.ts'
+import { CREATE, io } from './io.ts'
 import { type MonthFolder, pathIn, STAGING_FOLDER, SUMS_FILE } from './layout.ts'
 import { isSumsName } from './names.ts'
-import { formatSum, type ParsedSums, parseSums } from './sums-format.ts'
+import { readSums } from './read-sums.ts'
+import { formatSum, type ParsedSums } from './sums-format.ts'
 import { writeAll } from './write-all.ts'
 
 /** The originals of a folder: name to checksum, null if it has not been read yet. */
@@ -56,7 +58,7 @@ export class SumsFiles {
       if (kept === undefined || (await this.#version(folder)) !== kept.version) return false
       if ([...sums].some(([name, sum]) => (kept.sums.get(name) ?? sum) !== sum)) return false
       const added = [...sums].filter(([name]) => !kept.sums.has(name))
-      if (added.length > 0) await this.#append(folder, added)
+      if (added.length > 0 && !(await this.#append(folder, added))) return false
       for (const [name, sum] of added) kept.sums.set(name, sum)
       await this.#keep(folder, kept.sums)
       return true
@@ -65,16 +67,19 @@ export class SumsFiles {
     }
   }
 
-  async #append(folder: MonthFolder, added: readonly (readonly [string, Checksum])[]): Promise<void> {
-    const path = this.#pathOf(folder)
-    const file = await io.open(path, 'r+')
+  /** Returns `false`, with nothing done, if the file is not this server's alone. */
+  async #append(folder: MonthFolder, added: readonly (readonly [string, Checksum])[]): Promise<boolean> {
+    const found = await io.openOwn(this.#entry(folder))
+    if (found === undefined) return false
+    const { file, size } = found
     try {
       const lines = added.map(([name, sum]) => formatSum(name, sum)).join('')
-      await writeAll(file, [Buffer.from(lines)], Number((await io.stat(path)).size))
+      await writeAll(file, [Buffer.from(lines)], size)
       await io.datasync(file)
     } finally {
       await io.close(file)
     }
+    return true
   }
 
   /**
@@ -88,7 +93,7 @@ export class SumsFiles {
     await this.#drive.checkTouched()
     this.#kept.delete(folder)
     try {
-      const found = await this.#read(folder)
+      const found = await readSums(this.#drive, folder)
       const wanted = await this.#wanted(folder, found?.sums ?? new Map(), originals)
       if (wanted === undefined) return
       const isRight = found === undefined ? wanted.size === 0 : found.isClean && isSame(found.sums, wanted)
@@ -114,7 +119,7 @@ export class SumsFiles {
 
   async #namesIn(folder: MonthFolder): Promise<Set<string> | undefined> {
     try {
-      return new Set(await io.readdir(this.#drive.resolve(folder)))
+      return new Set(await io.list(this.#drive.at(folder)))
     } catch (error) {
       if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
       throw error
@@ -122,23 +127,23 @@ export class SumsFiles {
   }
 
   async #replace(folder: MonthFolder, sums: ReadonlyMap<string, Checksum>): Promise<void> {
-    if (sums.size === 0) return io.unlink(this.#pathOf(folder))
+    if (sums.size === 0) return io.unlink(this.#entry(folder))
     const draft = await this.#draft([...sums].sort(([a], [b]) => (a < b ? -1 : 1)))
     try {
       await this.#committer.replace(draft, pathIn(folder, SUMS_FILE))
     } catch (error) {
-      await discard(draft)
+      await discard(this.#drive.at(draft))
       throw error
     }
   }
 
-  /** Writes a whole file, durably, where nobody takes it for an original; returns its absolute path. */
+  /** Writes a whole file, durably, where nobody takes it for an original; returns its path in the library. */
   async #draft(sums: readonly (readonly [string, Checksum])[]): Promise<string> {
-    const path = this.#drive.resolve(`${STAGING_FOLDER}/${randomUUID()}.sums`)
-    const file = await io.open(path, 'wx').catch(async (error: unknown) => {
+    const path = `${STAGING_FOLDER}/${randomUUID()}.sums`
+    const file = await io.open(this.#drive.at(path), CREATE).catch(async (error: unknown) => {
       if (!hasErrno(error, 'ENOENT')) throw error
       await this.#drive.makeOwnFolder(STAGING_FOLDER)
-      return io.open(path, 'wx')
+      return io.open(this.#drive.at(path), CREATE)
     })
     try {
       try {
@@ -149,16 +154,7 @@ export class SumsFiles {
       }
       return path
     } catch (error) {
-      await discard(path)
-      throw error
-    }
-  }
-
-  async #read(folder: MonthFolder): Promise<ParsedSums | undefined> {
-    try {
-      return parseSums(await io.readFile(this.#pathOf(folder)))
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+      await discard(this.#drive.at(path))
       throw error
     }
   }
@@ -178,7 +174,7 @@ export class SumsFiles {
   /** Changes whenever somebody writes to the file; `undefined` if there is none. */
   async #version(folder: MonthFolder): Promise<string | undefined> {
     try {
-      const { size, mtimeNs } = await io.stat(this.#pathOf(folder))
+      const { size, mtimeNs } = await io.lstat(this.#entry(folder))
       return `${size}:${mtimeNs}`
     } catch (error) {
       if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
@@ -186,8 +182,8 @@ export class SumsFiles {
     }
   }
 
-  #pathOf(folder: MonthFolder): string {
-    return this.#drive.resolve(pathIn(folder, SUMS_FILE))
+  #entry(folder: MonthFolder): Entry {
+    return this.#drive.at(pathIn(folder, SUMS_FILE))
   }
 }
 

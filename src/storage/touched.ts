@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { hasErrno } from '../errors.ts'
+import type { Entry } from './entry.ts'
 import { io } from './io.ts'
 import { PRIVATE_FOLDER } from './layout.ts'
 
@@ -11,17 +11,16 @@ import { PRIVATE_FOLDER } from './layout.ts'
  * somebody else, who may keep us waiting: there every call goes the long way.
  */
 export interface Touched {
-  stat(path: string): Promise<BigIntStats>
   /** Closes a file with nothing left to flush. */
   close(file: number): Promise<void>
   /** Makes the names in a folder durable. What a flush that failed has dropped is written again. */
-  syncFolder(path: string): Promise<void>
+  syncFolder(folder: Entry): Promise<void>
 }
 
 /** `f_type` of statfs(2) on Linux: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, exFAT, FAT. */
 const LOCAL_TYPES = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x01021994, 0x2011bab0, 0x4d44])
 
-/** Finds out what may be done on the file system that holds `path`. */
+/** Finds out what may be done on the file system that holds `path` (absolute). */
 export async function touchedOn(path: string): Promise<Touched> {
   if (process.platform !== 'linux') return ELSEWHERE
   const { type } = await io.statfs(path)
@@ -29,15 +28,13 @@ export async function touchedOn(path: string): Promise<Touched> {
 }
 
 const LOCAL: Touched = {
-  stat: async (path) => io.statNow(path),
   close: async (file) => io.closeNow(file),
-  syncFolder: (path) => syncFolder(path, async () => io.openNow(path), LOCAL),
+  syncFolder: (folder) => syncFolder(folder, LOCAL),
 }
 
 export const ELSEWHERE: Touched = {
-  stat: (path) => io.stat(path),
   close: (file) => io.close(file),
-  syncFolder: (path) => syncFolder(path, () => io.open(path, 'r'), ELSEWHERE),
+  syncFolder: (folder) => syncFolder(folder, ELSEWHERE),
 }
 
 /** Folders whose flush has failed, in this process. */
@@ -47,8 +44,8 @@ const failed = new Set<string>()
  * The system tells of names that a flush has lost once: another flush would succeed, and write nothing. A change to the
  * folder has it write that again; what lies in another block of a large folder may still be lost.
  */
-async function writeAgain(path: string): Promise<void> {
-  const change = join(path, `${PRIVATE_FOLDER}-${randomUUID()}`)
+async function writeAgain({ root, path }: Entry): Promise<void> {
+  const change = root.at(join(path, `${PRIVATE_FOLDER}-${randomUUID()}`))
   await io.mkdir(change)
   await io.rmdir(change)
 }
@@ -57,11 +54,12 @@ async function writeAgain(path: string): Promise<void> {
  * A file system or system that can't flush a folder (Windows, some network and FUSE file systems) says so with one of
  * these errnos; an error of the drive itself is never among them.
  */
-async function syncFolder(path: string, open: () => Promise<number>, touched: Touched): Promise<void> {
-  if (failed.has(path)) await writeAgain(path)
+async function syncFolder(entry: Entry, touched: Touched): Promise<void> {
+  const path = join(entry.root.folder, entry.path)
+  if (failed.has(path)) await writeAgain(entry)
   let folder: number
   try {
-    folder = await open()
+    folder = await io.openFolder(entry)
   } catch (error) {
     if (process.platform === 'win32' && hasErrno(error, 'EISDIR', 'EPERM')) return
     throw error

@@ -11,12 +11,12 @@ import { openJournal } from '../../src/storage/journal/reader.ts'
 import { JournalWriter } from '../../src/storage/journal/writer.ts'
 import { monthFolder } from '../../src/storage/layout.ts'
 import { SumsFiles } from '../../src/storage/sums.ts'
-import { parseSums } from '../../src/storage/sums-format.ts'
 import { Durability } from '../support/durability.ts'
 import { type Call, type Faults, injectFaults, named, type Plan, plansOf, withEachFailure } from '../support/faults.ts'
 import { openIn } from '../support/in-process.ts'
 import { backupRecord } from '../support/journal.ts'
 import { openLibrary } from '../support/library.ts'
+import { parseSums } from '../support/sums.ts'
 
 /** Where what follows a failure is another story's matter. */
 const EACH_CALL = plansOf().filter(({ fault }) => fault === 'EIO')

@@ -99,14 +99,14 @@ describe('a rebuild', () => {
     }))
 
   it('2 import', () =>
-    crash({ when: 'before', call: ['readdir'], path: /\/library\/?$/ }, (known) => {
+    crash({ when: 'before', call: ['list'], path: /\/library\/?$/ }, (known) => {
       expect(known.library).toBe(true)
       expect(known.backups).toHaveLength(3)
       expect(known.files.map(([, state]) => state)).toEqual(['read', 'read', 'read'])
     }))
 
   it('3 adopt', () =>
-    crash({ when: 'before', call: ['readdir'], path: /\/2024\/06$/ }, (known) => {
+    crash({ when: 'before', call: ['list'], path: /\/2024\/06$/ }, (known) => {
       expect(stateOf(known, STRANGERS[0])).toBe('unread')
       expect(stateOf(known, STRANGERS[1])).toBe(undefined)
     }))

@@ -296,7 +296,7 @@ const STORIES: readonly Story[] = [
       )
       return photo
     },
-    plans: plansOf(['lstat', 'open', 'openNow', 'read', 'close', 'closeNow']),
+    plans: plansOf(['lstat', 'open', 'openFolder', 'read', 'close', 'closeNow']),
     called: 'old.jpg',
     otherwise: 'IMG_0001.JPG',
   },
@@ -307,7 +307,7 @@ const STORIES: readonly Story[] = [
       return scene.photo()
     },
     called: 'IMG_0001.JPG',
-    plans: plansOf(['open', 'mkdirs']),
+    plans: plansOf(['open', 'mkdir']),
   },
   {
     name: 'a photo just when the drive has been mounted anew',
@@ -316,7 +316,7 @@ const STORIES: readonly Story[] = [
       await utimes(join(root, '.iclood/library.json'), new Date(), new Date())
       return scene.photo()
     },
-    plans: plansOf(['stat', 'statNow', 'readFile', 'statfs']),
+    plans: plansOf(['lstat', 'readText', 'statfs']),
     called: 'IMG_0001.JPG',
   },
 ]

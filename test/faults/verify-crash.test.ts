@@ -90,11 +90,11 @@ describe('verifying a rotten original', () => {
     }))
 
   it('2 declare lost', () =>
-    crash({ moment: { when: 'before', call: ['mkdirs'], path: /\/quarantine\// }, lies: 'wrong', isLost: true }))
+    crash({ moment: { when: 'before', call: ['mkdir'], path: /\/quarantine/ }, lies: 'wrong', isLost: true }))
 
   it('3 quarantine', () =>
     crash({
-      moment: { when: 'before', call: ['open'], path: /\/06\/twin\.jpg r$/ },
+      moment: { when: 'before', call: ['open'], path: /\/06\/twin\.jpg$/ },
       lies: 'nothing',
       isLost: true,
     }))

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ExifTool } from '../../src/ingest/exiftool.ts'
@@ -30,7 +30,12 @@ async function isRunning(command: string): Promise<boolean> {
 async function dateOf(file: Buffer, name: string, tool = new ExifTool()): Promise<string | undefined> {
   const path = join(folder, name)
   await writeFile(path, file)
-  return dateText(await tool.dateOf(path, NOW))
+  const opened = await open(path)
+  try {
+    return dateText(await tool.dateOf(opened.fd, NOW))
+  } finally {
+    await opened.close()
+  }
 }
 
 const DATE = '2015:08:22 12:20:56'
@@ -171,7 +176,6 @@ describe('an ExifTool that misbehaves', () => {
   })
 
   it('runs one at a time, and not at all where it is missing or a name could be taken for something else', async () => {
-    const log = join(folder, 'log')
     // A lock that only one can have.
     const alone = await program(
       'alone',
@@ -181,7 +185,5 @@ describe('an ExifTool that misbehaves', () => {
     const dates = await Promise.all(Array.from({ length: 5 }, (_, n) => dateOf(Buffer.alloc(1), `${n}.part`, tool)))
     expect(dates).toEqual(Array(5).fill(SEEN))
     expect(await dateOf(Buffer.alloc(1), 'a.part', new ExifTool(join(folder, 'bin/none')))).toBeUndefined()
-    expect(await tool.dateOf(`${folder}/touch ${log}|`, NOW)).toBeUndefined()
-    expect(await tool.dateOf('-relative', NOW)).toBeUndefined()
   })
 })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Committer } from '../../src/storage/commit.ts'
 import type { Drive } from '../../src/storage/drive.ts'
+import { Root } from '../../src/storage/entry.ts'
 import { FolderNames } from '../../src/storage/folder-names.ts'
 import { FolderSync } from '../../src/storage/folder-sync.ts'
 import { monthFolder, pathIn } from '../../src/storage/layout.ts'
@@ -27,8 +28,8 @@ describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
   afterEach(() => disk?.remove())
 
   const stage = async (text: string) => {
-    const path = drive.resolve(`.iclood/incoming/${text}.part`)
-    await writeFile(path, text)
+    const path = `.iclood/incoming/${text}.part`
+    await writeFile(drive.resolve(path), text)
     return path
   }
   const commit = async (text: string, name: string) => {
@@ -110,7 +111,7 @@ describe.each<FileSystem>(['tmpfs', 'exfat'])('on %s', (kind) => {
       const sync = new FolderSync(async (folder) => {
         flushes++
         if (folder === broken && flushes === 1) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'fsync' })
-        await ELSEWHERE.syncFolder(folder)
+        await ELSEWHERE.syncFolder(new Root(folder).at(''))
       })
       const refused = { status: 'rejected', reason: { code: 'drive_error' } }
       const first = await Promise.allSettled([sync.sync(broken, 0), sync.sync(broken, 0), sync.sync(broken, 0)])

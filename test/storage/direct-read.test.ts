@@ -9,7 +9,7 @@ import { DirectReader } from '../../src/storage/direct-read.ts'
 import type { Drive } from '../../src/storage/drive.ts'
 import { io } from '../../src/storage/io.ts'
 import { drive, makeDrive } from '../support/drives.ts'
-import { type Faults, injectFaults } from '../support/faults.ts'
+import { type Faults, injectFaults, pathOf } from '../support/faults.ts'
 import { openIn } from '../support/in-process.ts'
 import { openLibrary } from '../support/library.ts'
 import { noise } from '../support/media.ts'
@@ -78,12 +78,12 @@ describe('a file of any size, whatever size it should have', () => {
     faults = refused
     let direct = 0
     const O_DIRECT = constants.O_DIRECT ?? 0
-    refused.behave('open', async (path, flags) => {
+    refused.behave('open', async (entry, flags) => {
       if (Number(flags) & O_DIRECT) {
         direct++
         throw Object.assign(new Error('EINVAL: invalid argument, open'), { code: 'EINVAL', syscall: 'open' })
       }
-      return openSync(String(path), Number(flags))
+      return openSync(String(pathOf(entry)), Number(flags))
     })
     const reader = new DirectReader(library)
     expect(await reader.hash('of 50000', 50_000)).toEqual({ checksum: sha256(noise(50_000, 50_000)), size: 50_000 })
@@ -168,13 +168,13 @@ function proc(): string | undefined {
   return existsSync('/proc/self/fd') ? undefined : '/proc'
 }
 
-it('system errors pass as they are: what is not there, not a file, or a link', async () => {
+it('what is not there is a system error; a folder or a link is strange', async () => {
   const reader = new DirectReader(library)
   await mkdir(join(folder, 'a folder'))
   await symlink('of 1', join(folder, 'a link'))
   await expect(reader.hash('nothing', 10)).rejects.toMatchObject({ code: 'ENOENT' })
-  await expect(reader.hash('a folder', 10)).rejects.toMatchObject({ code: 'EISDIR' })
-  await expect(reader.hash('a link', 10)).rejects.toMatchObject({ code: 'ELOOP' })
+  await expect(reader.hash('a folder', 10)).rejects.toThrow('is a folder, and a file')
+  await expect(reader.hash('a link', 10)).rejects.toThrow('is a link, and a file')
   // And the next file is still read from the drive.
   await reader.hash('of 50000', 50_000)
   if (process.platform === 'linux') expect(reader.isDirect).toBe(true)
@@ -182,7 +182,7 @@ it('system errors pass as they are: what is not there, not a file, or a link', a
 
 it('a pipe in the place of a file does not hold it up', needs(command('mkfifo', 'coreutils')), async () => {
   await run('mkfifo', [join(folder, 'a pipe')])
-  await expect(new DirectReader(library).hash('a pipe', 10)).rejects.toMatchObject({ code: 'ESPIPE' })
+  await expect(new DirectReader(library).hash('a pipe', 10)).rejects.toThrow('is a pipe, and a file')
   await rm(join(folder, 'a pipe'))
 })
 

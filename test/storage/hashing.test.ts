@@ -182,7 +182,7 @@ describe('a staged file', () => {
               const staged = await file.finish()
               expect(staged.checksum).toBe(sha256(bytes))
               await staged.durable
-              expect((await readFile(staged.path)).equals(bytes)).toBe(true)
+              expect((await readFile(drive.resolve(staged.path))).equals(bytes)).toBe(true)
             }
             await file.discard()
           }),

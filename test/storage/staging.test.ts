@@ -46,7 +46,7 @@ it('keeps the bytes whole and in order, in pieces of any size, and reads them ba
       await staged.durable
       expect(staged.size).toBe(whole.length)
       expect(staged.checksum).toBe(createHash('sha256').update(whole).digest('hex'))
-      expect((await readFile(staged.path)).equals(whole)).toBe(true)
+      expect((await readFile(drive.resolve(staged.path))).equals(whole)).toBe(true)
       await file.discard()
       await file.discard()
       expect(await stagedIn(root)).toEqual([])
@@ -69,7 +69,7 @@ it('discarded at any moment, it leaves neither a file nor an open descriptor, an
   }
   const staged = await kept.finish()
   await staged.durable
-  expect((await readFile(staged.path)).equals(bytes)).toBe(true)
+  expect((await readFile(drive.resolve(staged.path))).equals(bytes)).toBe(true)
   await kept.discard()
   expect(await stagedIn(root)).toEqual([])
   const links = await Promise.all(
@@ -86,7 +86,7 @@ it('clearing removes what others have left, and nothing of what is under way', a
   expect(await clearStaging(drive)).toEqual({ files: 1, others: [] })
   const staged = await file.finish()
   await staged.durable
-  expect((await readFile(staged.path)).length).toBe(2 * MB)
+  expect((await readFile(drive.resolve(staged.path))).length).toBe(2 * MB)
   await file.discard()
 })
 

@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Checksum } from '../../src/media/checksum.ts'
-import { formatSum, parseSums } from '../../src/storage/sums-format.ts'
+import { formatSum } from '../../src/storage/sums-format.ts'
 import { sha256sum } from '../support/journal.ts'
 import { command, needs } from '../support/needs.ts'
 import { fc } from '../support/property.ts'
+import { parseSums } from '../support/sums.ts'
 
 let folder: string
 beforeAll(async () => {

@@ -123,7 +123,7 @@ describe('the SHA256SUMS of a folder', () => {
   })
 
   it.each([
-    ['open', 'add'],
+    ['openOwn', 'add'],
     ['writev', 'add'],
     ['datasync', 'add'],
     ['close', 'add'],

@@ -1,4 +1,4 @@
-import { fstatSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants, fstatSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { type Call, pathOf } from './faults.ts'
 
@@ -106,8 +106,13 @@ export class Durability {
       case 'fsync':
         return this.#flush(args[0] as number)
       case 'open':
-      case 'openNow':
+      case 'openFolder':
         return after((file) => this.#opened(file as number, args))
+      case 'openOwn':
+        return after((found) => {
+          const own = found as { file: number } | undefined
+          if (own !== undefined) this.#opened(own.file, args)
+        })
       case 'writev':
         return after(() => this.#written.add(fstatSync(args[0] as number, { bigint: true }).ino))
       case 'link':
@@ -119,9 +124,9 @@ export class Durability {
       case 'rmdir':
         return after(() => this.#changed.add(dirname(args[0] as string)))
       case 'mkdir':
-        return after(() => this.#made(args[0] as string, args[0] as string))
-      case 'makeFolder':
-        return after((isMade) => isMade === true && this.#made(args[0] as string, args[0] as string))
+        return after((isNew) => {
+          if (isNew === true) this.#made(args[0] as string, args[0] as string)
+        })
       case 'mkdirs':
         return after((first) => this.#made(args[0] as string, first as string | undefined))
       default:
@@ -131,7 +136,7 @@ export class Durability {
 
   #opened(file: number, [path, flags]: readonly unknown[]): void {
     this.#open.set(file, path as string)
-    if (!String(flags).includes('x')) return
+    if ((Number(flags) & constants.O_EXCL) === 0) return
     // A new file may have the number of one that is gone.
     const { ino } = fstatSync(file, { bigint: true })
     this.#contents.delete(ino)

@@ -25,7 +25,8 @@ export interface StoppableServer extends TestServer {
  * read at the start, and whenever a signal says so.
  */
 const PRELOAD = `
-import { existsSync, readFileSync, unlinkSync } from 'node:fs'
+import { constants, existsSync, readFileSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { io } from ${JSON.stringify(new URL('../../dist/storage/io.js', import.meta.url).href)}
 
 const file = decodeURIComponent(/[?]moment=(.*)$/.exec(import.meta.url)[1])
@@ -39,15 +40,20 @@ if (existsSync(file)) read()
 process.on('SIGUSR2', read)
 const end = () => process.kill(process.pid, 'SIGKILL')
 const open = new Map()
+const pathOf = (arg) => {
+  if (typeof arg === 'string') return arg
+  if (typeof arg === 'number') return (arg & constants.O_EXCL) === 0 ? undefined : 'wx'
+  return arg?.root === undefined ? undefined : join(arg.root.folder, arg.path)
+}
 for (const [name, really] of Object.entries(io)) {
   io[name] = (...args) => {
     if (isNext) end()
     const paths = args.slice(0, 2).map((arg, index) => (typeof arg === 'number' && index === 0 ? open.get(arg) : arg))
-    const text = paths.filter((path) => typeof path === 'string').join(' ')
+    const text = paths.map(pathOf).filter((path) => path !== undefined).join(' ')
     const isMoment = moment !== undefined && moment.call.includes(name) && new RegExp(moment.path).test(text)
     if (isMoment && moment.when === 'before') end()
     const done = (result) => {
-      if (name.startsWith('open')) open.set(result, args[0])
+      if (name.startsWith('open') && result !== undefined) open.set(result.file ?? result, pathOf(args[0]))
       if (isMoment && moment.isNext !== true) end()
       if (isMoment) isNext = true
       return result

@@ -1,4 +1,3 @@
-import { relative } from 'node:path'
 import type { CopyWanted } from '../../catalogue/copies.ts'
 import { AppError, hasErrno } from '../../errors.ts'
 import { copyInto, SourceError } from '../../storage/copy.ts'
@@ -58,7 +57,7 @@ async function isThere(mirror: Mirror, path: LibraryPath, wanted: CopyWanted, pa
 
 /** What was written is compared on the drive before it gets a name: a copy that no drive would give back is none. */
 async function readBack(mirror: Mirror, staged: Staged, pause?: Pause): Promise<void> {
-  const found = await hash(mirror, relative(mirror.drive.root, staged.path), staged.size, pause)
+  const found = await hash(mirror, staged.path, staged.size, pause)
   if (found === staged.checksum) return
   throw new AppError(
     'drive_error',
@@ -85,7 +84,7 @@ async function takePlace(mirror: Mirror, staged: Staged, path: LibraryPath, want
 async function clearPlace(mirror: Mirror, path: LibraryPath): Promise<void> {
   const { folder, name } = splitPath(path)
   try {
-    await io.lstat(mirror.drive.resolve(path))
+    await io.lstat(mirror.drive.at(path))
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return
     throw driveError(error, `${path} was being looked for`)
@@ -102,7 +101,7 @@ async function clearPlace(mirror: Mirror, path: LibraryPath): Promise<void> {
 
 async function listed(mirror: Mirror, folder: string): Promise<string[]> {
   try {
-    return await io.readdir(mirror.drive.resolve(folder))
+    return await io.list(mirror.drive.at(folder))
   } catch (error) {
     throw driveError(error, `the folder ${folder} was being listed`)
   }

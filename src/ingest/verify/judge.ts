@@ -4,6 +4,7 @@ import type { Checksum } from '../../media/checksum.ts'
 import type { DirectReader, Pause } from '../../storage/direct-read.ts'
 import type { Drive } from '../../storage/drive.ts'
 import { driveError, isMediumError, isSystemError } from '../../storage/drive-error.ts'
+import { StrangeEntry } from '../../storage/entry.ts'
 import { IDENTITY_FILE, parseLibraryPath } from '../../storage/layout.ts'
 import { versionOf } from '../../storage/originals.ts'
 
@@ -19,6 +20,7 @@ interface Seen {
   isStillSo: () => Promise<boolean>
 }
 
+const NO_FILE = 'what lies there is not a file in a folder of the library'
 /** Somebody may be writing there just now: then it is looked at again. */
 const TRIES = 3
 
@@ -45,7 +47,7 @@ export async function judge(
 }
 
 type Intact = Extract<Verdict, { state: 'intact' }>
-type Reading = Intact | { state: 'different'; checksum: Checksum } | NodeJS.ErrnoException
+type Reading = Intact | { state: 'different'; checksum: Checksum } | NodeJS.ErrnoException | StrangeEntry
 
 async function read(
   reader: DirectReader,
@@ -57,7 +59,7 @@ async function read(
     const isIntact = checksum === null || checksum === found.checksum
     return isIntact ? { state: 'intact', ...found } : { state: 'different', checksum: found.checksum }
   } catch (error) {
-    if (isSystemError(error)) return error
+    if (isSystemError(error) || error instanceof StrangeEntry) return error
     throw error
   }
 }
@@ -80,12 +82,13 @@ async function lookClosely(
   await drive.check()
   const isStillSo = async () => (await versionOf(drive, path))?.version === before?.version
   if (before === undefined) return (await isStillSo()) ? { state: 'missing', isStillSo } : undefined
-  if (!before.isFile) return { state: 'unreadable', because: 'what lies there is not a file', isStillSo }
+  if (!before.isFile) return { state: 'unreadable', because: NO_FILE, isStillSo }
 
   const second = await read(reader, original, pause)
   if (isIntact(second)) return second
   if (!(await isStillSo())) return undefined
   if (!(second instanceof Error)) return { state: 'corrupt', found: second.checksum, isStillSo }
+  if (second instanceof StrangeEntry) return { state: 'unreadable', because: NO_FILE, isStillSo }
   if (!tellsOfFile(second)) throw driveError(second, `${path} was being read`)
   await proveThatItAnswers(drive, reader)
   return { state: 'unreadable', because: second.code ?? second.message, isStillSo }

@@ -1,9 +1,11 @@
 import { hasErrno } from '../../errors.ts'
 import type { Committer } from '../commit.ts'
 import { copyInto, SourceError } from '../copy.ts'
+import { discard } from '../discard.ts'
 import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
-import { io } from '../io.ts'
+import type { Entry } from '../entry.ts'
+import { io, READ } from '../io.ts'
 import { JOURNAL_FOLDER, type LibraryPath, PRIVATE_FOLDER } from '../layout.ts'
 import { Space } from '../space.ts'
 import { StagedFile } from '../staging.ts'
@@ -75,7 +77,7 @@ export class JournalCopy {
   }
 
   async #replace(file: JournalFile, pause?: () => Promise<void>): Promise<void> {
-    const size = Number((await io.stat(this.#from.resolve(file.path))).size)
+    const size = Number((await io.lstat(this.#from.at(file.path))).size)
     await this.#to.checkTouched()
     const copy = new StagedFile(this.#to, await this.#space.reserve(size))
     try {
@@ -92,13 +94,13 @@ export class JournalCopy {
 
   async #makeFolder(): Promise<void> {
     const made = await this.#to.makeOwnFolder(JOURNAL_FOLDER)
-    if (made !== undefined) await this.#to.touched.syncFolder(this.#to.resolve(PRIVATE_FOLDER))
+    if (made !== undefined) await this.#to.touched.syncFolder(this.#to.touchedAt(PRIVATE_FOLDER))
   }
 
   /** Whether the copy of an earlier run is still what it should be: journals only grow, and are never written over. */
   async #isSame({ path }: JournalFile): Promise<boolean> {
     try {
-      const [original, copy] = [await ends(this.#from.resolve(path)), await ends(this.#to.resolve(path))]
+      const [original, copy] = [await ends(this.#from.at(path)), await ends(this.#to.at(path))]
       return original.size === copy.size && original.bytes.equals(copy.bytes)
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return false
@@ -113,7 +115,7 @@ export class JournalCopy {
     const others = (await this.#list(this.#to)).filter(({ name }) => !names.includes(name))
     if (others.length > 0) await this.#to.checkTouched()
     for (const { path, name } of others) {
-      await io.unlink(this.#to.resolve(path))
+      await discard(this.#to.at(path))
       this.#copied.delete(name)
     }
     return others.length > 0
@@ -122,7 +124,7 @@ export class JournalCopy {
   async #list(drive: Drive): Promise<JournalFile[]> {
     await drive.checkTouched()
     try {
-      return journalFiles(await io.readdir(drive.resolve(JOURNAL_FOLDER)))
+      return journalFiles(await io.list(drive.at(JOURNAL_FOLDER)))
     } catch (error) {
       if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
       throw error
@@ -137,7 +139,10 @@ function namesOf(files: readonly JournalFile[]): string[] {
 /** Another one after each change; `undefined` if there is no such file. */
 async function versionOf(drive: Drive, { path }: JournalFile): Promise<string | undefined> {
   try {
-    const { ino, size, mtimeNs } = await io.stat(drive.resolve(path))
+    const found = await io.lstat(drive.at(path))
+    // What is not the server's is not copied: whoever reads the journal tells of it.
+    if (!found.isFile()) return undefined
+    const { ino, size, mtimeNs } = found
     return `${ino}:${size}:${mtimeNs}`
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined
@@ -146,10 +151,10 @@ async function versionOf(drive: Drive, { path }: JournalFile): Promise<string | 
 }
 
 /** The size of a file, and its first and last bytes. */
-async function ends(path: string): Promise<{ size: number; bytes: Buffer }> {
-  const file = await io.open(path, 'r')
+async function ends(entry: Entry): Promise<{ size: number; bytes: Buffer }> {
+  const file = await io.open(entry, READ)
   try {
-    const size = Number((await io.stat(path)).size)
+    const size = Number((await io.lstat(entry)).size)
     const parts: Buffer[] = []
     for (const position of [0, Math.max(0, size - END_BYTES)]) {
       const buffer = Buffer.allocUnsafe(END_BYTES)

@@ -1,66 +1,35 @@
+import { JOURNAL_GARBAGE_BYTES, JOURNAL_LINE_BYTES } from '../../budgets.ts'
 import { isMediumError } from '../drive-error.ts'
-import { io } from '../io.ts'
+import type { Entry } from '../entry.ts'
+import { io, READ } from '../io.ts'
+import { type ReadLine, splitLines } from '../split-lines.ts'
 
 const CHUNK_BYTES = 256 * 1024
-/** A phone's paths and names come to some 200 KB at the very most; what is longer has lost its line feeds. */
-const MAX_LINE_BYTES = 16 * 1024 * 1024
-
 /** A drive's sector; what can't be read is given up in these. */
 const SECTOR_BYTES = 4096
 /** Each sector that can't be read may take the drive seconds: a file with more of them is given up. */
 const MAX_BAD_SECTORS = 32
 
-const LINE_FEED = 0x0a
-
-export interface ReadLine {
-  /** Without its line feed; `undefined` if it is longer than any line can be. */
-  bytes: Buffer | undefined
-  /** Whether its line feed is there: only the last line of a file may lack it. */
-  isEnded: boolean
-}
-
 /**
- * Reads a file line by line, a bounded part of it at a time. Sectors that can't be read arrive as zeros, and damage the
- * lines they belong to. System errors pass.
+ * Reads a file of the journal line by line, a bounded part of it at a time. Sectors that can't be read arrive as zeros,
+ * and damage the lines they belong to; what has no line's end for too long ends there. System errors pass.
  */
-export async function* readLines(path: string): AsyncGenerator<ReadLine> {
-  const file = await openTwice(path)
+export async function* readLines(entry: Entry): AsyncGenerator<ReadLine> {
+  const file = await openTwice(entry)
   try {
-    let pieces: Buffer[] = []
-    let length = 0
-    const take = (isEnded: boolean): ReadLine => {
-      const bytes = length > MAX_LINE_BYTES ? undefined : Buffer.concat(pieces)
-      pieces = []
-      length = 0
-      return { bytes, isEnded }
-    }
-    const keep = (piece: Buffer) => {
-      length += piece.byteLength
-      if (length <= MAX_LINE_BYTES) pieces.push(piece)
-      else pieces = []
-    }
-    for await (const chunk of readChunks(file)) {
-      let start = 0
-      for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-        keep(chunk.subarray(start, end))
-        yield take(true)
-        start = end + 1
-      }
-      if (start < chunk.byteLength) keep(chunk.subarray(start))
-    }
-    if (length > 0) yield take(false)
+    yield* splitLines(readChunks(file), { line: JOURNAL_LINE_BYTES, garbage: JOURNAL_GARBAGE_BYTES })
   } finally {
     await io.close(file)
   }
 }
 
 /** What only the journal knows must not be given up because a drive has failed once. */
-async function openTwice(path: string): Promise<number> {
+async function openTwice(entry: Entry): Promise<number> {
   try {
-    return await io.open(path, 'r')
+    return await io.open(entry, READ)
   } catch (error) {
     if (!isMediumError(error)) throw error
-    return io.open(path, 'r')
+    return io.open(entry, READ)
   }
 }
 
@@ -88,12 +57,18 @@ async function* readChunks(file: number, start = 0): AsyncGenerator<Buffer> {
 }
 
 /** The last `length` bytes of a file, or all of a shorter one. System errors pass. */
-export async function readTail(path: string, length: number): Promise<Buffer> {
-  const file = await openTwice(path)
+export async function readTail(entry: Entry, length: number): Promise<Buffer> {
+  const file = await openTwice(entry)
   try {
-    const size = Number((await io.stat(path)).size)
+    const size = Number((await io.lstat(entry)).size)
     const chunks: Buffer[] = []
-    for await (const chunk of readChunks(file, Math.max(0, size - length))) chunks.push(chunk)
+    let left = length
+    for await (const chunk of readChunks(file, Math.max(0, size - length))) {
+      chunks.push(chunk)
+      left -= chunk.byteLength
+      // It is growing.
+      if (left <= 0) break
+    }
     return Buffer.concat(chunks)
   } finally {
     await io.close(file)

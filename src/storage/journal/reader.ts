@@ -1,7 +1,7 @@
-import { join } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
 import type { HeaderLine, JournalLine, JournalRecord } from '../../journal-record.ts'
 import { driveError, isMediumError } from '../drive-error.ts'
+import { type Entry, Root, StrangeEntry } from '../entry.ts'
 import { io } from '../io.ts'
 import { JOURNAL_FOLDER } from '../layout.ts'
 import { type JournalFile, journalFiles } from './files.ts'
@@ -39,18 +39,19 @@ export interface JournalReading {
  * `JournalReplaced`.
  */
 export async function openJournal(root: string, libraryIds: readonly string[]): Promise<JournalReading | undefined> {
+  const files = new Root(root)
   const damage = new Damage()
-  const found = await filesOf(root, journalFiles(await listNames(root)), libraryIds, damage)
+  const found = await filesOf(files, journalFiles(await listNames(files)), libraryIds, damage)
   if (found.length === 0) return undefined
-  const start = await findSnapshot(root, found, damage)
-  const files = start === undefined ? found : found.filter((file) => file === start || isLogFrom(start, file))
-  return { records: readFiles(root, files, damage), damaged: () => damage.total }
+  const start = await findSnapshot(files, found, damage)
+  const wanted = start === undefined ? found : found.filter((file) => file === start || isLogFrom(start, file))
+  return { records: readFiles(files, wanted, damage), damaged: () => damage.total }
 }
 
 /** The names in the journal's folder; none where there is no folder. Throws `drive_error`. */
-export async function listNames(root: string): Promise<string[]> {
+export async function listNames(root: Root): Promise<string[]> {
   try {
-    return await io.readdir(join(root, JOURNAL_FOLDER))
+    return await io.list(root.at(JOURNAL_FOLDER))
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw driveError(error, 'its journal was being looked for')
@@ -76,14 +77,14 @@ class Damage {
  * if a later iClood has written one of them, or if the drive can't be read.
  */
 export async function filesOf(
-  root: string,
+  root: Root,
   files: readonly JournalFile[],
   libraryIds: readonly string[],
   damage = new Damage(),
 ): Promise<JournalFile[]> {
   const ours: JournalFile[] = []
   for (const file of files) {
-    const header = await unlessDamaged(root, file, damage, () => readHeader(join(root, file.path)))
+    const header = await unlessDamaged(root, file, damage, () => readHeader(root.at(file.path)))
     if (header !== undefined && !libraryIds.includes(header.library.toLowerCase())) continue
     if (header !== undefined && header.format !== FORMAT) {
       throw new AppError(
@@ -96,8 +97,8 @@ export async function filesOf(
   return ours
 }
 
-async function readHeader(path: string): Promise<HeaderLine | undefined> {
-  for await (const { bytes } of readLines(path)) {
+async function readHeader(entry: Entry): Promise<HeaderLine | undefined> {
+  for await (const { bytes } of readLines(entry)) {
     const line = bytes === undefined ? undefined : parseLine(bytes)
     return isLine(line) && line.type === 'header' ? line : undefined
   }
@@ -106,13 +107,13 @@ async function readHeader(path: string): Promise<HeaderLine | undefined> {
 
 /** The complete snapshot with the highest number. */
 async function findSnapshot(
-  root: string,
+  root: Root,
   files: readonly JournalFile[],
   damage: Damage,
 ): Promise<JournalFile | undefined> {
   for (const file of files.toReversed()) {
     if (file.kind !== 'snapshot') continue
-    const tail = await unlessDamaged(root, file, damage, () => readTail(join(root, file.path), TAIL_BYTES))
+    const tail = await unlessDamaged(root, file, damage, () => readTail(root.at(file.path), TAIL_BYTES))
     const [last, ended] = tail?.toString('latin1').split('\n').slice(-2) ?? []
     const line = last === undefined || ended !== '' ? undefined : parseLine(Buffer.from(last, 'latin1'))
     if (isLine(line) && line.type === 'end') return file
@@ -120,9 +121,9 @@ async function findSnapshot(
   return undefined
 }
 
-async function* readFiles(root: string, files: readonly JournalFile[], damage: Damage): AsyncGenerator<JournalRecord> {
+async function* readFiles(root: Root, files: readonly JournalFile[], damage: Damage): AsyncGenerator<JournalRecord> {
   for (const file of files) {
-    const lines = readLines(join(root, file.path))
+    const lines = readLines(root.at(file.path))
     let between = -1
     try {
       for (;;) {
@@ -150,7 +151,7 @@ function isLine(line: JournalLine | 'unknown' | undefined): line is JournalLine 
  * What `work` returns; `undefined`, with the file counted, if the drive can't read it: it may well read the next one.
  */
 async function unlessDamaged<Result>(
-  root: string,
+  root: Root,
   file: JournalFile,
   damage: Damage,
   work: () => Promise<Result>,
@@ -159,13 +160,15 @@ async function unlessDamaged<Result>(
     return await work()
   } catch (error) {
     if (hasErrno(error, 'ENOENT') && (await isReplaced(root, file))) throw new JournalReplaced(error)
-    if (!isMediumError(error)) throw driveError(error, `its journal (${file.name}) was being read`)
+    // Nobody but the server puts anything there; what somebody did is left out, and told.
+    if (!isMediumError(error) && !(error instanceof StrangeEntry))
+      throw driveError(error, `its journal (${file.name}) was being read`)
     damage.files.add(file.name)
     return undefined
   }
 }
 
 /** Whether there is a snapshot that holds what `file` held: without one, it is the drive that has gone. */
-async function isReplaced(root: string, { number }: JournalFile): Promise<boolean> {
+async function isReplaced(root: Root, { number }: JournalFile): Promise<boolean> {
   return journalFiles(await listNames(root)).some((other) => other.kind === 'snapshot' && other.number > number)
 }

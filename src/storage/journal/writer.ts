@@ -4,7 +4,8 @@ import type { Committer } from '../commit.ts'
 import { discard } from '../discard.ts'
 import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
-import { io } from '../io.ts'
+import { type Entry, StrangeEntry } from '../entry.ts'
+import { CREATE, io } from '../io.ts'
 import { JOURNAL_FOLDER } from '../layout.ts'
 import { writeAll } from '../write-all.ts'
 import { type JournalFile, journalFile, journalFiles } from './files.ts'
@@ -98,24 +99,28 @@ export class JournalWriter {
 
   /** Returns `false`, with nothing done, if the log is not what it was. */
   async #continue(log: OpenLog, text: string): Promise<boolean> {
-    const path = this.#drive.resolve(log.file.path)
-    let file: number
-    try {
-      if (Number((await io.stat(path)).size) !== log.size) return false
-      file = await io.open(path, 'r+')
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return false
-      throw error
-    }
+    const found = await this.#openLog(log)
+    if (found === undefined) return false
     const bytes = Buffer.from(text)
     try {
-      await writeAll(file, [bytes], log.size)
-      await io.datasync(file)
+      if (found.size !== log.size) return false
+      await writeAll(found.file, [bytes], log.size)
+      await io.datasync(found.file)
     } finally {
-      await io.close(file)
+      await io.close(found.file)
     }
     log.size += bytes.byteLength
     return true
+  }
+
+  /** `undefined` if it is gone, or is not this writer's alone: then it is not written to. */
+  async #openLog({ file }: OpenLog): Promise<{ file: number; size: number } | undefined> {
+    try {
+      return await io.openOwn(this.#drive.at(file.path))
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT') || error instanceof StrangeEntry) return undefined
+      throw error
+    }
   }
 
   async #begin(text: string): Promise<OpenLog> {
@@ -123,19 +128,19 @@ export class JournalWriter {
     const log: OpenLog = { file: journalFile(this.#next++, 'log'), size: bytes.byteLength }
     // Now: when this is done, a snapshot may have begun and ended it.
     this.#log = log
-    const path = this.#drive.resolve(log.file.path)
+    const entry = this.#drive.at(log.file.path)
     try {
-      const file = await this.#create(path)
+      const file = await this.#create(entry)
       try {
         await writeAll(file, [bytes], 0)
         await io.datasync(file)
       } finally {
         await io.close(file)
       }
-      await this.#drive.touched.syncFolder(this.#drive.resolve(JOURNAL_FOLDER))
+      await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
     } catch (error) {
       if (this.#log === log) this.#log = undefined
-      await discard(path)
+      await discard(entry)
       throw error
     }
     return log
@@ -150,8 +155,7 @@ export class JournalWriter {
     const files = await this.#open()
     const snapshot = journalFile(this.#next++, 'snapshot')
     this.#log = undefined
-    const path = this.#drive.resolve(snapshot.path)
-    const draft = path + UNFINISHED
+    const draft = this.#drive.at(snapshot.path + UNFINISHED)
     try {
       const file = await this.#create(draft)
       let size: number
@@ -161,8 +165,8 @@ export class JournalWriter {
         await io.close(file)
       }
       await this.#drive.checkTouched()
-      await io.rename(draft, path)
-      await this.#drive.touched.syncFolder(this.#drive.resolve(JOURNAL_FOLDER))
+      await io.rename(draft, this.#drive.at(snapshot.path))
+      await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
       files.set(snapshot, size)
       this.#last = { file: snapshot, size }
     } catch (error) {
@@ -170,7 +174,7 @@ export class JournalWriter {
       throw driveError(error, 'a snapshot of the journal was being written')
     }
     for (const file of [...files.keys()].filter(({ number }) => number < snapshot.number)) {
-      await discard(this.#drive.resolve(file.path))
+      await discard(this.#drive.at(file.path))
       files.delete(file)
     }
   }
@@ -208,17 +212,17 @@ export class JournalWriter {
     return { type: 'header', format: 1, library: this.#drive.id, kind, created: this.#now().toISOString() }
   }
 
-  async #create(path: string): Promise<number> {
+  async #create(entry: Entry): Promise<number> {
     await this.#committer.makeFolder(JOURNAL_FOLDER)
     await this.#committer.settleFolder(JOURNAL_FOLDER)
     try {
-      return await io.open(path, 'wx')
+      return await io.open(entry, CREATE)
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw error
     }
     await this.#committer.makeFolderAgain(JOURNAL_FOLDER)
     await this.#committer.settleFolder(JOURNAL_FOLDER)
-    return io.open(path, 'wx')
+    return io.open(entry, CREATE)
   }
 
   /**
@@ -227,15 +231,15 @@ export class JournalWriter {
   async #open(): Promise<Map<JournalFile, number>> {
     await this.#drive.checkTouched()
     if (this.#files !== undefined) return this.#files
-    const folder = this.#drive.resolve(JOURNAL_FOLDER)
-    const names = await listNames(this.#drive.root)
-    for (const name of names) if (name.endsWith(UNFINISHED)) await discard(`${folder}/${name}`)
+    const names = await listNames(this.#drive.files)
+    for (const name of names.filter(isUnfinished)) await discard(this.#drive.at(`${JOURNAL_FOLDER}/${name}`))
     const all = journalFiles(names)
     const files = new Map<JournalFile, number>()
     try {
       // Of another library's files only the numbers count.
-      for (const file of await filesOf(this.#drive.root, all, [this.#drive.id])) {
-        files.set(file, Number((await io.stat(this.#drive.resolve(file.path))).size))
+      for (const file of await filesOf(this.#drive.files, all, [this.#drive.id])) {
+        const found = await io.lstat(this.#drive.at(file.path))
+        if (found.isFile()) files.set(file, Number(found.size))
       }
     } catch (error) {
       throw driveError(error, 'its journal was being looked at')
@@ -244,6 +248,11 @@ export class JournalWriter {
     this.#files = files
     return files
   }
+}
+
+/** Whether a file of that name is a snapshot that was never finished. */
+function isUnfinished(name: string): boolean {
+  return name.endsWith(UNFINISHED) && journalFiles([name.slice(0, -UNFINISHED.length)]).length > 0
 }
 
 function sizesOf(files: ReadonlyMap<JournalFile, number>, isWanted: (file: JournalFile) => boolean): number[] {

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest'
 import { compareSums } from '../../../src/ingest/verify/compare-sums.ts'
 import type { Checksum } from '../../../src/media/checksum.ts'
-import { formatSum, parseSums } from '../../../src/storage/sums-format.ts'
+import { formatSum } from '../../../src/storage/sums-format.ts'
+import { parseSums } from '../../support/sums.ts'
 
 const [A, B, C] = ['a', 'b', 'c'].map((digit) => digit.repeat(64) as Checksum) as [Checksum, Checksum, Checksum]
 const NOW = new Date('2024-07-01T12:00:00Z')

@@ -40,10 +40,10 @@ beforeEach(async () => {
   faults = injectFaults()
   const { open } = originals
   faults.behave('open', async (...args) => {
-    const [path, flags] = args as [string, number]
-    const original = /\d{4}\/\d{2}\/[^/]+$/.exec(path)?.[0]
+    const [entry, flags] = args as Parameters<typeof originals.open>
+    const original = /^\d{4}\/\d{2}\/[^/]+$/.exec(entry.path)?.[0]
     if (original !== undefined && original !== read.at(-1)) read.push(original)
-    return open(path, flags)
+    return open(entry, flags)
   })
 })
 afterEach(async () => {

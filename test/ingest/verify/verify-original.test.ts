@@ -81,9 +81,9 @@ function failReads(...paths: string[]): void {
   const really = { open: originals.open, read: originals.read }
   const failing = new Set<number>()
   injected.behave('open', async (...args) => {
-    const [path, flags] = args as [string, number]
-    const file = await really.open(path, flags)
-    if (paths.some((one) => path === place(one))) failing.add(file)
+    const [entry, flags] = args as Parameters<typeof originals.open>
+    const file = await really.open(entry, flags)
+    if (paths.some((one) => entry.path === one)) failing.add(file)
     else failing.delete(file)
     return file
   })

@@ -137,7 +137,7 @@ describe('when a step of copying a journal fails', () => {
     const before = { '00000001-snapshot.jsonl': 'one\n', '00000002-log.jsonl': 'two\n' }
     const after = { '00000003-snapshot.jsonl': 'one\ntwo\n', '00000004-log.jsonl': 'three\n' }
     let failures = 0
-    for (const call of ['open', 'datasync', 'rename', 'fsync', 'unlink', 'readdir'] as const) {
+    for (const call of ['open', 'datasync', 'rename', 'fsync', 'unlinkFile', 'list'] as const) {
       for (let nth = 1; nth < 50; nth++) {
         await rm(from.resolve('.iclood/journal'), { recursive: true, force: true })
         await rm(to.resolve('.iclood/journal'), { recursive: true, force: true })

@@ -63,10 +63,10 @@ describe('the journal’s writer', () => {
 
   it('begins a new log when one has grown large', async () => {
     const writer = newWriter()
-    const long = { ...record(1), phone_path: 'x'.repeat(3 * 1024 * 1024) }
-    for (let count = 0; count < 3; count++) await writer.append([long])
+    const long = Array(60).fill({ ...record(1), phone_path: 'x'.repeat(50 * 1024) })
+    for (let count = 0; count < 3; count++) await writer.append(long)
     expect(await journalIn(root)).toHaveLength(3)
-    expect(await ids()).toEqual([1, 1, 1])
+    expect(await ids()).toEqual(Array(180).fill(1))
   })
 
   it('begins a new log when somebody else has changed its own, or removed it', async () => {
