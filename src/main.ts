@@ -9,6 +9,7 @@ import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
 import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config.ts'
+import { exit, exitNow } from './exit.ts'
 import { createOutput } from './log.ts'
 import { printFailure } from './print.ts'
 import type { RunningServer } from './serve.ts'
@@ -56,14 +57,14 @@ async function run(): Promise<void> {
   let server: RunningServer | undefined
   onSignal(() => {
     if (server === undefined) giveUp.abort()
-    else server.stop().then(() => process.exit(0), fail)
+    else server.stop().then(() => exit(0), fail)
   })
   try {
     // Loaded for this alone: a command needs no web server, which takes longer to load than all else.
     const { serve } = await import('./serve.ts')
     server = await serve(config, version, { log, show }, giveUp.signal)
   } catch (error) {
-    if (giveUp.signal.aborted) process.exit(0)
+    if (giveUp.signal.aborted) return exit(0)
     throw error
   }
   await server.ended
@@ -77,7 +78,7 @@ function onSignal(stop: () => void): void {
   let since: number | undefined
   const listener = () => {
     const now = performance.now()
-    if (since !== undefined && now - since > ONE_SIGNAL_MS) process.exit(1)
+    if (since !== undefined && now - since > ONE_SIGNAL_MS) exitNow(1)
     if (since !== undefined) return
     since = now
     stop()

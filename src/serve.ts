@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Arrivals } from './arrivals.ts'
@@ -31,6 +32,8 @@ export interface RunningServer {
 }
 
 const REQUEST_GRACE_MS = 30_000
+/** What a stop waits for the drive, once all requests have ended: the journal's last lines take a moment. */
+const DRIVE_GRACE_MS = 10_000
 /** The longest that a start puts off listening; a database's first start on a slow card may take longer. */
 const READY_MS = 3_000
 
@@ -137,15 +140,33 @@ async function run(start: Start): Promise<void> {
     const ending = new AbortController()
     const watching = watch.run(AbortSignal.any([signal, ending.signal]))
     try {
-      await runLibrary(start, { db, uploads, openPatient }, journal).finally(() => journal.close())
+      const open = { db, uploads, openPatient }
+      await orGivenUp(
+        runLibrary(start, open, journal).finally(() => journal.close()),
+        start,
+      )
     } finally {
       ending.abort()
-      await watching
+      await orGivenUp(watching, start)
     }
   } finally {
     await Promise.all([db.destroy(), uploads.destroy(), requests.destroy()])
     await embedded?.stop()
   }
+}
+
+/**
+ * Waits for what the library does, but after the signal only for a while: a call on a drive that does not answer may
+ * never return, and nothing else is to wait for it.
+ */
+async function orGivenUp(work: Promise<void>, { signal, log }: Start): Promise<void> {
+  const ended = new AbortController()
+  const giveUp = async () => {
+    if (!signal.aborted) await once(signal, 'abort', { signal: ended.signal })
+    await setTimeout(DRIVE_GRACE_MS, undefined, { signal: ended.signal })
+    log.warn('the drive does not answer; it is not waited for any longer')
+  }
+  await Promise.race([work, giveUp().catch(() => work)]).finally(() => ended.abort())
 }
 
 async function makeDataDir(path: string): Promise<void> {

@@ -1,11 +1,15 @@
 import { UnfitDatabase } from '../catalogue/encoding.ts'
 import { type Config, ConfigError } from '../config.ts'
+import { exitNow } from '../exit.ts'
 import { logTo } from '../log.ts'
 import { printFailure } from '../print.ts'
 import { type Session, withSession } from './session.ts'
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
 const ONE_SIGNAL_MS = 250
+
+/** What an interrupted command waits for a drive, which may never answer. */
+const DRIVE_GRACE_MS = 10_000
 
 /** The exit code of a command that could not do its work. */
 export const COULD_NOT_RUN = 2
@@ -27,7 +31,8 @@ export async function runCommand(context: CommandContext, work: (session: Sessio
   let since: number | undefined
   const onSignal = () => {
     const now = performance.now()
-    if (since !== undefined && now - since > ONE_SIGNAL_MS) process.exit(COULD_NOT_RUN)
+    if (since !== undefined && now - since > ONE_SIGNAL_MS) exitNow(COULD_NOT_RUN)
+    if (since === undefined) setTimeout(exitNow, DRIVE_GRACE_MS, COULD_NOT_RUN).unref()
     since ??= now
     ending.abort(new Interrupted('interrupted'))
   }

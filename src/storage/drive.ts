@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
+import { withResolvers } from '../resolvers.ts'
 import { driveError } from './drive-error.ts'
 import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
 import { type Entry, foldersAbove, Root } from './entry.ts'
@@ -11,6 +12,8 @@ import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
 const LATELY_MS = 1_000
+/** A disk that sleeps answers within this time. */
+const ANSWER_MS = 30_000
 
 /** What changed about a drive, for whoever must act on it. */
 export interface DriveEvents {
@@ -36,6 +39,8 @@ export class Drive {
   #away = false
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
+  /** Looks that the drive has left without an answer for too long. */
+  #unanswered = 0
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
@@ -81,7 +86,7 @@ export class Drive {
    */
   async check(): Promise<void> {
     try {
-      await this.#check()
+      await this.#answered(() => this.#check())
     } catch (error) {
       const reason = driveError(error, 'its library was being looked for')
       this.#seen = undefined
@@ -138,6 +143,20 @@ export class Drive {
     return first
   }
 
+  /** Waits for `look` as long as a drive may take. While the drive owes an answer nothing more is asked of it. */
+  async #answered(look: () => Promise<void>): Promise<void> {
+    if (this.#unanswered > 0) throw silent()
+    const looking = look()
+    const late = withResolvers<boolean>()
+    const timer = setTimeout(late.resolve, ANSWER_MS, true)
+    const isLate = await Promise.race([looking.then(() => false), late.promise]).finally(() => clearTimeout(timer))
+    if (!isLate) return
+    this.#unanswered++
+    // It has been told that there was none.
+    looking.catch(() => {}).finally(() => this.#unanswered--)
+    throw silent()
+  }
+
   async #check(): Promise<void> {
     // What UPLOAD_FOLDER leads to may be another place, or another drive, than before.
     if (await this.#hasMoved()) this.files.letGo()
@@ -171,6 +190,14 @@ export class Drive {
       throw error
     }
   }
+}
+
+function silent(): AppError {
+  return new AppError(
+    'drive_error',
+    'The drive does not answer. Check its cable and its health; if it is reached over a network, that. All goes on by ' +
+      'itself when it answers again.',
+  )
 }
 
 /** What changes when another drive is mounted, and when the file is written anew. */

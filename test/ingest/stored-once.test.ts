@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Checksum } from '../../src/media/checksum.ts'
 import type { LibraryPath, MonthFolder } from '../../src/storage/layout.ts'
 import { originalsIn } from '../support/drives.ts'
-import { type Faults, injectFaults, named, systemError } from '../support/faults.ts'
+import { type Faults, injectFaults, named, pathOf, systemError } from '../support/faults.ts'
 import { type InProcessServer, startInProcess } from '../support/in-process.ts'
 import { jpeg, mov } from '../support/media.ts'
 import { type Answer, post, upload } from '../support/phone.ts'
@@ -161,8 +161,8 @@ describe('an original that lies in its month without a record is stored once', (
     const path = '2024/07/IMG_9.JPG'
     await put(path, photo('a'))
     faults.behave('lstat', async (...args) => {
-      const file = await lstat(String(args[0]), { bigint: true })
-      if (String(args[0]) === join(root, path)) {
+      const file = await lstat(String(pathOf(args[0])), { bigint: true })
+      if (pathOf(args[0]) === join(root, path)) {
         await sql`insert into files (path, size) values (${path}, ${Number(file.size)}) on conflict do nothing`.execute(
           server.db,
         )
@@ -177,7 +177,7 @@ describe('an original that lies in its month without a record is stored once', (
 
 it('an original whose name was taken, while the drive said that it was not, is stored once', async () => {
   faults.behave('link', async (...args) => {
-    await link(String(args[0]), String(args[1]))
+    await link(String(pathOf(args[0])), String(pathOf(args[1])))
     throw systemError('EIO', 'link', args)
   })
   expect(await send({ bytes: bare, created: JULY })).toMatchObject({ status: 503, body: { code: 'drive_error' } })

@@ -6,6 +6,7 @@ import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { CopyPlace, FindingKind, Severity } from '../../catalogue/tables.ts'
 import { type AppError, inFull } from '../../errors.ts'
 import { quoted, shown } from '../../shown.ts'
+import { StrangeEntry } from '../../storage/entry.ts'
 import type { DiskUsage } from '../../storage/space.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { Facts, HealthRules } from './model.ts'
@@ -57,7 +58,8 @@ function driveProblems(facts: Facts, rules: HealthRules): Problem[] {
 
 function refusalProblem(refusal: AppError | undefined, at: Date): Problem[] {
   if (refusal === undefined) return []
-  const title = 'The drive can’t be written to'
+  const isStrange = refusal instanceof StrangeEntry
+  const title = isStrange ? 'Something on the drive is in the way' : 'The drive can’t be written to'
   return [{ key: 'drive_unwritable', severity: 'error', title, message: inFull(refusal), since: at }]
 }
 
