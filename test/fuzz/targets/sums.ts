@@ -1,4 +1,5 @@
-import { formatSum, parseSums } from '../../../src/storage/sums-format.ts'
+import { formatSum } from '../../../src/storage/sums-format.ts'
+import { parseSums } from '../../support/sums.ts'
 import { check, checkSame, type Target } from '../target.ts'
 
 const A = '0f'.repeat(32)
