@@ -47,6 +47,12 @@ export const LISTS: Share = { all: 16, each: 4 }
  */
 export const ROWS_WEIGHED = 256
 
+/**
+ * Different files of one path, or exports of one asset, that a list may have; and rows of one path that may wait for
+ * their files, from one address. A phone has one; apps that edit announce a few.
+ */
+export const ASSETS_OF_A_PATH = 32
+
 /** What a statement may take in the database, in ms, but for those of migrations and rebuilds. */
 export const STATEMENT_MS = 45_000
 

@@ -68,8 +68,11 @@ async function findLostOf(db: Database, offer: Offer): Promise<string[]> {
     : sql`backups.asset_key = offered.key`
   const { rows } = await sql<{ path: string }>`
     with offered as materialized (${offeredAssets(offer, { exports })}), known as materialized (
-      -- By their keys alone: how many have failed PostgreSQL may not know yet.
-      select distinct backups.* from offered join backups on ${isIt}
+      -- By their keys alone: how many have failed PostgreSQL may not know yet. Each once, and what is asked of it.
+      select
+        device_id, original_path, asset_key, asset_id, created, announced_size, sent_from, announced_from, file_path, status
+      from backups
+      where id in (select backups.id from offered join backups on ${isIt})
     )
     select distinct files.path from known as backups join files on files.path = backups.file_path
     where backups.status = 'Failed' and files.missing_at is not null and ${isIgnoredRow}

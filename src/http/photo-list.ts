@@ -6,6 +6,7 @@ import type { OfferedFile } from '../catalogue/offered.ts'
 import { AppError } from '../errors.ts'
 import { consumeBody } from './body.ts'
 import { checker, type Finding } from './checker.ts'
+import { distinctFiles } from './distinct-files.ts'
 import type { Elements, Run } from './elements.ts'
 import { FileListScanner } from './file-list.ts'
 import { readOfferedFile } from './offered-file.ts'
@@ -14,9 +15,12 @@ import { PhotoList } from './schemas.ts'
 /** A phone's list, with each object as the phone wrote it. */
 export interface ReceivedList {
   deviceId: string
+  /** Each once. */
   files: OfferedFile[]
   /** Where each of `files` stands in `elements`. */
-  positions: number[]
+  positions: (number | number[])[]
+  /** Where more assets of one path stand than any phone has: nothing is known of them. */
+  excess: number[]
   /** What is no file, since it has no path. */
   invalid: InvalidEntry[]
   /** Everything that was sent. */
@@ -66,7 +70,7 @@ export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedL
   }
   const { head: said, files: elements } = scanned
   const deviceId = (said.device_id || 'unknown').toWellFormed()
-  const list: ReceivedList = { deviceId, files: [], positions: [], invalid: [], elements }
+  const list: Entries = { files: [], positions: [], invalid: [] }
   let resting = 0
   for (const run of elements.runs()) {
     if (run.last >= resting) {
@@ -75,10 +79,17 @@ export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedL
     }
     for (const [offset, value] of parseRun(elements, run).entries()) addTo(list, run.first + offset, value)
   }
-  return list
+  return { deviceId, elements, invalid: list.invalid, ...distinctFiles(list.files, list.positions) }
 }
 
-function addTo(list: ReceivedList, index: number, value: unknown): void {
+/** As they came. */
+interface Entries {
+  files: OfferedFile[]
+  positions: number[]
+  invalid: InvalidEntry[]
+}
+
+function addTo(list: Entries, index: number, value: unknown): void {
   const file = readOfferedFile(value)
   if (typeof file === 'string') {
     list.invalid.push({ index, message: `files[${index}] ${file}.` })

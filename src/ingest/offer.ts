@@ -12,11 +12,10 @@ import { type NoteChange, noteIfUnsure } from './changes.ts'
 import { ifReadable } from './if-readable.ts'
 import { lookAtListed } from './look-at-old.ts'
 
-/** What becomes of each file of a phone's list, by its index there. */
+/** What becomes of each file of a phone's list, by its index there; the others are backed up. */
 export interface Sorted {
   new: number[]
   ignored: number[]
-  backedUp: number
 }
 
 /** What sorting needs. */
@@ -46,7 +45,7 @@ export async function offer(
   files: readonly OfferedFile[],
 ): Promise<Sorted> {
   await context.drive.check()
-  const sorted: Sorted = { new: [], ignored: [], backedUp: 0 }
+  const sorted: Sorted = { new: [], ignored: [] }
   let start = 0
   for (const portion of portionsOf(files)) {
     await lookAtListed(context, deviceId, portion)
@@ -65,8 +64,7 @@ export async function offer(
 
     for (const [index, file] of portion.entries()) {
       if (ignored.has(index)) sorted.ignored.push(start + index)
-      else if (backedUp.has(index) || known.has(file)) sorted.backedUp++
-      else sorted.new.push(start + index)
+      else if (wanted(file, index)) sorted.new.push(start + index)
     }
     start += portion.length
   }

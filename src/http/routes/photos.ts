@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { ASSETS_OF_A_PATH } from '../../budgets.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
-import { listIgnored, unignore } from '../../catalogue/ignored.ts'
+import { listIgnored } from '../../catalogue/ignored.ts'
 import { AppError } from '../../errors.ts'
-import { noteIfUnsure } from '../../ingest/changes.ts'
-import { ignore } from '../../ingest/ignore.ts'
+import { ignore, unignore } from '../../ingest/ignore.ts'
 import { offer } from '../../ingest/offer.ts'
 import { shown } from '../../shown.ts'
 import { backupJson } from '../backup-json.ts'
@@ -52,19 +52,23 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const { deviceId, files, positions, elements, invalid } = received(request.body)
+        const { deviceId, files, positions, excess, elements, invalid } = received(request.body)
         const { drive, now } = service.library()
         const db = service.catalogue(untilGone(request, reply))
         const context = { db, drive, now, changed: service.changed }
         const sorted = await offer(context, deviceId, request.clientAddress, files)
         await noteSeen(context.db, deviceId, files.length > 0, context.now())
-        const pick = (indexes: readonly number[]) => elements.array(indexes.map((index) => positions[index] ?? -1))
+        const entriesOf = (indexes: readonly number[]) => indexes.flatMap((index) => positions[index] ?? [])
+        // Of what is too much nothing is known: to be asked for twice loses nothing.
+        const wanted = inOrder([...entriesOf(sorted.new), ...excess])
+        const ignored = inOrder(entriesOf(sorted.ignored))
+        const backedUp = elements.length - invalid.length - wanted.length - ignored.length
         const answer = Buffer.concat([
           Buffer.from('{"status":"success","new_files":'),
-          ...pick(sorted.new),
-          Buffer.from(`,"count":${sorted.new.length},"ignored_files":`),
-          ...pick(sorted.ignored),
-          Buffer.from(`,"backed_up_count":${sorted.backedUp}`),
+          ...elements.array(wanted),
+          Buffer.from(`,"count":${wanted.length},"ignored_files":`),
+          ...elements.array(ignored),
+          Buffer.from(`,"backed_up_count":${backedUp}`),
           Buffer.from(invalid.length === 0 ? '}' : `,${JSON.stringify(invalidJson(invalid)).slice(1)}`),
         ])
         // Bytes in the shape of the schema: parsing the objects to write them again would change them.
@@ -115,9 +119,8 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request, reply) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
-        const unignoring = unignore(service.catalogue(untilGone(request, reply)), deviceId, files)
-        const { ids, count } = await noteIfUnsure(service.changed, unignoring)
-        service.changed({ ignored: ids })
+        const context = { db: service.catalogue(untilGone(request, reply)), changed: service.changed }
+        const count = await unignore(context, deviceId, files)
         const message = `${count} files no longer ignored`
         return { status: 'success' as const, message, unignored_count: count, ...invalidJson(invalid) }
       },
@@ -125,7 +128,17 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
   }
 }
 
+function inOrder(positions: number[]): number[] {
+  return positions.sort((a, b) => a - b)
+}
+
 function nonEmpty(list: ReceivedList): ReceivedList {
+  if (list.excess.length > 0) {
+    throw new AppError(
+      'invalid_request',
+      `The list has more than ${ASSETS_OF_A_PATH} different files under one path (files[${list.excess[0]}]); expected one, or a few.`,
+    )
+  }
   if (list.files.length + list.invalid.length > 0) return list
   throw new AppError('invalid_request', 'The list of files is empty; expected at least one.')
 }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { ASSETS_OF_A_PATH } from '../../budgets.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
 import { AppError } from '../../errors.ts'
 import { KeyedLock } from '../../ingest/keyed-lock.ts'
@@ -75,7 +76,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         await noteSeen(court.db, list.deviceId, false, new Date())
         const texts = await jsonOf(list, verdicts)
         const answer = JSON.stringify({
-          safe_count: verdicts.filter((verdict) => verdict.safe).length,
+          safe_count: verdicts.flatMap(({ safe }, index) => (safe ? (list.positions[index] ?? []) : [])).length,
           count: texts.length,
           ...invalidJson(list.invalid),
         })
@@ -100,9 +101,13 @@ function libraryOf(service: Service): Library | undefined {
 }
 
 /** What is said of each entry of the list, in its order. */
-async function jsonOf({ elements, positions, invalid }: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
+async function jsonOf(list: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
+  const { elements, positions, excess, invalid } = list
   const said = new Map<number, ReturnType<typeof verdictJson>>()
-  for (const [index, verdict] of verdicts.entries()) said.set(positions[index] ?? -1, verdictJson(verdict))
+  for (const [index, verdict] of verdicts.entries()) {
+    for (const position of [positions[index] ?? []].flat()) said.set(position, verdictJson(verdict))
+  }
+  for (const position of excess) said.set(position, EXCESS)
   for (const { index, message } of invalid) said.set(index, invalidVerdict(message))
   const texts: string[] = []
   for (let index = 0; index < elements.length; index++) {
@@ -113,6 +118,12 @@ async function jsonOf({ elements, positions, invalid }: ReceivedList, verdicts: 
     texts.push(JSON.stringify({ ...members, ...said.get(index) }))
   }
   return texts
+}
+
+const EXCESS: Type.Static<typeof InDoubt> = {
+  safe: false,
+  reason: 'not_identified',
+  message: `The list has more than ${ASSETS_OF_A_PATH} different files under this path; nothing can be said of all of them.`,
 }
 
 /** What has no path is no file that could be safe. */
