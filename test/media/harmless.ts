@@ -1,22 +1,36 @@
 import type { CaptureDate } from '../../src/media/capture-date.ts'
 import { kindOf } from '../../src/media/media-type.ts'
+import type { ReadAt } from '../../src/media/read.ts'
 import { localMonth, resolveCaptureTime } from '../../src/media/zone.ts'
 import { check } from '../fuzz/target.ts'
-import { inspectBytes } from './inspecting.ts'
+import { inspectBytes, inspectReading } from './inspecting.ts'
 
 /**
  * Rejects if inspecting `file`, which claims to have `size` bytes, costs more than it may or yields what cannot be: a kind
- * of another type, an impossible date, or one that the file does not hold.
+ * of another type, an impossible date, or one that the file does not hold. `isEndless`: where the file ends it begins anew.
  */
-export async function checkHarmless(file: Buffer, size: number): Promise<void> {
-  const { mediaType, kind, captured, reads, bytes, longestRead } = await inspectBytes(file, size)
+export async function checkHarmless(file: Buffer, size: number, { isEndless = false } = {}): Promise<void> {
+  const inspection = isEndless ? inspectReading(repeating(file), size) : inspectBytes(file, size)
+  const { mediaType, kind, captured, reads, bytes, longestRead } = await inspection
   check(reads <= 200, 'It takes too many reads', reads)
   check(bytes <= 1024 * 1024, 'It reads too much', bytes)
   check(longestRead <= 256 * 1024, 'A read is too long', longestRead)
   check(kind === kindOf(mediaType), 'Kind and type differ', [kind, mediaType])
   if (captured === undefined) return
   checkPossible(captured)
-  check(isWrittenIn(file, captured, mediaType), 'The date is not in the file', captured)
+  check(
+    isWrittenIn(isEndless ? Buffer.concat([file, file]) : file, captured, mediaType),
+    'The date is not in the file',
+    captured,
+  )
+}
+
+function repeating(file: Buffer): ReadAt {
+  return async (position, length) => {
+    const start = position % file.length
+    const enough = Buffer.alloc(start + length, file)
+    return enough.subarray(start)
+  }
 }
 
 function checkPossible(captured: CaptureDate): void {
@@ -50,8 +64,8 @@ function isWrittenIn(file: Buffer, captured: CaptureDate, mediaType: string | un
   const day = new Date(captured.wallTime)
   const [month, date] = [day.getUTCMonth() + 1, day.getUTCDate()]
   const year = String(day.getUTCFullYear()).padStart(4, '0')
-  const pattern = new RegExp(`${year}[:\\-/.]\\s?0?${month}[:\\-/.]\\s?0?${date}(?!\\d)`)
-  // Some write two bytes a letter.
+  const pattern = new RegExp(`${year}[:\\-/.]\\s?0?${month}[:\\-/.]\\s?0?${date}`)
+  // Some write two bytes a letter. Digits may go on where a field has ended.
   return pattern.test(file.toString('latin1')) || pattern.test(file.toString('latin1').replaceAll('\0', ''))
 }
 

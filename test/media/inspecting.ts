@@ -1,5 +1,6 @@
 import { parseDate, type UtcDate, type WallDate } from '../../src/media/capture-date.ts'
 import { inspect, type MediaFacts } from '../../src/media/inspect.ts'
+import type { ReadAt } from '../../src/media/read.ts'
 
 export interface Inspection extends MediaFacts {
   /** The capture date as text, such as `2024-07-01T19:30:05+02:00`; with `Z` if it is in UTC, wherever it was taken. */
@@ -13,16 +14,21 @@ export interface Inspection extends MediaFacts {
 export const NOW = new Date('2026-11-27T12:00:00Z')
 
 /** Inspects `file` and counts what it costs. `size` is what the file claims to have. */
-export async function inspectBytes(file: Buffer, size = file.length, now = NOW): Promise<Inspection> {
+export function inspectBytes(file: Buffer, size = file.length, now = NOW): Promise<Inspection> {
+  return inspectReading(async (position, length) => file.subarray(position, position + length), size, now)
+}
+
+/** Inspects what `readAt` reads, `size` bytes, and counts what it costs. */
+export async function inspectReading(readAt: ReadAt, size: number, now = NOW): Promise<Inspection> {
   let reads = 0
   let bytes = 0
   let longestRead = 0
   const facts = await inspect(
-    async (position, length) => {
+    (position, length) => {
       reads += 1
       bytes += length
       longestRead = Math.max(longestRead, length)
-      return file.subarray(position, position + length)
+      return readAt(position, length)
     },
     size,
     now,

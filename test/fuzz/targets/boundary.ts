@@ -13,7 +13,21 @@ export const boundary: Target = {
     `multipart/form-data; boundary=${'x'.repeat(70)}`,
     'application/json',
   ].map((text) => Buffer.from(text)),
-  tokens: ['multipart/', 'form-data', 'boundary=', '; ', '"', '\\"', '=', ' ', "'", 'boundary="', 'BOUNDARY', '\\'],
+  tokens: [
+    'multipart/',
+    'form-data',
+    'boundary=',
+    '; boundary=x',
+    '; ',
+    '"',
+    '\\"',
+    '=',
+    ' ',
+    "'",
+    'boundary="',
+    'BOUNDARY',
+    '\\',
+  ],
   inTests: 4000,
   run(input) {
     const header = input.toString('latin1')
@@ -22,6 +36,8 @@ export const boundary: Target = {
     check(/^[\x20-\x7e]{1,70}$/.test(ours), 'No boundary of RFC 2046 was taken', ours)
     // More lenient on purpose: what stands between quotes is taken as it is, and parameters may be anything.
     if (!/^multipart\/form-data(?:; ?\w+=(?:[\w-]+|"[\w '()+,./:=?-]*"))+$/i.test(header)) return
+    const named = header.replace(/"[^"]*"/g, '""').match(/boundary=/gi) ?? []
+    check(named.length === 1, 'One of several boundaries is taken', header)
     check(busboyTakes(header, ours), 'busboy takes another boundary', ours)
   },
 }

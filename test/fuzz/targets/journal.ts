@@ -22,6 +22,9 @@ const SEEDS = [
   '{"type":"album","id":1',
 ]
 
+/** `,"crc":"00000000"}` */
+const CHECK_LENGTH = 18
+
 /** The input is a line without its check, which follows; behind this byte it is a whole line. */
 const WHOLE = '='
 
@@ -35,42 +38,41 @@ export const journal: Target = {
     ...SEEDS.map((text) => Buffer.from(text)),
     ...SEEDS.map((text) => Buffer.concat([Buffer.from(WHOLE), withCheck(Buffer.from(text))])),
   ],
+  // Of two members with one name the last counts.
   tokens: [
+    ...[',"type":"original"', ',"type":"header"', ',"type":"toString"', ',"what":"original"', ',"path":"../x"', '/../'],
     ...[
-      '"type":"header"',
-      '"type":"original"',
-      '"type":"backup"',
-      '"type":"removed"',
-      '"type":"toString"',
-      'null',
-      '[]',
-    ],
-    ...['"path":"../x"', '"path":"/etc/passwd"', '"path":".iclood/x"', '"path":"2024/07/a\\u0000"', '"id":0', '1e999'],
-    ...[
-      '"verified_at":"9999-12-31T23:59:59.999Z"',
-      '"2023-02-29T00:00:00.000Z"',
-      '9007199254740991',
-      '-1',
-      '0.5',
-      '..',
+      ',"path":"/etc/passwd"',
+      ',"path":".iclood/x"',
+      ',"path":"2024/07/a\\u0000"',
+      ',"id":0',
+      ',"id":9007199254740991',
     ],
     ...[
-      '"original":null',
-      '"original":{',
-      '"__proto__":{',
-      ',"crc":"00000000"}',
+      ',"verified_at":"9999-12-31T23:59:59.999Z"',
+      ',"at":"2023-02-29T00:00:00.000Z"',
+      ',"size":-1',
+      ',"created":1e999',
+    ],
+    ...[
+      ',"original":null',
+      ',"original":{}',
+      ',"__proto__":{}',
+      ',"crc":"00000000"',
       '\\ud800',
       '\\u0000',
       '\n',
       '"',
       '{',
-      '}',
     ],
+    ...['null', '[]', '0.5', '1e999', '-1', '..', '}', ','],
   ],
-  inTests: 8000,
+  inTests: 20_000,
   run(input) {
-    const line = parseLine(input.toString('latin1', 0, 1) === WHOLE ? input.subarray(1) : withCheck(input))
+    const bytes = input.toString('latin1', 0, 1) === WHOLE ? input.subarray(1) : withCheck(input)
+    const line = parseLine(bytes)
     if (line === undefined || line === 'unknown') return
+    check(bytes.equals(withCheck(bytes.subarray(0, -CHECK_LENGTH))), 'Its check is wrong')
     const written = formatLine(withoutCheck(line))
     check(written.indexOf('\n') === written.length - 1, 'It is written as more than one line', written)
     // A member that says what the line's own check says is read over.

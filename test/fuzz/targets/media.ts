@@ -61,11 +61,11 @@ export const media: Target = {
     Buffer.from('0390020014000000', 'hex'),
     Buffer.from('0000000100000001', 'hex'),
   ],
-  inTests: 4000,
+  inTests: 3000,
   run(file) {
     const random = new Random(file.toString('latin1'))
-    // What it claims to have is the client's word.
+    // What it claims to have is the client's word; and one that begins anew where it ends is a long one that costs nothing.
     const size = random.one([file.length, file.length, file.length * 3, 2 ** 40])
-    return checkHarmless(file, size)
+    return checkHarmless(file, size, { isEndless: file.length > 0 && size > file.length && random.under(4) === 0 })
   },
 }

@@ -27,6 +27,12 @@ const SEEDS = [
     end,
   ],
   ['preamble\r\n', part(disposition('name=a'), `\r\n--${BOUNDARY}x\r\n--${BOUNDARY}-\r`), end, 'epilogue'],
+  // Around the longest line that is a boundary.
+  ...[252, 253, 254, 255, 256].map((length) => [
+    part(disposition('name="a"'), `b\r\n--${BOUNDARY}${' '.repeat(length)}`),
+    part(disposition('name="c"'), `d\r\n--${BOUNDARY}--${'\t'.repeat(length - 2)}`),
+    end,
+  ]),
   [part(disposition(`name="file"; filename="a;b.jpg"; filename*=utf-8''a%3Bb.jpg`), `\n--${BOUNDARY}`), end],
 ]
 

@@ -83,7 +83,7 @@ export const names: Target = {
       '\u00a0',
     ],
   ],
-  inTests: 6000,
+  inTests: 3000,
   run(input) {
     const text = input[0] === 0 ? input.toString('utf16le', 1) : input.toString()
     const whole = wholeName(nameOnPhone(text) || text, 'photo')
