@@ -134,3 +134,9 @@ export const SUMS_LINE_BYTES = KB
 export const JOURNAL_LINE_BYTES = 64 * KB
 /** Bytes of a file of the journal in which no line has an end: then the file is given up. */
 export const JOURNAL_GARBAGE_BYTES = 64 * MB
+
+/**
+ * Bytes on the disk of `DATA_DIR` below which no rows are added: PostgreSQL needs up to four files of 16 MB to write
+ * down what it is about to do, and ends when it can't.
+ */
+export const DATABASE_RESERVE = 64 * MB

@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'mirror_missing'
   | 'shutting_down'
   | 'disk_full'
+  | 'data_dir_full'
   | 'space_promised'
   | 'hashing_failed'
   | 'busy'

@@ -14,6 +14,7 @@ import { createOutput } from './log.ts'
 import { printFailure } from './print.ts'
 import type { RunningServer } from './serve.ts'
 import { StartError } from './start.ts'
+import { feedWatchdog } from './watchdog.ts'
 
 /** From sysexits.h: something was configured wrongly. */
 const EX_CONFIG = 78
@@ -50,6 +51,7 @@ async function run(): Promise<void> {
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
   const { log, show } = await createOutput(config.logLevel, process.stdout)
+  feedWatchdog(process.env, log)
   for (const { name, meant } of misspeltSettings(process.cwd())) {
     log.warn({ setting: name }, `.env sets ${name}, which is no setting and changes nothing. Did you mean ${meant}?`)
   }

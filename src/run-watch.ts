@@ -1,4 +1,5 @@
 import type { Database } from './catalogue/connection.ts'
+import type { DataDirSpace } from './catalogue/embedded/space.ts'
 import { assess } from './ingest/health/assess.ts'
 import type { Health } from './ingest/health/model.ts'
 import { Monitor } from './ingest/health/monitor.ts'
@@ -15,27 +16,44 @@ export interface Watch {
   run(signal: AbortSignal): Promise<void>
 }
 
-export function createWatch({ config, state, log, settled }: Start, db: Database): Watch {
+export function createWatch(
+  { config, state, log, settled }: Start,
+  db: Database,
+  dataDirSpace: DataDirSpace | undefined,
+): Watch {
   const now = () => new Date()
-  const subject = { db, library: () => state.library(), mirror: () => state.mirrorStatus(), rules: config, now }
+  const subject = {
+    db,
+    library: () => state.library(),
+    mirror: () => state.mirrorStatus(),
+    dataDir: async () => dataDirSpace?.usage(),
+    rules: config,
+    now,
+  }
+  /** A database without room may be away for that reason, which people should know. */
+  const look = () =>
+    assess(subject).catch(async (error: unknown) => {
+      await dataDirSpace?.check()
+      throw error
+    })
   const teller = new Teller(db, config.notifyUrls.map(receiverAt), log, now)
   const monitor = new Monitor({
     db,
-    assess: () => assess(subject),
+    assess: look,
     onChange: () => teller.poke(),
     onOutage: (outage) => teller.setOutage(outage),
     log,
     now,
   })
   state.onTrouble(monitor.soon)
-  const isHealthy = async () => (await assess(subject)).problems.every(({ severity }) => severity !== 'error')
+  const isHealthy = async () => (await look()).problems.every(({ severity }) => severity !== 'error')
   const url = config.heartbeatUrl
   const beat = async (signal: AbortSignal) => {
     if (url !== undefined) await keepHeartBeating({ url, isHealthy, log }, signal)
   }
   return {
     assess: async () => {
-      const health = await assess(subject)
+      const health = await look()
       monitor.compare(health)
       return health
     },

@@ -5,6 +5,7 @@ import { Arrivals } from './arrivals.ts'
 import { UPLOAD_CONNECTIONS } from './budgets.ts'
 import { openDatabase } from './catalogue/connection.ts'
 import { startEmbeddedServer } from './catalogue/embedded/server.ts'
+import { DataDirSpace } from './catalogue/embedded/space.ts'
 import { expectUtf8 } from './catalogue/encoding.ts'
 import { migrate } from './catalogue/migrate.ts'
 import { openRequests } from './catalogue/requests.ts'
@@ -119,6 +120,8 @@ async function run(start: Start): Promise<void> {
   const { config, log, signal } = start
   const embedded =
     config.databaseUrl === undefined ? await startEmbeddedServer({ dataDir: config.dataDir, log, signal }) : undefined
+  const dataDirSpace = embedded === undefined ? undefined : new DataDirSpace(config.dataDir)
+  if (dataDirSpace !== undefined) start.state.setDataDirSpace(dataDirSpace)
   const settings = embedded?.connection ?? { connectionString: config.databaseUrl }
   const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
   const db = openDatabase(settings, onLost)
@@ -135,7 +138,7 @@ async function run(start: Start): Promise<void> {
     })
     const journal = await patiently(start, () => JournalKeeper.create(db, log))
     start.state.listen(journal.note)
-    const watch = createWatch(start, db)
+    const watch = createWatch(start, db, dataDirSpace)
     start.state.setAssessment(watch.assess)
     const ending = new AbortController()
     const watching = watch.run(AbortSignal.any([signal, ending.signal]))

@@ -1,4 +1,5 @@
 import type { Database } from './catalogue/connection.ts'
+import type { DataDirSpace } from './catalogue/embedded/space.ts'
 import type { Requests } from './catalogue/requests.ts'
 import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
@@ -20,6 +21,7 @@ export class ServerState implements Service {
   #library: Library | undefined
   readonly #watchers: (() => void)[] = []
   #assess: (() => Promise<Health>) | undefined
+  #dataDirSpace: DataDirSpace | undefined
   #mirrorStatus: (() => Promise<MirrorStatus>) | undefined
   #reason = new AppError(
     'database_unavailable',
@@ -42,6 +44,15 @@ export class ServerState implements Service {
 
   setLibrary(library: Library): void {
     this.#library = library
+  }
+
+  /** The database is an embedded one, with a disk that may become full. */
+  setDataDirSpace(space: DataDirSpace): void {
+    this.#dataDirSpace = space
+  }
+
+  async roomForRows(): Promise<void> {
+    await this.#dataDirSpace?.check()
   }
 
   /** How it is found out how the second copy is. */

@@ -186,6 +186,55 @@ MIRROR_FOLDER=/var/mirror"`)
     expect(await run('ls /mnt/photos/2024/07')).toContain('third.JPG')
   })
 
+  it('has bounds on memory and tasks, and what it makes is not for all', async () => {
+    const shown = await run('systemctl show iclood -p MemoryMax,TasksMax,WatchdogUSec,UMask')
+    expect(shown.trim().split('\n').toSorted()).toEqual([
+      'MemoryMax=805306368',
+      'TasksMax=256',
+      'UMask=0027',
+      'WatchdogUSec=2min',
+    ])
+    expect(await run('stat -c %a /mnt/photos/2024/07 /mnt/photos/2024/07/third.JPG')).toBe('750\n640\n')
+  })
+
+  describe('its watchdog', () => {
+    const restarts = async () => Number(await run('systemctl show iclood -P NRestarts'))
+    const pid = async () => (await run('systemctl show iclood -P MainPID')).trim()
+    const fedAt = () => run('systemctl show iclood -P WatchdogTimestampMonotonic')
+
+    beforeAll(async () => {
+      // Enough for a busy machine; the unit's own two minutes would be a long wait for each test.
+      await run(`mkdir -p /etc/systemd/system/iclood.service.d
+        echo "process.on('SIGUSR2', () => { for (;;); })" > /opt/spin.cjs
+        printf '[Service]\\nWatchdogSec=12\\nEnvironment=NODE_OPTIONS=--require=/opt/spin.cjs\\n' > /etc/systemd/system/iclood.service.d/quick.conf
+        systemctl daemon-reload; systemctl restart iclood`)
+      await untilAnswers()
+    })
+
+    it('leaves a server alone that is busy', async () => {
+      const before = { restarts: await restarts(), pid: await pid() }
+      for (let fed = 0, last = await fedAt(); fed < 3; ) {
+        await send(`busy-${fed}`)
+        const now = await fedAt()
+        if (now !== last) fed++
+        last = now
+      }
+      expect({ restarts: await restarts(), pid: await pid() }).toEqual(before)
+    })
+
+    it.each([
+      ['has stopped', 'STOP'],
+      ['does something without end', 'USR2'],
+    ])('ends one that %s, and it is started again', async (_, signal) => {
+      const before = { restarts: await restarts(), pid: await pid() }
+      await run(`kill -${signal} ${before.pid}`)
+      await until('it is started again', async () => (await restarts()) > before.restarts)
+      await untilAnswers()
+      await until('it takes photos', async () => (await send(`after ${signal}`)).status < 300)
+      expect(await pid()).not.toBe(before.pid)
+    })
+  })
+
   it('is stopped within its time, and the drive can be unmounted', async () => {
     await run('systemctl stop iclood; umount /mnt/photos')
     expect((await machine.run('systemctl show iclood -P Result')).stdout.trim()).toBe('success')

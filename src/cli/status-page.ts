@@ -29,6 +29,7 @@ export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder
     ...rows('Photos', [photosLine(health)]),
     ...rows('Last backup', deviceLines(health, ago)),
     ...rows('Drive', [driveLine(health, config.libraryFolder)]),
+    ...rows('Database', databaseLines(health)),
     ...rows('Second copy', [mirrorLine(health.mirror)]),
     ...rows('Checked', checkLines(health, ago, day)),
   ]
@@ -60,6 +61,13 @@ function driveLine({ drive }: Health, folder: string): string {
   const refusal = drive.refusal === undefined ? '' : '; can’t be written to'
   const share = Math.round(fullness(drive.usage) * 100)
   return `${folder}: ${humanSize(free)} free of ${humanSize(free + used)} (${share} % full)${refusal}`
+}
+
+function databaseLines({ dataDir }: Health): string[] {
+  if (dataDir === undefined) return []
+  const { free, used } = dataDir
+  const share = Math.round(fullness(dataDir) * 100)
+  return [`${humanSize(free)} free of ${humanSize(free + used)} on its disk (${share} % full)`]
 }
 
 function mirrorLine(mirror: MirrorStatus | undefined): string {

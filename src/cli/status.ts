@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { DataDirSpace } from '../catalogue/embedded/space.ts'
 import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
 import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { AppError } from '../errors.ts'
@@ -35,6 +36,7 @@ async function showStatus(session: Session, asJson: boolean): Promise<number> {
       return opened
     },
     mirror: (library) => mirrorStatus(library, config.mirrorFolder, config.minFreeSpace),
+    dataDir: async () => (config.databaseUrl === undefined ? new DataDirSpace(config.dataDir).usage() : undefined),
     rules: config,
     now: () => new Date(),
   })

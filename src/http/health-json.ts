@@ -65,6 +65,12 @@ export const HealthReport = Type.Object({
     free_bytes: Nullable(Bytes),
     used_percent: Nullable(Type.Number({ description: 'as df counts it' })),
   }),
+  data_dir: Nullable(
+    Type.Object(
+      { total_bytes: Bytes, free_bytes: Bytes, used_percent: Type.Number({ description: 'as df counts it' }) },
+      { description: 'the disk of the embedded database' },
+    ),
+  ),
   mirror: Nullable(
     Type.Object({
       state: Type.String({ description: 'ok, behind, missing, full or error' }),
@@ -98,7 +104,7 @@ const iso = (date: Date | null) => date?.toISOString() ?? null
 
 /** Writes it with times in ISO 8601. */
 export function healthReport(health: Health): HealthReport {
-  const { proof, drive, mirror, problems, notes, findings, healed, backups, quiet } = health
+  const { proof, drive, mirror, problems, notes, findings, healed, backups, quiet, dataDir } = health
   const { intact, unverified, unread, lost } = proof
   const states = [intact, unverified, unread, lost]
   const total = {
@@ -134,8 +140,12 @@ export function healthReport(health: Health): HealthReport {
       reason: reason === undefined ? null : inFull(reason),
       total_bytes: usage?.total ?? null,
       free_bytes: usage?.free ?? null,
-      used_percent: usage === undefined ? null : Math.round(fullness(usage) * 10_000) / 100,
+      used_percent: usage === undefined ? null : percentOf(usage),
     },
+    data_dir:
+      dataDir === undefined
+        ? null
+        : { total_bytes: dataDir.total, free_bytes: dataDir.free, used_percent: percentOf(dataDir) },
     mirror:
       mirror === undefined || mirror.state === 'none'
         ? null
@@ -164,6 +174,11 @@ export function healthReport(health: Health): HealthReport {
     photo_count: backups.photos,
     video_count: backups.videos,
   }
+}
+
+/** With two digits. */
+function percentOf(usage: { used: number; free: number }): number {
+  return Math.round(fullness(usage) * 10_000) / 100
 }
 
 function problemEntry({ key, severity, title, message, since }: Problem): Static<typeof ProblemEntry> {

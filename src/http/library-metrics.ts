@@ -40,6 +40,10 @@ export function libraryMetrics(health: Health): Registry {
     gauge('iclood_drive_size_bytes', 'Size of the drive.', [drive.usage.total])
     gauge('iclood_drive_free_bytes', 'Free space on the drive.', [drive.usage.free])
   }
+  if (health.dataDir !== undefined) {
+    gauge('iclood_data_dir_size_bytes', 'Size of the disk with the embedded database.', [health.dataDir.total])
+    gauge('iclood_data_dir_free_bytes', 'Free space on the disk with the embedded database.', [health.dataDir.free])
+  }
   if (oldest !== null) {
     const age = Math.max(0, at.getTime() - oldest.getTime()) / 1000
     gauge(

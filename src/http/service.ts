@@ -16,7 +16,9 @@ export interface Service {
    * once.
    */
   library(): Library
-  /** How the household's backup is. Throws `database_unavailable`. */
+  /** Throws `data_dir_full` if the database has no room for more rows. */
+  roomForRows(): Promise<void>
+  /** How the household's backup is. Throws `database_unavailable`, `data_dir_full`. */
   health(): Promise<Health>
   /** Hears of every change that is made to the catalogue. */
   readonly changed: NoteChange

@@ -28,6 +28,7 @@ const health: Health = {
   mirror: NO_MIRROR,
   devices: [device('iPhone 16', daysAgo(0.1)), device('iPad', daysAgo(3)), device('unknown', null, 5)],
   findings: [],
+  dataDir: undefined,
   superuser: undefined,
   healed: [],
   raised: new Map(),

@@ -53,6 +53,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request, reply) => {
         const { deviceId, files, positions, excess, elements, invalid } = received(request.body)
+        await service.roomForRows()
         const { drive, now } = service.library()
         const db = service.catalogue(untilGone(request, reply))
         const context = { db, drive, now, changed: service.changed }
@@ -219,6 +220,7 @@ export function uploadRoutes(
         const upload = {}
         service.uploads.add(upload)
         try {
+          await service.roomForRows()
           const { backup, isNew } = await receiveUpload(service.library(), request.raw, reply.raw, {
             address: request.clientAddress,
             maxFileSize,

@@ -3,6 +3,7 @@ import { type Alert, listRaised, type Problem } from '../../catalogue/alerts.ts'
 import { sumBackups } from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { listDevices } from '../../catalogue/devices.ts'
+import type { DataDirUsage } from '../../catalogue/embedded/space.ts'
 import { countHealed, countOpenFindings, listOpenFindings } from '../../catalogue/findings.ts'
 import { findLibrarySince } from '../../catalogue/library.ts'
 import { findSuperuser } from '../../catalogue/superuser.ts'
@@ -21,6 +22,8 @@ export interface Subject {
   readonly library: () => Library
   /** `undefined` if it is not known yet. */
   readonly mirror: (library: Library) => Promise<MirrorStatus | undefined>
+  /** `undefined` if the database is not an embedded one. */
+  readonly dataDir: () => Promise<DataDirUsage | undefined>
   readonly rules: HealthRules
   readonly now: () => Date
 }
@@ -39,7 +42,7 @@ export async function assess(subject: Subject): Promise<Health> {
   const at = subject.now()
   const alerts = await listRaised(db)
   const told = alerts.flatMap(({ key }) => deviceOfKey(key) ?? [])
-  const [{ drive, mirror }, proof, due, devices, findings, healed, backups, superuser] = await Promise.all([
+  const [{ drive, mirror }, proof, due, devices, findings, healed, backups, superuser, dataDir] = await Promise.all([
     lookAtDrives(subject),
     countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
@@ -48,6 +51,7 @@ export async function assess(subject: Subject): Promise<Health> {
     countHealed(db, new Date(at.getTime() - HEALED_MS)),
     sumBackups(db, at),
     findSuperuser(db),
+    subject.dataDir(),
   ])
   const overdueSince = await findOverdue(db, proof, rules.verifyEvery, at)
   const facts: Facts = {
@@ -63,6 +67,7 @@ export async function assess(subject: Subject): Promise<Health> {
     healed,
     superuser,
     raised: new Map(alerts.map(({ key, raisedAt }) => [key, raisedAt])),
+    dataDir,
   }
   const openFindings = findings.length === 0 ? [] : await listOpenFindings(db, MAX_FINDINGS)
   const problems = withTheirTime(alerts, problemsOf(facts, rules))

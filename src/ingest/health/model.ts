@@ -1,5 +1,6 @@
 import type { Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
+import type { DataDirUsage } from '../../catalogue/embedded/space.ts'
 import type { Finding, FindingCount, HealedCount } from '../../catalogue/findings.ts'
 import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { Proof } from '../../catalogue/verification.ts'
@@ -32,6 +33,8 @@ export interface Facts {
   /** The alerts that are raised, by key: when they were last told. */
   raised: ReadonlyMap<string, Date>
   findings: readonly FindingCount[]
+  /** The disk of the embedded database; `undefined` if there is none. */
+  dataDir: DataDirUsage | undefined
   /** The database's role, if it may do more than it should. */
   superuser: TooMuchPower | undefined
   /** What was found wrong and is well again. */

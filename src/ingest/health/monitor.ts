@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { type Alert, type Problem, reconcileAlerts } from '../../catalogue/alerts.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { markTold } from '../../catalogue/findings.ts'
-import { AppError } from '../../errors.ts'
+import { AppError, inFull } from '../../errors.ts'
 import { withResolvers } from '../../resolvers.ts'
 import type { Health } from './model.ts'
 import { findingKey, isUndecided } from './problems.ts'
@@ -114,7 +114,7 @@ export class Monitor {
       this.#write(lasting, grown, cleared)
       if (raised.length + grown.length + cleared.length > 0) onChange()
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'database_unavailable')) throw error
+      if (!(error instanceof AppError && ['database_unavailable', 'data_dir_full'].includes(error.code))) throw error
       this.#noteAway(error)
       return
     }
@@ -156,6 +156,6 @@ export class Monitor {
     const since = this.#awaySince
     if (now.getTime() - since.getTime() < OUTAGE_MS) return
     const problem = { key: 'database_unavailable', severity: 'error', title: 'The database can’t be reached' } as const
-    this.#options.onOutage({ ...problem, message: error.message, since, raisedAt: now, clearedAt: null, ...ONCE })
+    this.#options.onOutage({ ...problem, message: inFull(error), since, raisedAt: now, clearedAt: null, ...ONCE })
   }
 }

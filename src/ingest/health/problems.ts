@@ -1,4 +1,4 @@
-import { DEVICES_KNOWN_TOLD, DEVICES_NAMED, DEVICES_TOLD } from '../../budgets.ts'
+import { DATABASE_RESERVE, DEVICES_KNOWN_TOLD, DEVICES_NAMED, DEVICES_TOLD } from '../../budgets.ts'
 import { LONGEST_WAIT_MS, type Problem } from '../../catalogue/alerts.ts'
 import type { Device } from '../../catalogue/devices.ts'
 import type { FindingCount, HealedCount } from '../../catalogue/findings.ts'
@@ -22,6 +22,7 @@ const LAG_MS = HOUR_MS
 export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
   const problems = [
     ...driveProblems(facts, rules),
+    ...dataDirProblems(facts),
     ...facts.findings.map(findingProblem),
     ...mirrorProblems(facts),
     ...verificationProblems(facts),
@@ -74,6 +75,23 @@ function spaceProblem(usage: DiskUsage, at: Date, { minFreeSpace }: HealthRules)
   const title = `The drive is ${Math.floor(share * 100)} % full`
   const message = `${inGigabytes(free)} are free of ${inGigabytes(used + free)}. Make room on it, or get a larger one in time.`
   return [{ key: 'drive_full', severity: 'warning', title, message, since: at }]
+}
+
+function dataDirProblems({ dataDir, at }: Facts): Problem[] {
+  if (dataDir === undefined) return []
+  const { used, free } = dataDir
+  const key = 'data_dir_full'
+  if (free <= DATABASE_RESERVE) {
+    const title = 'The disk of the database is full'
+    const message = `${inGigabytes(free)} are free where DATA_DIR lies, and ${inGigabytes(DATABASE_RESERVE)} are kept for the database: no more photos are taken. Make room on it; they go on by themselves.`
+    return [{ key, severity: 'error', title, message, since: at }]
+  }
+  const share = fullness(dataDir)
+  // Of a small disk a tenth is less than what is kept.
+  if (share <= FULL && free > 2 * DATABASE_RESERVE) return []
+  const title = `The disk of the database is ${Math.floor(share * 100)} % full`
+  const message = `${inGigabytes(free)} are free of ${inGigabytes(used + free)} where DATA_DIR lies. Make room on it: when it is full, no more photos are taken.`
+  return [{ key, severity: 'warning', title, message, since: at }]
 }
 
 /** The share of a drive's space that is taken, 0 to 1, as `df` counts: what only root may still use is nobody's. */

@@ -25,6 +25,7 @@ const well: Facts = {
   mirror: NO_MIRROR,
   devices: [],
   findings: [],
+  dataDir: undefined,
   superuser: undefined,
   healed: [],
   raised: new Map(),
