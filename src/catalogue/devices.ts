@@ -25,8 +25,9 @@ export interface Device {
 
 /**
  * Returns the devices that have asked for or done a backup, those that have backed up for the longest time first, then
- * those with the most photos: what others make up does not come before the phones of the house. At most `limit`,
- * however many names have been sent, and those of `kept` wherever they stand. Costs as much as there are devices.
+ * those with the most photos: what others make up does not come before the phones of the house. At most `limit`, however
+ * many names have been sent, out of as many with the most photos and as many that were heard of first; and those of
+ * `kept`, wherever they stand. Costs a look at the counts of all devices, and two at an index for each of these.
  */
 export async function listDevices(
   db: Database,
@@ -36,7 +37,7 @@ export async function listDevices(
 ): Promise<Device[]> {
   const until = sql`${believableUntil(now).toISOString()}::timestamptz`
   const done = sql`
-    coalesce(device_id, 'unknown') = counted.device_id
+    coalesce(device_id, 'unknown') = candidates.device_id
     and status <> 'Pending' and status = 'Completed' and timestamp <= ${until}`
   const { rows } = await sql<Device>`
     with counted as materialized (
@@ -49,14 +50,20 @@ export async function listDevices(
       from backup_totals
       group by device_id
       having sum(count) > 0
+    ), candidates as materialized (
+      (select * from counted order by completed desc, first_seen, device_id limit ${limit})
+      union
+      (select * from counted order by first_seen, completed desc, device_id limit ${limit})
+      union
+      select * from counted where device_id = any(${kept}::text[])
     ), ranked as (
       select
-        counted.*, devices.last_seen, devices.has_announced, devices.forgotten_at,
+        candidates.*, devices.last_seen, devices.has_announced, devices.forgotten_at,
         first.timestamp as first_backup, last.timestamp as last_backup,
         row_number() over (
           order by last.timestamp - first.timestamp desc nulls last, completed desc, first_seen, device_id
         ) as rank
-      from counted
+      from candidates
         left join devices using (device_id)
         left join lateral (
           select timestamp from backups where ${done} order by timestamp desc nulls last, id desc limit 1
