@@ -27,6 +27,8 @@ export interface AccessRules {
 /** What is judged of a request. */
 export interface AccessRequest {
   remoteAddress: string | undefined
+  /** The address of this machine that it was sent to. */
+  localAddress?: string | undefined
   headers: IncomingHttpHeaders
   /** Names and values by turns, as Node has them: `headers` doesn't show that there were two `Host`. */
   rawHeaders?: readonly string[]
@@ -41,7 +43,15 @@ export interface Access {
   clientAddress: string
   /** The listed origin that it comes from: the answer carries `corsHeaders`, and a preflight gets nothing else. */
   cors: { origin: string } | undefined
+  /**
+   * Throws `unauthorized` unless the request comes from this machine itself or has the access token, which a guest of
+   * the house has not; `too_many_guesses` for a wrong one after many others.
+   */
+  mustBeKeeper: () => void
 }
+
+const FOR_KEEPERS =
+  'This ends an alarm, which is for those who keep the server: ask on its own machine, use the command `iclood` there, or send its access token as "Authorization: Bearer <token>".'
 
 /**
  * Returns the guard that judges each request before anything else looks at it. It throws
@@ -94,7 +104,14 @@ export function createAccessGuard(rules: AccessRules): (request: AccessRequest) 
         'This request comes from a page of another site; add the origin of that page to CORS_ORIGINS to allow it.',
       )
     }
-    return { clientAddress: client.name, cors: site.kind === 'listed' ? { origin: site.origin } : undefined }
+    const isHere = !forwarding.isProxied && remote !== undefined && request.remoteAddress === request.localAddress
+    return {
+      clientAddress: client.name,
+      cors: site.kind === 'listed' ? { origin: site.origin } : undefined,
+      mustBeKeeper: () => {
+        if (!isHere) tokens.check(headers.authorization, client.subscriber, FOR_KEEPERS)
+      },
+    }
   }
 }
 

@@ -27,6 +27,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The address of the client, the real one behind trusted proxies. */
     clientAddress: string
+    /** Throws `unauthorized` for a guest of the house; see `Access`. */
+    mustBeKeeper: () => void
   }
   interface FastifyContextConfig {
     /**
@@ -114,19 +116,22 @@ function refuseMalformed({ rawHeaders, headers, httpVersion }: IncomingMessage):
 function installAccess(app: FastifyInstance, { access, service }: AppOptions): void {
   const guard = createAccessGuard(access)
   app.decorateRequest('clientAddress', '')
+  app.decorateRequest('mustBeKeeper')
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
     refuseMalformed(request.raw)
     // Answers differ by origin where origins are listed, also the refusals.
     if (access.corsOrigins.length > 0) reply.header('vary', 'Origin')
-    const { clientAddress, cors } = guard({
+    const { clientAddress, cors, mustBeKeeper } = guard({
       remoteAddress: request.raw.socket.remoteAddress,
+      localAddress: request.raw.socket.localAddress,
       headers: request.headers,
       rawHeaders: request.raw.rawHeaders,
       method: request.method,
       path: request.url,
     })
     request.clientAddress = clientAddress
+    request.mustBeKeeper = mustBeKeeper
     if (cors !== undefined) {
       const preflight = isPreflight(request.method, request.headers)
       reply.headers(corsHeaders(cors.origin, preflight ? 'preflight' : 'simple'))

@@ -6,6 +6,9 @@ const HOUR_MS = 60 * 60 * 1000
 /** Who has sent wrong tokens lately, or the right one; of more, those are forgotten that were heard of longest ago. */
 const REMEMBERED = 10_000
 
+const FOR_HOME =
+  'This server is open to its home network only; from elsewhere send its access token as "Authorization: Bearer <token>".'
+
 /**
  * Judges the access tokens that come from outside. Digests make the comparison take the same time whatever was sent.
  * Whoever sends many wrong ones is told to wait, while the right one still passes; beyond a second bound his tokens are
@@ -28,12 +31,12 @@ export class TokenJudge {
   }
 
   /**
-   * Returns if `authorization` holds the access token; throws `unauthorized` and `too_many_guesses`. `subscriber` is who
-   * has sent it.
+   * Returns if `authorization` holds the access token; throws `unauthorized`, saying `refusal`, and `too_many_guesses`.
+   * `subscriber` is who has sent it.
    */
-  check(authorization: string | undefined, subscriber: string): void {
+  check(authorization: string | undefined, subscriber: string, refusal = FOR_HOME): void {
     const sent = /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
-    if (this.#expected === undefined || sent === undefined) throw refusal()
+    if (this.#expected === undefined || sent === undefined) throw new AppError('unauthorized', refusal)
     const wrong = this.#each.get(subscriber) ?? new Draining(WRONG_TOKENS.each, this.#now)
     const isCompared = !wrong.isFull && (!this.#all.isFull || this.#proven.has(subscriber))
     if (isCompared && timingSafeEqual(digest(sent), this.#expected)) {
@@ -45,7 +48,9 @@ export class TokenJudge {
       this.#all.add()
       remember(this.#each, subscriber, () => this.#each.set(subscriber, wrong))
     }
-    throw isCompared && wrong.level <= WRONG_TOKENS_ANSWERED ? refusal() : tooMany(subscriber)
+    throw isCompared && wrong.level <= WRONG_TOKENS_ANSWERED
+      ? new AppError('unauthorized', refusal)
+      : tooMany(subscriber)
   }
 }
 
@@ -89,13 +94,6 @@ function remember(known: Set<string> | Map<string, unknown>, key: string, add: (
 
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest()
-}
-
-function refusal(): AppError {
-  return new AppError(
-    'unauthorized',
-    'This server is open to its home network only; from elsewhere send its access token as "Authorization: Bearer <token>".',
-  )
 }
 
 function tooMany(subscriber: string): AppError {

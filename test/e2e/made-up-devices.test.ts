@@ -8,6 +8,7 @@ import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { startReceiver, type TestReceiver } from '../support/receiver.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
+import { send } from '../support/wire.ts'
 
 /*
  * A guest makes up 200 devices, whose names are to be read by whoever is told of them: to end the alarm about a real
@@ -15,6 +16,7 @@ import { until } from '../support/until.ts'
  */
 
 const MADE_UP = 200
+const TOKEN = 'a-token-of-twenty-characters'
 const PHONE = 'iPhone 15'
 const nameOf = (number: number) => `[Solved: ${PHONE}](https://evil.example/${number})\n**All is well**\u202e @all`
 
@@ -31,7 +33,7 @@ beforeAll(async () => {
   await client.connect()
   folder = await makeFolder()
   hook = await startReceiver()
-  settings = { DATABASE_URL: database.url, NOTIFY_URL: `http://127.0.0.1:${hook.port}/` }
+  settings = { DATABASE_URL: database.url, NOTIFY_URL: `http://127.0.0.1:${hook.port}/`, ACCESS_TOKEN: TOKEN }
   server = await startServer(folder, settings)
 })
 
@@ -81,11 +83,11 @@ describe('200 made-up devices', () => {
   })
 
   it('are told in a few messages, none of which has a link, markup or a line of theirs', async () => {
-    await until('people have heard of all', async () => told().some(({ key }) => key === 'quiet'))
-    // Nothing more comes: what is wrong has been looked at once more, with all that has been told.
-    await health()
+    await until('people have heard of all', async () => told().length >= DEVICES_TOLD + 1)
     const messages = told()
     expect(messages).toHaveLength(DEVICES_TOLD + 1)
+    const { rows } = await client.query('select count(*)::int as count from alerts')
+    expect(rows).toEqual([{ count: messages.length }])
     expect(messages.map(({ event }) => event)).toEqual(messages.map(() => 'raised'))
     const rest = messages.find(({ key }) => key === 'quiet')
     expect(rest.title).toBe(`${MADE_UP - DEVICES_TOLD + 1} further devices have not backed up`)
@@ -115,6 +117,31 @@ describe('200 made-up devices', () => {
     expect(await keys()).toContain(`quiet:${PHONE}`)
     expect(told().filter(({ event }) => event === 'raised')).toHaveLength(before)
     expect(told().filter(({ event, key }) => event === 'cleared' && key === `quiet:${PHONE}`)).toEqual([])
+  })
+
+  it('are no reason for a guest to end it: accepting and forgetting are for who keeps the server', async () => {
+    const asked = [
+      ['/devices/forget', { device_id: PHONE }],
+      ['/library/findings/accept', { kind: 'missing' }],
+    ] as const
+    for (const [path, body] of asked) {
+      const headers = { 'content-type': 'application/json' }
+      const request = { method: 'POST', path, body: JSON.stringify(body) }
+      const guest = await send(server, { ...request, headers, from: '127.0.0.9' })
+      expect(guest).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
+      const authorization = 'Bearer wrong'
+      expect(
+        (await send(server, { ...request, headers: { ...headers, authorization }, from: '127.0.0.9' })).status,
+      ).toBe(401)
+      const withToken = { ...headers, authorization: `Bearer ${TOKEN}` }
+      const keeper = {
+        ...request,
+        body: JSON.stringify({ device_id: 'nobody', paths: ['nothing'] }),
+        headers: withToken,
+      }
+      expect((await send(server, { ...keeper, from: '127.0.0.9' })).status).toBe(404)
+    }
+    expect(await keys()).toContain(`quiet:${PHONE}`)
   })
 
   it('are forgotten in one go, and the real phone’s alarm ends with its own sign of life', async () => {

@@ -350,6 +350,32 @@ describe('the home network, where a part of it is named,', () => {
   })
 })
 
+describe('who keeps the server', () => {
+  const mayEndAlarms = (rules: Partial<AccessRules>, request: Asked): boolean => {
+    try {
+      ask(rules, request).mustBeKeeper()
+      return true
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'unauthorized') return false
+      throw error
+    }
+  }
+
+  it('asks on its machine, or has its token; nobody else in the house does', () => {
+    const accessToken = 't'
+    expect(mayEndAlarms({}, { remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' })).toBe(true)
+    expect(mayEndAlarms({}, { remoteAddress: HOME, localAddress: HOME })).toBe(true)
+    expect(mayEndAlarms({}, { remoteAddress: HOME, localAddress: '192.168.1.5' })).toBe(false)
+    expect(mayEndAlarms({}, { remoteAddress: HOME })).toBe(false)
+    const from = (token: string) => ({ headers: { authorization: `Bearer ${token}` }, localAddress: '192.168.1.5' })
+    expect(mayEndAlarms({ accessToken }, from('t'))).toBe(true)
+    expect(mayEndAlarms({ accessToken }, from('x'))).toBe(false)
+    const headers = { 'x-forwarded-for': HOME }
+    const proxied = { remoteAddress: '127.0.0.1', localAddress: '127.0.0.1', headers }
+    expect(mayEndAlarms({ trustedProxies: ['127.0.0.1'] }, proxied)).toBe(false)
+  })
+})
+
 describe('the host', () => {
   it.each([
     '192.168.1.5',

@@ -55,6 +55,7 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request) => {
+        request.mustBeKeeper()
         const { ids = [], paths = [], kind } = request.body
         if (ids.length + paths.length === 0 && kind === undefined) {
           throw new AppError('invalid_request', 'Nothing is named; expected "ids", "paths" or a "kind" of findings.')
@@ -76,6 +77,7 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request) => {
+        request.mustBeKeeper()
         const deviceId = request.body.device_id || 'unknown'
         await forgetDevice(service.catalogue(), deviceId, new Date())
         service.trouble()
