@@ -78,7 +78,7 @@ describe('a cluster of version 0.2, where all belongs to the superuser that the 
       'create trigger tells after insert on kept for each row execute function told()',
       "insert into kept (what, answer) values ('photo', 42)",
       'create view seen as select answer from kept',
-      'revoke all on schema public from catalogue',
+      'drop owned by catalogue',
       'drop role catalogue',
     ]
     const input = statements.map((statement) => `${statement}\n`).join('')

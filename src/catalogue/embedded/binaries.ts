@@ -84,9 +84,15 @@ async function isReadable(packageFolder: string, account: Account): Promise<bool
 /** A folder that `account` can reach, which root alone can write to if it is not `dataDir`. */
 async function placeForCopy(dataDir: string, account: Account | undefined): Promise<string> {
   if (account === undefined || (await isOpenTo(account, dataDir))) return dataDir
-  await mkdir(SHARED_COPIES, { recursive: true })
-  await chmod(SHARED_COPIES, 0o755)
-  return SHARED_COPIES
+  if ((await mkdir(SHARED_COPIES, { recursive: true })) !== undefined) await chmod(SHARED_COPIES, 0o755)
+  const { uid, mode } = await stat(SHARED_COPIES)
+  if (uid === 0 && (mode & 0o022) === 0 && (await isOpenTo(account, SHARED_COPIES))) return SHARED_COPIES
+  throw new AppError(
+    'database_unavailable',
+    `PostgreSQL's account (uid ${account.uid}) can reach neither this installation nor DATA_DIR (${dataDir}), and ` +
+      `${SHARED_COPIES}, where its programs would be copied to, must be root's alone and open to all. Set DATA_DIR to a ` +
+      'folder that is open to everybody, or start the server as an ordinary user.',
+  )
 }
 
 async function copyOnce(packageFolder: string, place: string, version: string): Promise<string> {
