@@ -53,6 +53,35 @@ export const ROWS_WEIGHED = 256
  */
 export const ASSETS_OF_A_PATH = 32
 
+/** A bound on rows of the catalogue: of all, of one address, and of one device, whoever says to be it. */
+export interface RowBounds extends Share {
+  readonly device: number
+}
+
+/**
+ * Rows that wait for their files: of a device a phone's longest list, of an address a few phones behind one proxy. In
+ * all they take some 300 MB, with paths as long as can be 3 GB. The oldest of who has the most go first.
+ */
+export const WAITING_ROWS: RowBounds = { all: 600_000, each: 300_000, device: 200_000 }
+
+/** How long one waits that no list names any more, in days; with one that has sent something, 30. */
+export const WAITING_DAYS = 90
+
+/** Rows of what is ignored. A person ignores hundreds; who has less than a tenth of a share may go on beyond all. */
+export const IGNORED_ROWS: Share = { all: 300_000, each: 100_000 }
+
+/** Names of devices that an address may have such rows of: a household behind one proxy, many times over. */
+export const DEVICES_OF_AN_ADDRESS = 100
+
+/** Rows that lists may make of one original, which the library has already: a photo under several paths. */
+export const ROWS_OF_AN_ORIGINAL = 1_000
+
+/** Characters of a path on a phone, of a name there, of an asset's id and of a device's name. */
+export const PATH_LENGTH = 4_096
+export const NAME_LENGTH = 1_024
+export const ID_LENGTH = 512
+export const DEVICE_LENGTH = 256
+
 /** What a statement may take in the database, in ms, but for those of migrations and rebuilds. */
 export const STATEMENT_MS = 45_000
 

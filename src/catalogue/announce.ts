@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { ASSETS_OF_A_PATH, ROWS_OF_AN_ORIGINAL } from '../budgets.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
@@ -8,7 +9,8 @@ import { lockAnnouncements } from './unsent.ts'
 /**
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced
  * before. A `Failed` row keeps its status and reason until the file has arrived. What was announced for another export
- * of the same asset goes. `address` is where the list came from. Returns the ids of the `Failed` rows that were
+ * of the same asset goes. `address` is where the list came from; where it has announced files of this device before
+ * (`isKnown`), none is added to a path that has its bound of them. Returns the ids of the `Failed` rows that were
  * changed, or removed.
  */
 export async function announce(
@@ -17,6 +19,7 @@ export async function announce(
   address: string,
   files: readonly OfferedFile[],
   now: Date,
+  isKnown = true,
 ): Promise<number[]> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return db.transaction().execute(async (transaction) => {
@@ -44,8 +47,7 @@ export async function announce(
           announced_from, timestamp, status
         )
         select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
-        from offered
-        where index not in (select index from known)
+        from ${isKnown ? withRoom(address) : sql`offered where index not in (select index from known)`}
       )
       select id from known where status = 'Failed'
     `.execute(transaction)
@@ -61,6 +63,19 @@ const isAnnouncedAsset = sql`(
   backups.asset_id is not distinct from offered.id
   and (offered.id is not null or (backups.created is not distinct from offered.created and ${isFromThere}))
 )`
+
+/** The new ones among `offered`, of each path as many as there may be from one address. */
+const withRoom = (address: string) => sql`(
+    select offered.*, row_number() over (partition by key order by index desc) as place
+    from offered where index not in (select index from known)
+  ) as offered
+  where place + (
+    select count(*) from (
+      select from backups
+      where backups.asset_key = offered.key and backups.status <> 'Completed' and backups.announced_from = ${address}
+      limit ${sql.lit(ASSETS_OF_A_PATH)}
+    ) as waiting
+  ) <= ${sql.lit(ASSETS_OF_A_PATH)}`
 
 /** Removes what waits for other exports of these assets; returns the ids of the `Failed` rows among it. */
 async function supersedeExports(transaction: Database, offer: Offer): Promise<number[]> {
@@ -78,8 +93,8 @@ async function supersedeExports(transaction: Database, offer: Offer): Promise<nu
 }
 
 /**
- * Records files whose content the library has already, each with its path there, as backed up by this device. Returns
- * the ids of the rows that were changed or added, the paths of lost originals that these rows referred to, and the
+ * Records files whose content the library has already, each with its path there, as backed up by this device, unless
+ * lists have made too many rows of that content: then each list asks anew. Returns the ids of the rows that were changed or added, the paths of lost originals that these rows referred to, and the
  * indexes of files whose original has been lost since it was found: of these nothing is recorded.
  */
 export async function recordKnownContent(
@@ -125,12 +140,19 @@ export async function recordKnownContent(
         select
           ${deviceId}, path, id, name, stored_kind, stored_size, size, created, modified, ${address}, ${address}, ${timestamp},
           'Completed', library_path, media_type
-        from offered
-        where index not in (select index from completed) and not exists (
+        from (
+          select offered.*, row_number() over (partition by library_path) as place
+          from offered where index not in (select index from completed)
+        ) as offered
+        where not exists (
           select from backups
           where backups.asset_key = offered.key and backups.asset_id is not distinct from offered.id
             and backups.status = 'Completed' and backups.file_path = library_path
-        )
+        ) and place + (
+          select count(*) from (
+            select from backups where backups.file_path = library_path limit ${sql.lit(ROWS_OF_AN_ORIGINAL)}
+          ) as there
+        ) <= ${sql.lit(ROWS_OF_AN_ORIGINAL)}
         returning id
       )
       select id, "left" from completed union all select id, null from added

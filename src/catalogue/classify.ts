@@ -76,7 +76,7 @@ async function classifyPart(
       array_to_json(array(
         select index from offered join ignored_files on ${isIgnored(hasExports)}
       )) as ignored,
-      exists (${forgotten(deviceId, now)}) as "hasForgotten"
+      exists (${forgotten(now)}) as "hasForgotten"
     from (
       select
         array_to_json(array_agg(offered.index) filter (

@@ -1,8 +1,8 @@
+import { ID_LENGTH, NAME_LENGTH, PATH_LENGTH } from '../budgets.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
 import { nameOnPhone } from '../ingest/phone-path.ts'
 import { type Checksum, parseChecksum } from '../media/checksum.ts'
 import { readTime } from './read-time.ts'
-import { MAX_ID_LENGTH, MAX_PATH_LENGTH } from './schemas.ts'
 
 /**
  * Reads one entry of a phone's list: what can be understood is, and what can't is as if it were absent. Returns what is
@@ -14,12 +14,12 @@ export function readOfferedFile(value: unknown): OfferedFile | string {
   const { path } = entry
   if (path === undefined || path === null || path === '') return 'has no "path"'
   if (typeof path !== 'string') return 'has a "path" that is no text'
-  if (path.length > MAX_PATH_LENGTH) return `has a "path" of more than ${MAX_PATH_LENGTH} characters`
+  if (path.length > PATH_LENGTH) return `has a "path" of more than ${PATH_LENGTH} characters`
   if (path.includes('\0')) return 'has a "path" with NUL in it'
   return {
     path: path.toWellFormed(),
     id: readId(entry['id']),
-    name: (readText(entry['name'], MAX_PATH_LENGTH) ?? (nameOnPhone(path) || path)).toWellFormed(),
+    name: (readText(entry['name'], NAME_LENGTH) ?? (nameOnPhone(path) || path)).slice(0, NAME_LENGTH).toWellFormed(),
     kind: entry['type'] === 'video' ? 'video' : 'photo',
     size: readSize(entry['size']),
     created: readTime(entry['created']) ?? null,
@@ -35,7 +35,7 @@ function readText(value: unknown, maxLength: number): string | null {
 function readId(value: unknown): string | null {
   // Beyond that JavaScript takes different numbers for one, and different photos would be.
   if (typeof value === 'number') return Math.abs(value) <= Number.MAX_SAFE_INTEGER ? String(value) : null
-  return readText(value, MAX_ID_LENGTH)?.toWellFormed() ?? null
+  return readText(value, ID_LENGTH)?.toWellFormed() ?? null
 }
 
 /** Bytes; 0 is what phones say that do not know. */

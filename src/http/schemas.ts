@@ -1,7 +1,5 @@
 import Type, { type Static } from 'typebox'
-
-export const MAX_PATH_LENGTH = 16_384
-export const MAX_ID_LENGTH = 512
+import { DEVICE_LENGTH, ID_LENGTH, NAME_LENGTH, PATH_LENGTH } from '../budgets.ts'
 
 export const Nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([schema, Type.Null()])
 
@@ -36,15 +34,15 @@ const Milliseconds = Nullable(
  * are as if they were absent, but for `path`.
  */
 export const PhotoEntry = Type.Object({
-  path: Type.String({ minLength: 1, maxLength: MAX_PATH_LENGTH, pattern: '^[^\\u0000]*$' }),
+  path: Type.String({ minLength: 1, maxLength: PATH_LENGTH, pattern: '^[^\\u0000]*$' }),
   id: Type.Optional(
     Nullable(
-      Type.Union([Type.String({ maxLength: MAX_ID_LENGTH, pattern: '^[^\\u0000]*$' }), Type.Number()], {
+      Type.Union([Type.String({ maxLength: ID_LENGTH, pattern: '^[^\\u0000]*$' }), Type.Number()], {
         description: 'the phone’s own id of the asset',
       }),
     ),
   ),
-  name: Type.Optional(Nullable(Type.String({ maxLength: MAX_PATH_LENGTH, pattern: '^[^\\u0000]*$' }))),
+  name: Type.Optional(Nullable(Type.String({ maxLength: NAME_LENGTH, pattern: '^[^\\u0000]*$' }))),
   size: Type.Optional(
     Nullable(Type.Number({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'bytes; 0 if not known' })),
   ),
@@ -55,7 +53,7 @@ export const PhotoEntry = Type.Object({
 })
 export type PhotoEntry = Static<typeof PhotoEntry>
 
-const Device = { maxLength: 256, pattern: '^[^\\u0000]*$' }
+const Device = { maxLength: DEVICE_LENGTH, pattern: '^[^\\u0000]*$' }
 
 export const DeviceId = Type.String({ ...Device, description: 'unknown, if it is left out or empty' })
 
@@ -91,10 +89,10 @@ export const success = <Properties extends Type.TProperties>(properties: Propert
 
 /** The fields of an upload beside its file. */
 export const UploadFields = Type.Object({
-  original_path: Type.Optional(Type.String({ maxLength: MAX_PATH_LENGTH, description: 'on the phone' })),
+  original_path: Type.Optional(Type.String({ maxLength: PATH_LENGTH, description: 'on the phone' })),
   file_type: Type.Optional(Type.String({ description: 'photo or video, for what the bytes do not tell' })),
   device_id: Type.Optional(DeviceId),
-  asset_id: Type.Optional(Type.String({ maxLength: MAX_ID_LENGTH, description: 'the phone’s own id of the asset' })),
+  asset_id: Type.Optional(Type.String({ maxLength: ID_LENGTH, description: 'the phone’s own id of the asset' })),
   created: Type.Optional(Type.String({ description: 'ms since 1970, or ISO 8601' })),
   sha256: Type.Optional(
     Type.String({ pattern: '^[0-9A-Fa-f]{64}$', description: 'refused if something else arrives' }),

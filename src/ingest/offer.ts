@@ -1,9 +1,11 @@
+import { type RowBounds, WAITING_ROWS } from '../budgets.ts'
 import { announce, recordKnownContent } from '../catalogue/announce.ts'
 import { classify } from '../catalogue/classify.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { retryingDeadlocks } from '../catalogue/deadlock.ts'
 import { findContent } from '../catalogue/files.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
+import { countShares, hasTooManyDevices, makeRoom } from '../catalogue/row-shares.ts'
 import { forgetUnsent } from '../catalogue/unsent.ts'
 import type { Drive } from '../storage/drive.ts'
 import { parseLibraryPath } from '../storage/layout.ts'
@@ -24,6 +26,8 @@ export interface OfferContext {
   drive: Drive
   now: () => Date
   changed: NoteChange
+  /** How many rows may wait for their files; left out: `WAITING_ROWS`. */
+  waiting?: RowBounds
 }
 
 /**
@@ -57,10 +61,10 @@ export async function offer(
     const wanted = (file: OfferedFile, index: number) => !ignored.has(index) && !backedUp.has(index) && !known.has(file)
     const unannounced = portion.filter((file, index) => wanted(file, index) && !announced.has(index))
     if (unannounced.length > 0) {
-      const backups = await change(context, () => announce(context.db, deviceId, address, unannounced, now))
+      const backups = await remember(context, deviceId, address, unannounced, now)
       if (backups.length > 0) context.changed({ backups })
     }
-    if (classified.hasForgotten) await retryingDeadlocks(() => forgetUnsent(context.db, deviceId, now))
+    if (classified.hasForgotten) await retryingDeadlocks(() => forgetUnsent(context.db, now))
 
     for (const [index, file] of portion.entries()) {
       if (ignored.has(index)) sorted.ignored.push(start + index)
@@ -69,6 +73,29 @@ export async function offer(
     start += portion.length
   }
   return sorted
+}
+
+/**
+ * Remembers what is asked for, as far as there is room for it: whatever is forgotten, the list has its answer. Returns
+ * the ids of the `Failed` rows that have changed.
+ */
+async function remember(
+  context: OfferContext,
+  deviceId: string,
+  address: string,
+  files: readonly OfferedFile[],
+  now: Date,
+): Promise<number[]> {
+  const { db, waiting = WAITING_ROWS } = context
+  const shares = await countShares(db, 'waiting', deviceId, address)
+  if (hasTooManyDevices(shares)) return []
+  const changed = await change(context, () => announce(db, deviceId, address, files, now, shares.here > 0))
+  const { length } = files
+  const { all, ofAddress, ofDevice } = shares
+  if (all + length <= waiting.all && ofAddress + length <= waiting.each && ofDevice + length <= waiting.device) {
+    return changed
+  }
+  return [...changed, ...(await change(context, () => makeRoom(db, deviceId, address, waiting)))]
 }
 
 async function change<Result>({ changed }: OfferContext, work: () => Promise<Result>): Promise<Result> {

@@ -447,12 +447,15 @@ describe('announcements that nobody sends', () => {
     expect((await pendingOf(device)).map((row: { original_path: string }) => row.original_path)).toEqual([listed.path])
   })
 
-  it('stay while nothing of their phone has ever arrived: they say that it tries in vain', async () => {
+  it('stay for longer while nothing of their phone has ever arrived: they say that it tries in vain', async () => {
     const device = newDevice()
     await ask(device, [{ path: '/DCIM/VAIN.JPG' }])
-    await age(device, 400)
+    await age(device, 80)
     await ask('somebody else', [{ path: '/DCIM/ANY.JPG' }])
     expect(await pendingOf(device)).toHaveLength(1)
+    await age(device, 100)
+    await ask('somebody else', [{ path: '/DCIM/OTHER.JPG' }])
+    expect(await pendingOf(device)).toHaveLength(0)
   })
 })
 
