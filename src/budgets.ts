@@ -5,7 +5,10 @@
  * small that all of them together hold with a heap of 256 MB, in 512 MB of memory.
  */
 
-/** A bound on what all clients have together, and on what one address has of it. */
+/**
+ * A bound on what all clients have together, and on what one address has of it, which is never more than what is free
+ * for others.
+ */
 export interface Share {
   readonly all: number
   readonly each: number
@@ -30,7 +33,7 @@ export const WAITING_PER_CONNECTION = 16
 export const TURN_MS = 5_000
 
 /** Uploads under way. A phone has one, a tool for copying 8. */
-export const UPLOADS: Share = { all: 64, each: 16 }
+export const UPLOADS: Share = { all: 96, each: 16 }
 
 /** Bytes of uploads gathered in memory before they are written; what one may gather shrinks as there are more. */
 export const GATHERED_BYTES = 16 * MB
@@ -40,6 +43,22 @@ export const PROMISED_AHEAD = 64 * MB
 
 /** Lists, and other JSON, that are being received, worked on or answered. A phone has one. */
 export const LISTS: Share = { all: 16, each: 4 }
+
+/** Bytes of one list: 100,000 photos with long paths, or more with short ones. A larger one is sent in parts. */
+export const LIST_LENGTH = 32 * MB
+
+/** Bytes of lists, as they came, until they are answered. Tens of thousands of photos of one phone are about 12 MB. */
+export const LIST_BYTES: Share = { all: 80 * MB, each: LIST_LENGTH }
+
+/**
+ * Of lists that are being read and compared, which takes twice their length and more: their bytes, and `FILE_BYTES` for
+ * each file however short it is. The longest ones go one after the other, short ones beside them.
+ */
+export const LIST_WORK: Share = { all: 72 * MB, each: 64 * MB }
+export const FILE_BYTES = 128
+
+/** How long a list waits for others to be compared, in ms: a little less than the app waits. */
+export const LIST_TURN_MS = 45_000
 
 /**
  * Rows of one path, or of what belongs to it, that an upload looks at; any number of uploads may have the same path. A

@@ -70,6 +70,28 @@ export async function findBackup(db: Database, id: number): Promise<Backup | und
 
 /** Returns the rows that fit, newest first; rows without a timestamp come last. */
 export async function listBackups(db: Database, filter: LogFilter): Promise<Backup[]> {
+  return selectLog(db, filter).execute()
+}
+
+/** The ids of the rows that `listBackups` returns, in its order: a long log is read some rows at a time. */
+export async function listBackupIds(db: Database, filter: LogFilter): Promise<number[]> {
+  const rows = await selectLog(db, filter).clearSelect().select('backups.id').execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Returns the rows with these ids in this order; those that are gone are left out. */
+export async function readBackups(db: Database, ids: readonly number[]): Promise<Backup[]> {
+  const rows = await selectBackups(db).where(sql<boolean>`backups.id = any(${ids}::bigint[])`).execute()
+  return inOrder(ids, rows)
+}
+
+/** Puts `rows` into the order of `ids`. */
+export function inOrder<Row extends { id: number }>(ids: readonly number[], rows: readonly Row[]): Row[] {
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return ids.map((id) => byId.get(id)).filter((row) => row !== undefined)
+}
+
+function selectLog(db: Database, filter: LogFilter) {
   let query = selectBackups(db)
     .orderBy('backups.timestamp', (order) => order.desc().nullsLast())
     .orderBy('backups.id', 'desc')
@@ -83,7 +105,7 @@ export async function listBackups(db: Database, filter: LogFilter): Promise<Back
   if (filter.deviceId !== undefined) query = query.where(deviceIs(filter.deviceId))
   if (filter.before !== undefined) query = query.where('backups.timestamp', '<', filter.before)
   if (filter.after !== undefined) query = query.where('backups.timestamp', '>', filter.after)
-  return query.execute()
+  return query
 }
 
 /** How many rows fit, without regard to limit, offset and address. From the totals, unless a time is asked for. */

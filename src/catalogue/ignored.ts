@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
+import { inOrder } from './backups.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
@@ -112,17 +113,27 @@ export interface IgnoredFile {
   timestamp: Date | null
 }
 
-/**
- * Returns what is ignored, newest first; of one device, or of all. The phone's own ids, which prove whose asset it is,
- * are told only to the address that has ignored it.
- */
-export async function listIgnored(db: Database, address: string, deviceId: string | undefined): Promise<IgnoredFile[]> {
+/** Returns the ids of what is ignored, newest first; of one device, or of all. */
+export async function listIgnoredIds(db: Database, deviceId: string | undefined): Promise<number[]> {
   let query = db
     .selectFrom('ignored_files')
-    .select(['id', 'file_name', 'original_path', 'device_id', 'timestamp'])
-    .select(sql<string | null>`case when ignored_from = ${address} then asset_id end`.as('asset_id'))
+    .select('id')
     .orderBy('timestamp', (order) => order.desc().nullsLast())
     .orderBy('id', 'desc')
   if (deviceId !== undefined) query = query.where(sql<boolean>`coalesce(device_id, 'unknown') = ${deviceId}`)
-  return query.execute()
+  return (await query.execute()).map(({ id }) => id)
+}
+
+/**
+ * Returns the rows with these ids in this order; those that are gone are left out. The phone's own ids, which prove
+ * whose asset it is, are told only to the address that has ignored it.
+ */
+export async function readIgnored(db: Database, address: string, ids: readonly number[]): Promise<IgnoredFile[]> {
+  const rows = await db
+    .selectFrom('ignored_files')
+    .select(['id', 'file_name', 'original_path', 'device_id', 'timestamp'])
+    .select(sql<string | null>`case when ignored_from = ${address} then asset_id end`.as('asset_id'))
+    .where(sql<boolean>`id = any(${ids}::bigint[])`)
+    .execute()
+  return inOrder(ids, rows)
 }

@@ -1,12 +1,24 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { LISTS, LONG_ANSWERS, REQUESTS, TURN_MS, UPLOADS } from '../budgets.ts'
+import type { EventEmitter } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { LIST_BYTES, LIST_WORK, LISTS, LONG_ANSWERS, REQUESTS, TURN_MS, UPLOADS } from '../budgets.ts'
 import { AppError } from '../errors.ts'
+import { STALL_MS } from './body.ts'
 import { type Holding, Shares } from './shares.ts'
 
 /** What a route has a share of, besides that of all requests. */
 type Kind = 'uploads' | 'lists' | 'longAnswers'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** What lists take in memory: as they came, and while they are worked on. */
+    listBytes: Shares
+    listWork: Shares
+  }
+  interface FastifyRequest {
+    /** What this request has of shares; given back when it is over. */
+    held: Holding[]
+  }
   interface FastifyContextConfig {
     /** A request takes one of these for as long as it is under way. */
     takes?: Kind
@@ -26,6 +38,8 @@ export function installAdmission(app: FastifyInstance): void {
     lists: new Shares(LISTS),
     longAnswers: new Shares(LONG_ANSWERS),
   } as const satisfies Record<Kind, Shares>
+  app.decorate('listBytes', new Shares(LIST_BYTES)).decorate('listWork', new Shares(LIST_WORK))
+  app.decorateRequest('held')
   const admitted = new WeakMap<FastifyRequest, () => void>()
 
   app.addHook('onRequest', async (request, reply) => {
@@ -33,16 +47,14 @@ export function installAdmission(app: FastifyInstance): void {
     const held = [requests, ...(takes === undefined ? [] : [kinds[takes]])].map((shares) =>
       shares.open(request.clientAddress),
     )
+    request.held = held
     const release = () => {
       for (const holding of held) holding.release()
     }
     for (const holding of held) {
-      if (holding.take(1) || (holding !== held[0] && (await takesTurn(holding, reply)))) continue
+      if (holding.take(1) || (holding !== held[0] && (await takesTurn(holding, 1, TURN_MS, reply.raw)))) continue
       release()
-      throw new AppError(
-        'busy',
-        'Too much is being done for this address, or for all together. Send it again in a moment.',
-      )
+      throw busy()
     }
     let open = 2
     const settle = () => {
@@ -53,20 +65,40 @@ export function installAdmission(app: FastifyInstance): void {
     else reply.raw.once('close', settle)
   })
   app.addHook('onSend', async (request) => {
+    // From here on it is the client's turn; a handler may take as long as it does.
+    request.raw.socket.setTimeout(STALL_MS)
     admitted.get(request)?.()
     admitted.delete(request)
   })
 }
 
-async function takesTurn(holding: Holding, reply: FastifyReply): Promise<boolean> {
+/**
+ * Takes `amount` more of a share for a request as soon as there is room. Throws `busy` if there is none for `ms`, or the
+ * client goes away meanwhile.
+ */
+export async function takeInTurn(
+  holding: Holding,
+  amount: number,
+  ms: number,
+  request: IncomingMessage,
+): Promise<void> {
+  if (!(await takesTurn(holding, amount, ms, request.socket))) throw busy()
+}
+
+async function takesTurn(holding: Holding, amount: number, ms: number, client: EventEmitter): Promise<boolean> {
   const over = new AbortController()
   const end = () => over.abort()
-  const timer = setTimeout(end, TURN_MS)
-  reply.raw.once('close', end)
+  const timer = setTimeout(end, ms)
+  client.once('close', end)
   try {
-    return await holding.takeInTurn(1, over.signal)
+    return await holding.takeInTurn(amount, over.signal)
   } finally {
     clearTimeout(timer)
-    reply.raw.off('close', end)
+    client.off('close', end)
   }
+}
+
+function busy(): AppError {
+  const message = 'Too much is being done for this address, or for all together. Send it again in a moment.'
+  return new AppError('busy', message)
 }

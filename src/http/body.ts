@@ -1,20 +1,26 @@
 import type { IncomingMessage } from 'node:http'
+import { MIN_RATE, RATE_MS } from '../budgets.ts'
 import { AppError } from '../errors.ts'
+import { Rate } from './rate.ts'
 
-/** A body may be as slow as it likes, but not silent for longer than this. */
-const STALL_MS = 60_000
+/** A body is not silent for longer than this, and slower than `MIN_RATE` for some minutes at most. */
+export const STALL_MS = 60_000
 /**
  * What is still on its way when a request is refused is read for this long, so that the client gets to see the answer.
  */
 const LINGER_MS = 30_000
 
+const TOO_SLOW = `The body came too slowly: fewer than ${MIN_RATE} bytes a second in ${RATE_MS / 60_000} minutes. Send it again.`
+
 /**
- * Feeds the body of a request to `take`, chunk by chunk; while a promise it returned is pending, the sender is held
- * back. Resolves at the body's end. Throws what `take` throws, `upload_incomplete` if the client goes away before the
- * end, and `request_timeout` if it sends nothing for a minute; the rest of the body is then discarded.
+ * Feeds the body of a request to `take`, chunk by chunk; while a promise it returned is pending, the sender is
+ * held back. Resolves at the body's end. Throws what `take` throws,
+ * `upload_incomplete` if the client goes away before the end, and `request_timeout` if it sends nothing for a minute, or
+ * next to nothing for some; the rest of the body is then discarded.
  */
 export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Promise<void> | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
+    const rate = new Rate(performance.now())
     const stall = setTimeout(() => {
       if (body.isPaused()) stall.refresh()
       else fail(new AppError('request_timeout', 'The body stopped: nothing arrived for 60 seconds. Send it again.'))
@@ -31,11 +37,17 @@ export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Prom
     }
     const onData = (chunk: Buffer) => {
       stall.refresh()
+      const now = performance.now()
+      if (!rate.isEnough(chunk.length, now)) {
+        fail(new AppError('request_timeout', TOO_SLOW))
+        return
+      }
       try {
         const pending = take(chunk)
         if (pending === undefined) return
         body.pause()
         pending.then(() => {
+          rate.excuse(performance.now() - now)
           stall.refresh()
           body.resume()
         }, fail)

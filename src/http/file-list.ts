@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { LIST_LENGTH } from '../budgets.ts'
 import { AppError } from '../errors.ts'
 import { ByteGatherer } from './byte-gatherer.ts'
 import { Elements } from './elements.ts'
@@ -17,7 +18,7 @@ export interface FileListLimits {
 }
 
 const LIMITS: FileListLimits = {
-  bytes: 100663296,
+  bytes: LIST_LENGTH,
   files: 200_000,
   head: 262144,
   element: 262144,

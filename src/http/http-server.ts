@@ -12,7 +12,7 @@ export function createHttpServer(handle: RequestListener, trustedProxies: readon
     return address !== undefined && isIn(proxies, address)
   }
   const pipelines = new Pipelines(handle)
-  const connections = new Connections(isProxy, (socket) => pipelines.isAtWork(socket))
+  const connections = new Connections(isProxy)
   const take = (request: IncomingMessage, response: ServerResponse) => {
     if (connections.has(request.socket)) pipelines.take(request, response)
   }

@@ -1,9 +1,10 @@
-import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { FILE_BYTES, LIST_TURN_MS, TURN_MS } from '../budgets.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
 import { AppError } from '../errors.ts'
+import { takeInTurn } from './admission.ts'
 import { consumeBody } from './body.ts'
 import { checker, type Finding } from './checker.ts'
 import { distinctFiles } from './distinct-files.ts'
@@ -44,7 +45,7 @@ const head = checker(Type.Object({ ...PhotoList.properties, files: Type.Array(Ty
  * What a script calls its JSON does not matter.
  */
 export function takeLists(app: FastifyInstance): void {
-  app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(request.raw))
+  app.addContentTypeParser('*', (request: FastifyRequest) => receivePhotoList(app, request))
   app.setValidatorCompiler(() => () => true)
 }
 
@@ -56,19 +57,28 @@ export function received(body: unknown): ReceivedList {
 }
 
 /**
- * Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 96 MB.
+ * Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 32 MB. What
+ * has come is counted among all lists' bytes, whose sender is held back while there are too many, and read when it is
+ * its turn; throws `busy` if that does not come.
  */
-export async function receivePhotoList(body: IncomingMessage): Promise<ReceivedList> {
+async function receivePhotoList(app: FastifyInstance, request: FastifyRequest): Promise<ReceivedList> {
+  const body = request.raw
+  const bytes = app.listBytes.open(request.clientAddress)
+  const work = app.listWork.open(request.clientAddress)
+  request.held.push(bytes, work)
+  let received = 0
   const scanner = new FileListScanner()
   await consumeBody(body, (chunk) => {
     scanner.push(chunk)
-    return undefined
+    received += chunk.length
+    return bytes.take(chunk.length) ? undefined : takeInTurn(bytes, chunk.length, TURN_MS, body)
   })
   const scanned = scanner.end()
   if (!head.fits(scanned.head)) {
     throw invalid(`The body ${describe(head.finding())}; expected {"device_id": "…", "files": [{"path": "…"}, …]}.`)
   }
   const { head: said, files: elements } = scanned
+  await takeInTurn(work, received + FILE_BYTES * elements.length, LIST_TURN_MS, body)
   const deviceId = (said.device_id || 'unknown').toWellFormed()
   const list: Entries = { files: [], positions: [], invalid: [] }
   let resting = 0

@@ -27,11 +27,6 @@ export class Pipelines {
     this.#handle = handle
   }
 
-  /** Whether a request of that connection is being worked on or answered. */
-  isAtWork(socket: Socket): boolean {
-    return this.#lines.has(socket)
-  }
-
   readonly take = (request: IncomingMessage, response: ServerResponse): void => {
     const { socket } = request
     const line = this.#lines.get(socket)
@@ -50,6 +45,8 @@ export class Pipelines {
     const { socket } = request
     line.atWork = response
     this.#lines.set(socket, line)
+    // What the answer before had for being taken.
+    socket.setTimeout(0)
     response.once('close', () => {
       const next = line.waiting.shift()
       if (next === undefined) this.#lines.delete(socket)

@@ -14,7 +14,10 @@ export interface Holding {
   release(): void
 }
 
-/** Shares something out among addresses, none of which can keep others from their part. */
+/**
+ * Shares something out among addresses. None has more than what it leaves for others: a few can't take everything among
+ * them either, since each of them gets at most half of what is left.
+ */
 export class Shares {
   readonly #share: Share
   #taken = 0
@@ -32,9 +35,10 @@ export class Shares {
     let own = 0
     const take = (amount: number) => {
       const { all, each } = this.#share
+      const free = all - this.#taken
       const fits = (holder: string, index: number) =>
-        (this.#held.get(holder) ?? 0) + amount <= (index === 0 ? each : each * SHARES_PER_NETWORK)
-      if (this.#taken + amount > all || !holders.every(fits)) return false
+        (this.#held.get(holder) ?? 0) + amount <= Math.min(free, index === 0 ? each : each * SHARES_PER_NETWORK)
+      if (amount > free || !holders.every(fits)) return false
       this.#add(holders, amount)
       own += amount
       return true

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { GATHERED_BYTES } from '../budgets.ts'
 import { type AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
@@ -95,7 +96,9 @@ export class StagedFile {
   }
 
   get #hasBatch(): boolean {
-    return this.#gatheredBytes >= BATCH_BYTES || this.#gathered.length >= BATCH_PIECES
+    // As many uploads as there may be, all of them stopped, take no more than a few dozen MB.
+    const bytes = Math.min(BATCH_BYTES, GATHERED_BYTES / inFlight.size)
+    return this.#gatheredBytes >= bytes || this.#gathered.length >= BATCH_PIECES
   }
 
   /** Resolves when there is room for more. Throws the first failure. */

@@ -1,7 +1,12 @@
-import { setImmediate } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { type Backup as BackupRow, countBackups, listBackups } from '../../catalogue/backups.ts'
+import {
+  type Backup as BackupRow,
+  countBackups,
+  listBackupIds,
+  listBackups,
+  readBackups,
+} from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { AppError } from '../../errors.ts'
 import { shown } from '../../shown.ts'
@@ -9,11 +14,10 @@ import { backupJson } from '../backup-json.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
 import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { jsonArray, sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'
 
 const MAX_LIMIT = 10_000
-/** Rows written at a stretch: about a millisecond, so that a long log holds up nobody. */
-const PORTION = 500
 const HISTORY_LENGTH = 100
 const failures = { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
 
@@ -50,14 +54,13 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
         const before = readTime('before', request.query.before)
         const after = readTime('after', request.query.after)
         const filter = { deviceId, status, before, after }
+        const address = request.clientAddress
         const catalogue = service.catalogue(untilGone(request, reply))
         const total = await countBackups(catalogue, filter)
         // Nothing to be found is the one thing that would have to be looked for everywhere.
-        const backups =
-          total === 0 ? [] : await listBackups(catalogue, { ...filter, limit, offset, address: request.clientAddress })
-        const text = await jsonOf(backups)
-        const answer = `{"status":"success","backups":${text},"count":${backups.length},"total":${total}}`
-        return sendJson(reply, answer)
+        const ids = total === 0 ? [] : await listBackupIds(catalogue, { ...filter, limit, offset, address })
+        const read = (some: readonly number[]) => readBackups(catalogue, some)
+        return sendPieces(reply, logOf(ids, read, total))
       },
     )
 
@@ -101,13 +104,14 @@ async function historyOf(catalogue: Database) {
   return { status: 'success', history }
 }
 
-async function jsonOf(rows: readonly BackupRow[]): Promise<string> {
-  const texts: string[] = []
-  for (const [index, row] of rows.entries()) {
-    if (index % PORTION === PORTION - 1) await setImmediate()
-    texts.push(JSON.stringify(backupJson(row)))
-  }
-  return `[${texts.join(',')}]`
+async function* logOf(
+  ids: readonly number[],
+  read: (ids: readonly number[]) => Promise<readonly BackupRow[]>,
+  total: number,
+): AsyncGenerator<string> {
+  yield '{"status":"success","backups":'
+  const count = yield* jsonArray(ids, read, backupJson)
+  yield `,"count":${count},"total":${total}}`
 }
 
 /** A `+` that was not escaped in the query arrives as a space: `2024-07-01T00:00:00 02:00`. */

@@ -45,6 +45,7 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/library/findings/accept',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'End the alarm about what was found: it is known, and meant to be so',
           body: Accepting,
@@ -70,6 +71,7 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
     app.post(
       '/devices/forget',
       {
+        config: { takes: 'lists' },
         schema: {
           summary: 'Stop waiting for a phone that is not used any more; its photos stay',
           body: Type.Object({ device_id: DeviceId }),

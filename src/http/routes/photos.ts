@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { ASSETS_OF_A_PATH } from '../../budgets.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
-import { listIgnored } from '../../catalogue/ignored.ts'
+import { type IgnoredFile, listIgnoredIds, readIgnored } from '../../catalogue/ignored.ts'
 import { AppError } from '../../errors.ts'
 import { ignore, unignore } from '../../ingest/ignore.ts'
 import { offer } from '../../ingest/offer.ts'
@@ -23,6 +23,7 @@ import {
   UploadFields,
 } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { jsonArray, sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'
 import type { UploadMetrics } from '../upload-metrics.ts'
 
@@ -64,16 +65,15 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         const wanted = inOrder([...entriesOf(sorted.new), ...excess])
         const ignored = inOrder(entriesOf(sorted.ignored))
         const backedUp = elements.length - invalid.length - wanted.length - ignored.length
-        const answer = Buffer.concat([
-          Buffer.from('{"status":"success","new_files":'),
-          ...elements.array(wanted),
-          Buffer.from(`,"count":${wanted.length},"ignored_files":`),
-          ...elements.array(ignored),
-          Buffer.from(`,"backed_up_count":${backedUp}`),
-          Buffer.from(invalid.length === 0 ? '}' : `,${JSON.stringify(invalidJson(invalid)).slice(1)}`),
-        ])
         // Bytes in the shape of the schema: parsing the objects to write them again would change them.
-        return reply.type('application/json; charset=utf-8').send(answer as never)
+        return sendPieces(reply, [
+          '{"status":"success","new_files":',
+          ...elements.array(wanted),
+          `,"count":${wanted.length},"ignored_files":`,
+          ...elements.array(ignored),
+          `,"backed_up_count":${backedUp}`,
+          invalid.length === 0 ? '}' : `,${JSON.stringify(invalidJson(invalid)).slice(1)}`,
+        ])
       },
     )
 
@@ -175,21 +175,29 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const rows = await listIgnored(
-          service.catalogue(untilGone(request, reply)),
-          request.clientAddress,
-          request.query.device_id || undefined,
+        const catalogue = service.catalogue(untilGone(request, reply))
+        const ids = await listIgnoredIds(catalogue, request.query.device_id || undefined)
+        return sendPieces(
+          reply,
+          ignoredOf(ids, (some) => readIgnored(catalogue, request.clientAddress, some)),
         )
-        const ignored = rows.map((row) => ({
-          ...row,
-          file_name: shown(row.file_name),
-          path: row.original_path,
-          timestamp: row.timestamp?.toISOString() ?? null,
-        }))
-        return { status: 'success' as const, ignored_files: ignored, count: ignored.length }
       },
     )
   }
+}
+
+async function* ignoredOf(
+  ids: readonly number[],
+  read: (ids: readonly number[]) => Promise<readonly IgnoredFile[]>,
+): AsyncGenerator<string> {
+  yield '{"status":"success","ignored_files":'
+  const count = yield* jsonArray(ids, read, (row) => ({
+    ...row,
+    file_name: shown(row.file_name),
+    path: row.original_path,
+    timestamp: row.timestamp?.toISOString() ?? null,
+  }))
+  yield `,"count":${count}}`
 }
 
 /** The files themselves. */

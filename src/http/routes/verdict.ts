@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { ASSETS_OF_A_PATH } from '../../budgets.ts'
@@ -10,13 +9,12 @@ import { judge, type Verdict } from '../../ingest/verdict.ts'
 import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
 import { ErrorAnswer, Invalid, Nullable, PhotoEntry, PhotoList, success, Timestamp } from '../schemas.ts'
 import type { Service } from '../service.ts'
+import { sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'
 
 /** What one request may have read back from the drive while the app waits. */
 const READ_BYTES = 1024 ** 3
 const READ_MS = 15_000
-/** Files written at a stretch, so that a long answer holds up nobody else. */
-const PORTION = 500
 
 const Safe = Type.Object({
   safe: Type.Literal(true),
@@ -74,15 +72,7 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
         const verdicts = await judge(court, { ...list, address: request.clientAddress }, allowance)
         await noteSeen(court.db, list.deviceId, false, new Date())
-        const texts = await jsonOf(list, verdicts)
-        const answer = JSON.stringify({
-          safe_count: verdicts.flatMap(({ safe }, index) => (safe ? (list.positions[index] ?? []) : [])).length,
-          count: texts.length,
-          ...invalidJson(list.invalid),
-        })
-        return reply
-          .type('application/json; charset=utf-8')
-          .send(`{"status":"success","files":[${texts.join(',')}],${answer.slice(1)}` as never)
+        return sendPieces(reply, answerOf(list, verdicts))
       },
     )
   }
@@ -101,23 +91,29 @@ function libraryOf(service: Service): Library | undefined {
 }
 
 /** What is said of each entry of the list, in its order. */
-async function jsonOf(list: ReceivedList, verdicts: readonly Verdict[]): Promise<string[]> {
+function* answerOf(list: ReceivedList, verdicts: readonly Verdict[]): Generator<string> {
   const { elements, positions, excess, invalid } = list
-  const said = new Map<number, ReturnType<typeof verdictJson>>()
+  const said = new Map<number, Verdict | Type.Static<typeof InDoubt>>()
   for (const [index, verdict] of verdicts.entries()) {
-    for (const position of [positions[index] ?? []].flat()) said.set(position, verdictJson(verdict))
+    for (const position of [positions[index] ?? []].flat()) said.set(position, verdict)
   }
   for (const position of excess) said.set(position, EXCESS)
   for (const { index, message } of invalid) said.set(index, invalidVerdict(message))
-  const texts: string[] = []
+  yield '{"status":"success","files":['
   for (let index = 0; index < elements.length; index++) {
-    if (index % PORTION === PORTION - 1) await setImmediate()
     const sent: unknown = JSON.parse(elements.at(index).toString())
     // Members of anything but an object would be its numbers, or letters.
     const members = typeof sent === 'object' && !Array.isArray(sent) ? sent : {}
-    texts.push(JSON.stringify({ ...members, ...said.get(index) }))
+    const verdict = said.get(index)
+    const known = verdict === undefined ? {} : verdictJson(verdict)
+    yield `${index === 0 ? '' : ','}${JSON.stringify({ ...members, ...known })}`
   }
-  return texts
+  const rest = JSON.stringify({
+    safe_count: verdicts.flatMap(({ safe }, index) => (safe ? (positions[index] ?? []) : [])).length,
+    count: elements.length,
+    ...invalidJson(invalid),
+  })
+  yield `],${rest.slice(1)}`
 }
 
 const EXCESS: Type.Static<typeof InDoubt> = {
@@ -131,7 +127,9 @@ function invalidVerdict(message: string): Type.Static<typeof InDoubt> {
   return { safe: false, reason: 'invalid', message }
 }
 
-function verdictJson(verdict: Verdict): Type.Static<typeof Safe> | Type.Static<typeof InDoubt> {
+function verdictJson(
+  verdict: Verdict | Type.Static<typeof InDoubt>,
+): Type.Static<typeof Safe> | Type.Static<typeof InDoubt> {
   if (!verdict.safe) return verdict
   const { safe, sha256, storedAt, verifiedAt, copies } = verdict
   return { safe, sha256, stored_at: storedAt?.toISOString() ?? null, verified_at: verifiedAt.toISOString(), copies }

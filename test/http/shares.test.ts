@@ -1,0 +1,47 @@
+import { expect, it } from 'vitest'
+import { lastHolder, Shares } from '../../src/http/shares.ts'
+
+/** As many as that address gets by ones. */
+function takeAll(shares: Shares, address: string): number {
+  const holding = shares.open(address)
+  for (let count = 0; ; count++) if (!holding.take(1)) return count
+}
+
+it('an address has its share, an IPv6 network twice of it, however many addresses are used there', () => {
+  const shares = new Shares({ all: 100, each: 10 })
+  expect(takeAll(shares, '192.168.1.5')).toBe(10)
+  expect(takeAll(shares, '::ffff:192.168.1.5')).toBe(0)
+  expect(takeAll(shares, 'fe80::1%eth0')).toBe(10)
+  expect(takeAll(shares, 'fe80::2')).toBe(10)
+  expect(takeAll(shares, 'fe80::3')).toBe(0)
+  expect(takeAll(shares, 'fe80:0:0:1::3')).toBe(10)
+  expect(lastHolder('fd00::1:2:3:4')).toBe(lastHolder('fd00::5'))
+})
+
+it('a few addresses that take what they can leave something for the next one', () => {
+  const shares = new Shares({ all: 100, each: 50 })
+  const taken = Array.from({ length: 5 }, (_, n) => takeAll(shares, `10.0.0.${n}`))
+  expect(taken.reduce((sum, count) => sum + count, 0)).toBeLessThan(100)
+  expect(takeAll(shares, '192.168.1.5')).toBeGreaterThan(0)
+})
+
+it('what is given back goes to who waits, and is given back once', async () => {
+  const shares = new Shares({ all: 10, each: 2 })
+  const first = shares.open('a')
+  expect(first.take(2)).toBe(true)
+  const second = shares.open('a')
+  expect(await second.takeInTurn(1, AbortSignal.abort())).toBe(false)
+  const turn = second.takeInTurn(2, new AbortController().signal)
+  first.release()
+  first.release()
+  expect(await turn).toBe(true)
+  expect(shares.open('a').take(1)).toBe(false)
+  second.release()
+  expect(shares.open('a').take(2)).toBe(true)
+})
+
+it('without an address only all together are bounded', () => {
+  const proxy = new Shares({ all: 10, each: 2 }).open(undefined)
+  expect(proxy.take(10)).toBe(true)
+  expect(proxy.take(1)).toBe(false)
+})
