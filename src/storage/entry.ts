@@ -24,9 +24,11 @@ export class StrangeEntry extends AppError {
   /** Relative to the library. */
   readonly path: string
   readonly expected: Expected
+  /** What a file there may have at most; `undefined` if that is not what is wrong. */
+  readonly maxBytes: number | undefined
 
   /** `why` completes "2024 on the drive is …". */
-  constructor(root: Root, path: string, why: string, expected: Expected) {
+  constructor(root: Root, path: string, why: string, expected: Expected, maxBytes?: number) {
     const what = path === '' ? 'The library’s folder' : path
     super(
       'drive_error',
@@ -36,6 +38,7 @@ export class StrangeEntry extends AppError {
     )
     this.path = path
     this.expected = expected
+    this.maxBytes = maxBytes
   }
 }
 
@@ -106,8 +109,8 @@ export class Root {
 
   /** Something that was found to be strange and is so still; what is not any more is forgotten. System errors pass. */
   async findStrange(): Promise<StrangeEntry | undefined> {
-    for (const { path, expected } of [...this.#strange.values()]) {
-      const strange = await lookForStrange(this, path, expected)
+    for (const { path, expected, maxBytes } of [...this.#strange.values()]) {
+      const strange = await lookForStrange(this, path, expected, maxBytes)
       if (strange !== undefined) return strange
       this.#strange.delete(path)
     }
@@ -116,10 +119,15 @@ export class Root {
 }
 
 /**
- * Looks at each part of the path without following anything. Returns the first that is not as it should be; `undefined`
- * if all are, or nothing is there at all. System errors pass.
+ * Looks at each part of the path without following anything. Returns the first that is not as it should be, or a file
+ * of more than `maxBytes`; `undefined` if all are, or nothing is there at all. System errors pass.
  */
-export async function lookForStrange(root: Root, path: string, expected: Expected): Promise<StrangeEntry | undefined> {
+export async function lookForStrange(
+  root: Root,
+  path: string,
+  expected: Expected,
+  maxBytes = Number.POSITIVE_INFINITY,
+): Promise<StrangeEntry | undefined> {
   const anchor = await root.anchor()
   try {
     for (const part of [...foldersAbove(path).slice(1), path]) {
@@ -127,11 +135,17 @@ export async function lookForStrange(root: Root, path: string, expected: Expecte
       const found = await lstat(join(anchor.folder, part))
       const kind = found.isDirectory() && found.dev !== anchor.device ? 'another file system' : kindOf(found)
       if (kind !== wanted) return new StrangeEntry(root, part, kind, wanted)
+      if (part === path && found.size > maxBytes) return tooLarge(root, path, maxBytes)
     }
   } catch (error) {
     if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw error
   }
   return undefined
+}
+
+/** Says that a file is none of this server's making. */
+export function tooLarge(root: Root, path: string, maxBytes: number): StrangeEntry {
+  return new StrangeEntry(root, path, `larger than ${maxBytes} bytes`, 'a file', maxBytes)
 }
 
 /** `''`, `2024`, and `2024/07` of `2024/07/IMG_0042.HEIC`. */

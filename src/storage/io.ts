@@ -1,9 +1,9 @@
 import fs, { type BigIntStats } from 'node:fs'
 import { access, mkdir, readdir, readFile, rmdir, stat, statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { AppError, hasErrno } from '../errors.ts'
+import { hasErrno } from '../errors.ts'
 import { makeFolders } from '../make-folders.ts'
-import { type Entry, lookForStrange } from './entry.ts'
+import { type Entry, lookForStrange, tooLarge } from './entry.ts'
 import { inFolder, look, openAsFile, openAsFolder, within } from './inside.ts'
 
 const { constants } = fs
@@ -100,7 +100,7 @@ function unlinkFile(entry: Entry): Promise<boolean> {
   })
 }
 
-/** Reads a small file. Throws `drive_error` if it is larger than `maxBytes`. */
+/** Reads a small file. Throws `StrangeEntry` if it is larger than `maxBytes`. */
 async function readText(entry: Entry, maxBytes: number): Promise<string> {
   const { file, stats } = await openAsFile(entry, READ)
   try {
@@ -109,18 +109,10 @@ async function readText(entry: Entry, maxBytes: number): Promise<string> {
     for (;;) {
       const { bytesRead } = await read(file, buffer, size, buffer.byteLength - size, size)
       size += bytesRead
-      if (size > maxBytes) throw tooLarge(entry, maxBytes)
+      if (size > maxBytes) throw entry.root.note(tooLarge(entry.root, entry.path, maxBytes))
       if (bytesRead === 0 || size === buffer.byteLength) return buffer.toString('utf8', 0, size)
     }
   } finally {
     await close(file)
   }
-}
-
-/** Says that a file is none of this server's making. */
-export function tooLarge({ path }: Entry, maxBytes: number): AppError {
-  return new AppError(
-    'drive_error',
-    `${path} on the drive has more than the ${maxBytes} bytes that it can have. Move it away, and all goes on by itself.`,
-  )
 }

@@ -2,8 +2,8 @@ import { SUMS_BYTES, SUMS_LINE_BYTES, SUMS_LINES } from '../budgets.ts'
 import { hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import type { Entry } from './entry.ts'
-import { io, READ, tooLarge } from './io.ts'
+import { type Entry, type StrangeEntry, tooLarge } from './entry.ts'
+import { io, READ } from './io.ts'
 import { type MonthFolder, pathIn, SUMS_FILE } from './layout.ts'
 import { splitLines } from './split-lines.ts'
 import { addLine, type ParsedSums } from './sums-format.ts'
@@ -33,7 +33,7 @@ async function readAll(entry: Entry): Promise<ParsedSums> {
       line: SUMS_LINE_BYTES,
       garbage: SUMS_BYTES,
     })) {
-      if (++lines > SUMS_LINES) throw tooLarge(entry, SUMS_BYTES)
+      if (++lines > SUMS_LINES) throw tooMuch(entry)
       addLine(parsed, bytes?.toString(), isEnded)
     }
     return parsed
@@ -49,7 +49,11 @@ async function* chunksOf(file: number, entry: Entry): AsyncGenerator<Buffer> {
     const { bytesRead } = await io.read(file, buffer, 0, CHUNK_BYTES, position)
     if (bytesRead === 0) return
     position += bytesRead
-    if (position > SUMS_BYTES) throw tooLarge(entry, SUMS_BYTES)
+    if (position > SUMS_BYTES) throw tooMuch(entry)
     yield buffer.subarray(0, bytesRead)
   }
+}
+
+function tooMuch({ root, path }: Entry): StrangeEntry {
+  return root.note(tooLarge(root, path, SUMS_BYTES))
 }
