@@ -1,0 +1,52 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { drive, makeDrive } from '../support/drives.ts'
+import { jpeg } from '../support/media.ts'
+import { needs } from '../support/needs.ts'
+import { get, upload } from '../support/phone.ts'
+import { makeFolder, startServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+/** The process that serves the FUSE file system at `path`. */
+async function daemonOf(path: string): Promise<number> {
+  for (const id of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const text = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')
+    if (text.startsWith('mount.exfat-fuse') && text.split('\0').includes(path)) return Number(id)
+  }
+  throw new Error(`nobody serves ${path}`)
+}
+
+it(
+  'SIGTERM ends a server whose drive never answers, and it answers phones until then',
+  needs(drive('exfat')),
+  async () => {
+    const disk = await makeDrive('exfat')
+    const folder = await makeFolder()
+    const library = join(disk.path, 'photos')
+    await mkdir(library)
+    const server = await startServer(folder, { UPLOAD_FOLDER: library })
+    const photo = (seed: string) => jpeg({ date: '2024:07:01 12:00:00', seed })
+    expect((await upload(server.url, photo('a'))).status).toBe(201)
+
+    const daemon = await daemonOf(disk.path)
+    process.kill(daemon, 'SIGSTOP')
+    onTestFinished(() => {
+      process.kill(daemon, 'SIGCONT')
+    })
+    // One that is under way when the drive falls silent; it is cut off at the stop.
+    const cut = upload(server.url, photo('b')).then(
+      ({ status }) => status,
+      () => 'cut off',
+    )
+    await until('it is told that the drive is silent', async () => {
+      const { status, body } = await upload(server.url, photo('c')).catch(() => ({ status: 0, body: {} }))
+      return status === 503 && /does not answer/.test(body.message)
+    })
+    expect((await get(server.url, '/ping')).status).toBe(200)
+    const ended = server.ended()
+    await server.stop()
+    await ended
+    expect([503, 'cut off']).toContain(await cut)
+  },
+)
