@@ -101,7 +101,9 @@ export class Drive {
   /** The same, for when the drive has answered a moment ago. */
   async checkTouched(): Promise<void> {
     try {
-      if (versionOf(await io.lstat(this.touchedAt(IDENTITY_FILE))) === this.#seen) return
+      const look = () => io.lstat(this.touchedAt(IDENTITY_FILE))
+      const found = await (this.files.isLocal ? look() : this.#answered(look))
+      if (versionOf(found) === this.#seen) return
     } catch (error) {
       if (!hasErrno(error) && !(error instanceof AppError)) throw error
     }
@@ -144,13 +146,14 @@ export class Drive {
   }
 
   /** Waits for `look` as long as a drive may take. While the drive owes an answer nothing more is asked of it. */
-  async #answered(look: () => Promise<void>): Promise<void> {
+  async #answered<Result>(look: () => Promise<Result>): Promise<Result> {
     if (this.#unanswered > 0) throw silent()
     const looking = look()
-    const late = withResolvers<boolean>()
-    const timer = setTimeout(late.resolve, ANSWER_MS, true)
-    const isLate = await Promise.race([looking.then(() => false), late.promise]).finally(() => clearTimeout(timer))
-    if (!isLate) return
+    const late = withResolvers<undefined>()
+    const timer = setTimeout(late.resolve, ANSWER_MS, undefined)
+    const answer = looking.then((result) => ({ result }))
+    const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
+    if (first !== undefined) return first.result
     this.#unanswered++
     // It has been told that there was none.
     looking.catch(() => {}).finally(() => this.#unanswered--)

@@ -40,9 +40,10 @@ it(
       () => 'cut off',
     )
     await until('it is told that the drive is silent', async () => {
-      const { status, body } = await upload(server.url, photo('c')).catch(() => ({ status: 0, body: {} }))
-      return status === 503 && /does not answer/.test(body.message)
+      const { body } = await get(server.url, '/library/health')
+      return JSON.stringify(body.problems).includes('The drive does not answer')
     })
+    expect(await upload(server.url, photo('c'))).toMatchObject({ status: 503, body: { code: 'drive_error' } })
     expect((await get(server.url, '/ping')).status).toBe(200)
     const ended = server.ended()
     await server.stop()
