@@ -92,7 +92,12 @@ export const UploadFields = Type.Object({
   original_path: Type.Optional(Type.String({ maxLength: PATH_LENGTH, description: 'on the phone' })),
   file_type: Type.Optional(Type.String({ description: 'photo or video, for what the bytes do not tell' })),
   device_id: Type.Optional(DeviceId),
-  asset_id: Type.Optional(Type.String({ maxLength: ID_LENGTH, description: 'the phone’s own id of the asset' })),
+  asset_id: Type.Optional(
+    Type.String({
+      maxLength: ID_LENGTH,
+      description: 'the phone’s own id of the asset; proves later which photo this is',
+    }),
+  ),
   created: Type.Optional(Type.String({ description: 'ms since 1970, or ISO 8601' })),
   sha256: Type.Optional(
     Type.String({ pattern: '^[0-9A-Fa-f]{64}$', description: 'refused if something else arrives' }),

@@ -42,7 +42,9 @@ export function backupRoutes(service: Service, remembered: Remembered): FastifyP
             200: success({
               backups: Type.Array(Backup),
               count: Type.Integer({ description: 'of backups' }),
-              total: Type.Integer({ description: 'of all that fit, without limit and offset' }),
+              total: Type.Integer({
+                description: 'of all that fit, without limit and offset, whoever has announced them',
+              }),
             }),
             ...failures,
           },

@@ -162,7 +162,7 @@ export function ignoredRoutes(service: Service): FastifyPluginAsyncTypebox {
                   file_name: Type.String(),
                   path: Type.String({ description: 'as /photos/unignore takes it' }),
                   original_path: Type.String(),
-                  asset_id: Nullable(Type.String()),
+                  asset_id: Nullable(Type.String({ description: 'only for the address that has ignored it' })),
                   device_id: Nullable(Type.String()),
                   timestamp: Nullable(Timestamp),
                 }),
