@@ -22,7 +22,7 @@ const LAG_MS = HOUR_MS
 export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
   const problems = [
     ...driveProblems(facts, rules),
-    ...dataDirProblems(facts),
+    ...dataDirProblems(facts, rules),
     ...facts.findings.map(findingProblem),
     ...mirrorProblems(facts),
     ...verificationProblems(facts),
@@ -77,7 +77,7 @@ function spaceProblem(usage: DiskUsage, at: Date, { minFreeSpace }: HealthRules)
   return [{ key: 'drive_full', severity: 'warning', title, message, since: at }]
 }
 
-function dataDirProblems({ dataDir, at }: Facts): Problem[] {
+function dataDirProblems({ dataDir, drive, at }: Facts, rules: HealthRules): Problem[] {
   if (dataDir === undefined) return []
   const { used, free } = dataDir
   const key = 'data_dir_full'
@@ -86,12 +86,18 @@ function dataDirProblems({ dataDir, at }: Facts): Problem[] {
     const message = `${inGigabytes(free)} are free where DATA_DIR lies, and ${inGigabytes(DATABASE_RESERVE)} are kept for the database: no more photos are taken. Make room on it; they go on by themselves.`
     return [{ key, severity: 'error', title, message, since: at }]
   }
+  if (drive.isPresent && isOneDisk(drive.usage, dataDir) && spaceProblem(drive.usage, at, rules).length > 0) return []
   const share = fullness(dataDir)
   // Of a small disk a tenth is less than what is kept.
   if (share <= FULL && free > 2 * DATABASE_RESERVE) return []
   const title = `The disk of the database is ${Math.floor(share * 100)} % full`
   const message = `${inGigabytes(free)} are free of ${inGigabytes(used + free)} where DATA_DIR lies. Make room on it: when it is full, no more photos are taken.`
   return [{ key, severity: 'warning', title, message, since: at }]
+}
+
+/** As far as sizes tell: a household without a drive has both on the system's disk, and need not be told twice. */
+function isOneDisk(a: DiskUsage, b: DiskUsage): boolean {
+  return a.total === b.total && Math.abs(a.free - b.free) < DATABASE_RESERVE
 }
 
 /** The share of a drive's space that is taken, 0 to 1, as `df` counts: what only root may still use is nobody's. */

@@ -117,6 +117,20 @@ describe('what is wrong', () => {
     ])
   })
 
+  it('is a disk of the database that is nearly full, once where the drive is the same one', () => {
+    const drive = { isPresent: true as const, usage: { total: 200 * GB, used: 100 * GB, free: 100 * GB } }
+    const full = { total: 100 * GB, used: 95 * GB, free: 5 * GB }
+    expect(keys({ drive, dataDir: drive.usage })).toEqual([])
+    expect(problemsOf({ ...well, drive, dataDir: full }, rules)).toMatchObject([
+      { key: 'data_dir_full', severity: 'warning', title: 'The disk of the database is 95 % full' },
+    ])
+    expect(keys({ drive: { isPresent: true, usage: full }, dataDir: full })).toEqual(['drive_full'])
+    const tiny = { total: GB, used: GB / 2, free: 100 * 1024 ** 2 }
+    expect(keys({ drive, dataDir: tiny })).toEqual(['data_dir_full'])
+    const none = { total: GB, used: GB, free: 1024 ** 2 }
+    expect(problemsOf({ ...well, dataDir: none }, rules)).toMatchObject([{ key: 'data_dir_full', severity: 'error' }])
+  })
+
   it('is not what was healed, which is a note', () => {
     const healed = [
       { copy: 'library' as const, kind: 'corrupt' as const, healed: 7, untold: 3, lately: 2, last: daysAgo(1) },
