@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LIST_BYTES, LIST_WORK, LISTS, LONG_ANSWERS, REQUESTS, TURN_MS, UPLOADS } from '../budgets.ts'
 import { AppError } from '../errors.ts'
@@ -44,6 +44,9 @@ export function installAdmission(app: FastifyInstance): void {
 
   app.addHook('onRequest', async (request, reply) => {
     const { takes } = request.routeOptions.config
+    if (takes === 'longAnswers' && isOfAnotherPage(request.headers)) {
+      throw new AppError('cross_site', 'This request comes from a page of another server; it may not ask for this.')
+    }
     const held = [requests, ...(takes === undefined ? [] : [kinds[takes]])].map((shares) =>
       shares.open(request.clientAddress),
     )
@@ -70,6 +73,15 @@ export function installAdmission(app: FastifyInstance): void {
     admitted.get(request)?.()
     admitted.delete(request)
   })
+}
+
+/**
+ * Whether a page of another server of this site, such as another port, has this loaded as a picture or the like. What
+ * a person opens is none, and what names its `Origin` has been judged by that.
+ */
+function isOfAnotherPage(headers: IncomingHttpHeaders): boolean {
+  const isSameSite = headers['sec-fetch-site'] === 'same-site' && headers.origin === undefined
+  return isSameSite && headers['sec-fetch-dest'] !== 'document'
 }
 
 /**

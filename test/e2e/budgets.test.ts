@@ -99,6 +99,26 @@ describe('a guest takes all he can get', needs(loopbackAddresses), () => {
     close(guests)
   })
 
+  it('a page of another server can’t have long answers made, not even as pictures', async () => {
+    const ask = async (path: string, headers: Record<string, string>) => {
+      const connection = await RawConnection.open(server.port)
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+      await connection.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n${lines.join('')}\r\n`)
+      const answer = await connection.answer()
+      connection.close()
+      return answer?.status
+    }
+    for (const path of ['/backup/log?limit=10000', '/photos/ignored']) {
+      for (const site of ['cross-site', 'same-site']) {
+        const image = { 'sec-fetch-site': site, 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }
+        expect(await ask(path, image)).toBe(403)
+      }
+      const opened = { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+      expect(await ask(path, opened)).toBe(200)
+      expect(await ask(path, {})).toBe(200)
+    }
+  })
+
   it('what the API says of itself is made once', async () => {
     const ask = async () => (await fetch(`${server.url}/openapi.json`)).text()
     expect(await ask()).toBe(await ask())
