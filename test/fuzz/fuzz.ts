@@ -5,7 +5,7 @@ import { MAX_INPUT_BYTES, Mutator } from './mutator.ts'
 import { Random } from './random.ts'
 import type { Target } from './target.ts'
 
-/** What a run is made of: the same again does the same again. */
+/** What a run is made of: the same again does the same again, as long as V8 notices the same. */
 export interface Run {
   target: Target
   /** The folder of corpora, in which `<target>` is this one's. */
@@ -20,8 +20,8 @@ export interface Run {
 
 export interface Outcome {
   executions: number
-  /** Inputs that have reached something new. */
-  found: Buffer[]
+  /** How many inputs were made that reached something new. */
+  reached: number
   failure?: { input: Buffer; error: unknown }
 }
 
@@ -31,7 +31,7 @@ export async function fuzz({ target, corpora, seed, executions, watched = 0, onI
   const mutator = new Mutator(random, target.tokens)
   const sources = sourcesOf(target, corpora)
   const corpus = sources.length
-  const outcome: Outcome = { executions: 0, found: [] }
+  const outcome: Outcome = { executions: 0, reached: 0 }
   let coverage = watched > 0 ? new Coverage((url) => url.includes('/src/')) : undefined
   try {
     while (outcome.executions < executions) {
@@ -48,7 +48,7 @@ export async function fuzz({ target, corpora, seed, executions, watched = 0, onI
       outcome.executions++
       if (coverage?.hasGrown() && original === undefined) {
         sources.push(input)
-        outcome.found.push(input)
+        outcome.reached++
       }
       if (outcome.executions === watched) {
         coverage?.stop()

@@ -37,6 +37,8 @@ interface Slice {
 /** What a thread answers. */
 interface Answer {
   executions: number
+  /** How many inputs reached something new. */
+  reached: number
   failure?: { input: Uint8Array; message: string }
 }
 
@@ -66,10 +68,11 @@ async function work({ target: name, corpora, seed, executions, input, state }: S
       Atomics.add(numbers, 1, 1)
     },
   })
-  if (outcome.failure === undefined) return { executions: outcome.executions }
+  const { executions: done, reached } = outcome
+  if (outcome.failure === undefined) return { executions: done, reached }
   const { error } = outcome.failure
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return { executions: outcome.executions, failure: { input: await shorten(target, outcome.failure.input), message } }
+  return { executions: done, reached, failure: { input: await shorten(target, outcome.failure.input), message } }
 }
 
 /** Runs a slice in a thread of its own, and gives it up when it is stuck. */
@@ -83,7 +86,7 @@ function runSlice(target: Target, corpora: string, seed: number, executions: num
   return new Promise<Answer>((settle) => {
     const broken = (message: string) => {
       const at = Buffer.from(Buffer.from(input).subarray(0, numbers[0]))
-      settle({ executions: numbers[1] ?? 0, failure: { input: at, message } })
+      settle({ executions: numbers[1] ?? 0, reached: 0, failure: { input: at, message } })
     }
     let begun = -1
     const watch = setInterval(() => {
@@ -118,12 +121,14 @@ async function fuzzAll(root: string, targets: readonly Target[], executions: num
       tally.given += share
       const own = seed + slices++
       const begin = performance.now()
-      const { executions: done, failure } = await runSlice(target, corpora, own, share, threads)
+      const { executions: done, reached, failure } = await runSlice(target, corpora, own, share, threads)
       const seconds = (performance.now() - begin) / 1000
       tally.executions += done
       tally.seconds += seconds
       if (isOver) return
-      console.log(`${target.name}: ${done} executions with seed ${own}, ${perSecond(done, seconds)}`)
+      console.log(
+        `${target.name}: ${done} executions with seed ${own}, ${perSecond(done, seconds)}; ${reached} inputs reached something new`,
+      )
       if (failure === undefined) continue
       const path = relative(root, save(resolve(root, 'fuzz-failures'), target.name, Buffer.from(failure.input)))
       tally.failures.push(`npm run fuzz -- ${target.name} ${path}`)

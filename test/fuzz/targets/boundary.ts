@@ -36,7 +36,7 @@ export const boundary: Target = {
     check(/^[\x20-\x7e]{1,70}$/.test(ours), 'No boundary of RFC 2046 was taken', ours)
     // More lenient on purpose: what stands between quotes is taken as it is, and parameters may be anything.
     if (!/^multipart\/form-data(?:; ?\w+=(?:[\w-]+|"[\w '()+,./:=?-]*"))+$/i.test(header)) return
-    const named = header.replace(/"[^"]*"/g, '""').match(/boundary=/gi) ?? []
+    const named = header.replace(/"[^"]*"/g, '""').match(/\bboundary=/gi) ?? []
     check(named.length === 1, 'One of several boundaries is taken', header)
     check(busboyTakes(header, ours), 'busboy takes another boundary', ours)
   },
