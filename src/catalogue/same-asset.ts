@@ -6,7 +6,7 @@ import { sql } from 'kysely'
  * statements
  *
  *   `offered`        is what a phone lists or sends: id, created, size, modified, and checksum; the address that this
- *                    comes from, and the date that its bytes tell (taken), if they are there; null is what is not known,
+ *                    comes from, and the date that its bytes tell (taken); null is what is not known,
  *   `backups`        is a row of that table which shares its path or its export,
  *   `files`          is the original that this row refers to, from a left join,
  *   `ignored_files`  is any row of that table.
@@ -152,7 +152,8 @@ end`
  */
 const isIgnoredAsset = sql`case
   when offered.id is not null and ignored_files.asset_id is not null then offered.id = ignored_files.asset_id
-  else coalesce(offered.address = ignored_files.ignored_from, true) and coalesce(offered.size = ignored_files.announced_size, true) and case
+  else coalesce(offered.address = ignored_files.ignored_from, true)
+    and coalesce(offered.size = ignored_files.announced_size, true) and case
     when ignored_files.created is not null then ${isWithinADayOrUnknown(sql`ignored_files.created`)}
     else coalesce(offered.created <= ${ms('ignored_files.timestamp')}, true)
   end

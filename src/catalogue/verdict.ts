@@ -60,8 +60,8 @@ export async function gatherEvidence(db: Database, offer: Offer, now: Date): Pro
       ${offeredAssets(offer, { exports })}
     ), candidate as (
       select
-        offered.index, true as is_content, true as is_proven, false as may_be_proven, false as has_its_id, -${badness} as rank, 0 as id, null as status,
-        null as failure,
+        offered.index, true as is_content, true as is_proven, false as may_be_proven, false as has_its_id,
+        -${badness} as rank, 0 as id, null as status, null as failure,
         ${originalColumns}
       from offered join files on files.checksum = offered.checksum
       union all

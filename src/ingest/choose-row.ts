@@ -27,10 +27,10 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const SAME_MS = 1000
 
 /**
- * Decides which of `samePath`, the rows of its device and path that are its asset as far as can be told (`isSameAsset`),
- * an upload belongs to. Two phones of one model share a path, so an upload without an asset id is matched by where it
- * came from and by when it was taken, and a row that may be the other phone's is left alone: that phone is asked again,
- * and content makes asking free.
+ * Decides which of `samePath`, the rows of its device and path that are its asset as far as can be told
+ * (`isSameAsset`), an upload belongs to. Two phones of one model share a path, so an upload without an asset id is
+ * matched by where it came from and by when it was taken, and a row that may be the other phone's is left alone: that
+ * phone is asked again, and content makes asking free.
  */
 export function chooseRow(arrival: Arrival, samePath: readonly KnownAsset[]): ChosenRow {
   const waiting = samePath.filter((row) => row.status !== 'Completed')
