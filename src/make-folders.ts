@@ -6,9 +6,9 @@ import { hasErrno } from './errors.ts'
  * Makes the folder `path` (absolute) and those above it that are missing, as `mkdir -p` does. Returns the first one
  * that it has made; `undefined` if all were there. System errors pass, as the system gave them: Node's own recursive
  * `mkdir` reports a file system that is read-only, over its quota or broken as ENOENT, which sends people looking for
- * the wrong thing. `within` is one of those above it that must be there already: nothing is made without it (ENOENT).
+ * the wrong thing.
  */
-export async function makeFolders(path: string, within?: string): Promise<string | undefined> {
+export async function makeFolders(path: string): Promise<string | undefined> {
   try {
     await mkdir(path)
     return path
@@ -18,8 +18,8 @@ export async function makeFolders(path: string, within?: string): Promise<string
       throw error
     }
     const above = dirname(path)
-    if (above === path || above === within) throw error
-    const made = await makeFolders(above, within)
+    if (above === path) throw error
+    const made = await makeFolders(above)
     // Somebody may have made it in the meantime, or taken the one above it away.
     await mkdir(path).catch(async (again: unknown) => {
       if (!hasErrno(again, 'EEXIST') || !(await isFolder(path))) throw again

@@ -1,4 +1,4 @@
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { makeFolders } from '../src/make-folders.ts'
@@ -17,16 +17,6 @@ it('makes what is missing, says where that begins, and leaves what is there', as
   expect(await makeFolders(path)).toBe(join(folder, 'a'))
   expect(await makeFolders(path)).toBeUndefined()
   expect(await makeFolders(join(folder, 'a/b/d'))).toBe(join(folder, 'a/b/d'))
-})
-
-it('makes nothing without the one that must be there', async () => {
-  const within = join(folder, 'drive/.iclood')
-  await mkdir(join(folder, 'drive'))
-  await expect(makeFolders(join(within, 'quarantine/2024/07'), within)).rejects.toMatchObject({ code: 'ENOENT' })
-  expect(await readdir(join(folder, 'drive'))).toEqual([])
-
-  await mkdir(within)
-  expect(await makeFolders(join(within, 'quarantine/2024/07'), within)).toBe(join(within, 'quarantine'))
 })
 
 it('many at once make the same folders', async () => {
