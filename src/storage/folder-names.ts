@@ -13,13 +13,15 @@ const KEPT_LISTINGS = 8
 interface Listing {
   /** The folder's time of change when it was listed, in ns; another one means that somebody else wrote there. */
   changed: bigint | undefined
-  names: Map<string, string>
+  /** The keys of all names (`nameKey`). */
+  names: Set<string>
   /** Those of the names that the catalogue does not have, and that may be originals. */
   strangers: readonly string[]
   /** The keys of all names without their extensions; made when it is first needed. */
   stems: Set<string> | undefined
   /**
-   * For a name's key, the lowest number that may be free: without it, the thousandth photo of one name tries them all.
+   * For a name's key, the lowest number that may be free, if it isn't 1: without it, the thousandth photo of one name
+   * tries them all.
    */
   nextNumber: Map<string, number>
 }
@@ -54,13 +56,14 @@ export class FolderNames {
    */
   async firstFree(folder: MonthFolder, name: string, wholeStem = false): Promise<string> {
     const listing = await this.#listing(folder)
-    if (wholeStem) listing.stems ??= new Set([...listing.names.values()].flatMap(stemKeys))
+    if (wholeStem) listing.stems ??= new Set([...listing.names].flatMap(stemKeys))
     const stems = wholeStem ? listing.stems : undefined
-    const hint = nameKey(name)
-    for (let number = stems === undefined ? (listing.nextNumber.get(hint) ?? 1) : 1; ; number++) {
+    const key = nameKey(name)
+    for (let number = stems === undefined ? (listing.nextNumber.get(key) ?? 1) : 1; ; number++) {
       const candidate = numberedName(name, number)
-      if (listing.names.has(nameKey(candidate)) || stems?.has(stemKey(candidate))) continue
-      if (stems === undefined) listing.nextNumber.set(hint, number)
+      const wanted = number === 1 ? key : nameKey(candidate)
+      if (listing.names.has(wanted) || stems?.has(stemKey(wanted))) continue
+      if (stems === undefined && number > 1) listing.nextNumber.set(key, number)
       return candidate
     }
   }
@@ -85,8 +88,9 @@ export class FolderNames {
     if (listing === undefined) return
     // It counts again when it is known what the folder looks like now.
     listings.delete(folder)
-    listing.names.set(nameKey(name), name)
-    for (const key of stemKeys(name)) listing.stems?.add(key)
+    const taken = nameKey(name)
+    listing.names.add(taken)
+    for (const key of stemKeys(taken)) listing.stems?.add(key)
     listing.changed = await this.#changed(folder)
     listings.set(folder, listing)
   }
@@ -95,7 +99,7 @@ export class FolderNames {
   async noteRefused(folder: MonthFolder, name: string): Promise<void> {
     this.#listings.delete(folder)
     const { names } = await this.#listing(folder)
-    if (!names.has(nameKey(name))) names.set(nameKey(name), name)
+    names.add(nameKey(name))
   }
 
   async #listing(folder: MonthFolder): Promise<Listing> {
@@ -114,13 +118,13 @@ export class FolderNames {
 
   async #list(folder: MonthFolder, changed: bigint | undefined): Promise<Listing> {
     const catalogued = await this.#catalogued(folder)
-    const names = new Map([SUMS_FILE, ...catalogued].map((name) => [nameKey(name), name]))
+    const names = new Set([SUMS_FILE, ...catalogued].map(nameKey))
     const strangers: string[] = []
     try {
       if (changed !== undefined) {
         const known = new Set(catalogued)
         for (const name of await io.list(this.#drive.at(folder))) {
-          names.set(nameKey(name), name)
+          names.add(nameKey(name))
           if (!known.has(name) && isOriginalName(name)) strangers.push(name)
         }
       }
@@ -145,10 +149,10 @@ export class FolderNames {
 }
 
 /** What other files of the same base take; edits lie beside the photo whose base they have, and take none. */
-function stemKeys(name: string): string[] {
-  return mediaTypeByName(name) === EDITS ? [] : [stemKey(name)]
+function stemKeys(key: string): string[] {
+  return mediaTypeByName(key) === EDITS ? [] : [stemKey(key)]
 }
 
-function stemKey(name: string): string {
-  return nameKey(splitName(name).stem)
+function stemKey(key: string): string {
+  return splitName(key).stem
 }

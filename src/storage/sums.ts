@@ -10,7 +10,7 @@ import { CREATE, io } from './io.ts'
 import { type MonthFolder, pathIn, STAGING_FOLDER, SUMS_FILE } from './layout.ts'
 import { isSumsName } from './names.ts'
 import { readSums } from './read-sums.ts'
-import { formatSum, type ParsedSums } from './sums-format.ts'
+import { formatSum } from './sums-format.ts'
 import { writeAll } from './write-all.ts'
 
 /** The originals of a folder: name to checksum, null if it has not been read yet. */
@@ -19,7 +19,9 @@ export type Originals = ReadonlyMap<string, Checksum | null>
 /** Names kept in mind, of all folders together: phones send one month after the other. */
 const KEPT_NAMES = 50_000
 
-interface Kept extends ParsedSums {
+interface Kept {
+  /** Of each name the first 32 bits of its checksum: a number takes no memory beside its name, and tells another one. */
+  sums: Map<string, number>
   /** What the file looked like when it was last known to be right. */
   version: string
 }
@@ -56,10 +58,10 @@ export class SumsFiles {
     this.#kept.delete(folder)
     try {
       if (kept === undefined || (await this.#version(folder)) !== kept.version) return false
-      if ([...sums].some(([name, sum]) => (kept.sums.get(name) ?? sum) !== sum)) return false
+      if ([...sums].some(([name, sum]) => (kept.sums.get(name) ?? bitsOf(sum)) !== bitsOf(sum))) return false
       const added = [...sums].filter(([name]) => !kept.sums.has(name))
       if (added.length > 0 && !(await this.#append(folder, added))) return false
-      for (const [name, sum] of added) kept.sums.set(name, sum)
+      for (const [name, sum] of added) kept.sums.set(ownCopy(name), bitsOf(sum))
       await this.#keep(folder, kept.sums)
       return true
     } catch (error) {
@@ -98,7 +100,8 @@ export class SumsFiles {
       if (wanted === undefined) return
       const isRight = found === undefined ? wanted.size === 0 : found.isClean && isSame(found.sums, wanted)
       if (!isRight) await this.#replace(folder, wanted)
-      if (wanted.size > 0) await this.#keep(folder, wanted)
+      const kept = new Map([...wanted].map(([name, sum]) => [ownCopy(name), bitsOf(sum)]))
+      if (wanted.size > 0) await this.#keep(folder, kept)
     } catch (error) {
       throw driveError(error, `${pathIn(folder, SUMS_FILE)} was being written`)
     }
@@ -159,10 +162,10 @@ export class SumsFiles {
     }
   }
 
-  async #keep(folder: MonthFolder, sums: Map<string, Checksum>): Promise<void> {
+  async #keep(folder: MonthFolder, sums: Map<string, number>): Promise<void> {
     const version = await this.#version(folder)
     if (version === undefined) return
-    this.#kept.set(folder, { sums, isClean: true, version })
+    this.#kept.set(folder, { sums, version })
     let names = [...this.#kept.values()].reduce((count, kept) => count + kept.sums.size, 0)
     for (const [oldest, kept] of this.#kept) {
       if (names <= KEPT_NAMES || oldest === folder) break
@@ -189,4 +192,13 @@ export class SumsFiles {
 
 function isSame(a: ReadonlyMap<string, Checksum>, b: ReadonlyMap<string, Checksum>): boolean {
   return a.size === b.size && [...a].every(([name, sum]) => b.get(name) === sum)
+}
+
+function bitsOf(checksum: Checksum): number {
+  return Number.parseInt(checksum.slice(0, 8), 16) | 0
+}
+
+/** V8 keeps the whole text that a name was cut out of for as long as the name. */
+function ownCopy(name: string): string {
+  return Buffer.from(name).toString()
 }
