@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { MIN_RATE, RATE_MS } from '../budgets.ts'
 import { AppError } from '../errors.ts'
+import { noteGarbage } from '../garbage.ts'
 import { Rate } from './rate.ts'
 
 /** A body is not silent for longer than this, and slower than `MIN_RATE` for some minutes at most. */
@@ -37,6 +38,7 @@ export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Prom
     }
     const onData = (chunk: Buffer) => {
       stall.refresh()
+      noteGarbage(chunk.byteLength)
       const now = performance.now()
       if (!rate.isEnough(chunk.length, now)) {
         fail(new AppError('request_timeout', TOO_SLOW))

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { GATHERED_BYTES } from '../budgets.ts'
 import { type AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
+import { type Batch, BLOCK_BYTES, Gathered, giveBlock, takeBlock } from './gathered.ts'
 import { type Hasher, type Hashing, hashHere } from './hashing/hasher.ts'
 import { CREATE, io } from './io.ts'
 import { STAGING_FOLDER } from './layout.ts'
@@ -16,10 +18,6 @@ import { writeAll } from './write-all.ts'
  * it, 1 MiB at most.
  */
 const BATCH_BYTES = 960 * 1024
-/** Pieces gathered at most: a client may send one byte at a time, and each piece costs memory of its own. */
-const BATCH_PIECES = 1024
-/** Bytes kept in memory for inspection; see `fileBytes`. */
-const HEAD_BYTES = 64 * 1024
 /** Bytes written before they are flushed in the background, so that the last flush of a long video is a short one. */
 const FLUSH_BYTES = 32 * 1024 * 1024
 
@@ -50,16 +48,16 @@ export class StagedFile {
   #file: number | undefined
   #finishing: Promise<void> | undefined
   #isFlushed = false
-  /** The first bytes, which tell most of what inspection asks. */
-  readonly #head = Buffer.allocUnsafe(HEAD_BYTES)
-  #headBytes = 0
-  #gathered: Buffer[] = []
-  #gatheredBytes = 0
+  /** The first bytes, which tell most of what inspection asks, until it is discarded. */
+  readonly #head = takeBlock()
+  #isDiscarded = false
+  readonly #gathered = new Gathered(this.#head)
   #size = 0
   #written = 0
   #flushed = 0
   #writing: Promise<void> | undefined
   #flushing: Promise<void> | undefined
+  #hashed: Promise<unknown> | undefined
   #failure: AppError | undefined
 
   constructor(drive: Drive, reservation: Reservation, hasher: Hasher = hashHere) {
@@ -79,13 +77,11 @@ export class StagedFile {
     return `${STAGING_FOLDER}/${this.#name}`
   }
 
-  /** Takes the next bytes, which must not change afterwards. */
+  /** Takes the next bytes, which may change afterwards; none any more when it is discarded. */
   write(bytes: Buffer): void {
-    // A write of nothing looks like a drive that takes nothing.
-    if (bytes.byteLength === 0) return
-    if (this.#headBytes < HEAD_BYTES) this.#headBytes += bytes.copy(this.#head, this.#headBytes)
-    this.#gathered.push(bytes)
-    this.#gatheredBytes += bytes.byteLength
+    // What is gathered now may lie in another upload's memory in a moment.
+    if (this.#isDiscarded) return
+    this.#gathered.add(bytes)
     this.#size += bytes.byteLength
     if (this.#hasBatch && this.#writing === undefined) this.#startWriting()
   }
@@ -97,8 +93,7 @@ export class StagedFile {
 
   get #hasBatch(): boolean {
     // As many uploads as there may be, all of them stopped, take no more than a few dozen MB.
-    const bytes = Math.min(BATCH_BYTES, GATHERED_BYTES / inFlight.size)
-    return this.#gatheredBytes >= bytes || this.#gathered.length >= BATCH_PIECES
+    return this.#gathered.bytes >= Math.min(BATCH_BYTES, GATHERED_BYTES / inFlight.size)
   }
 
   /** Resolves when there is room for more. Throws the first failure. */
@@ -113,7 +108,7 @@ export class StagedFile {
    */
   async written(): Promise<void> {
     for (;;) {
-      if (this.#writing === undefined && this.#gatheredBytes > 0 && this.#failure === undefined) this.#startWriting()
+      if (this.#writing === undefined && this.#gathered.bytes > 0 && this.#failure === undefined) this.#startWriting()
       if (this.#writing === undefined) break
       await this.#writing
     }
@@ -141,10 +136,13 @@ export class StagedFile {
   async #writeLast(): Promise<{ checksum: Promise<Checksum>; written: Promise<void> | undefined }> {
     while (this.#writing !== undefined) await this.#writing
     if (this.#failure !== undefined) throw this.#failure
-    const checksum = this.#hashing.digest(this.#gathered)
-    checksum.catch(() => {})
-    if (this.#gatheredBytes > 0 || this.#file === undefined) this.#startWriting({ isHashed: true })
-    return { checksum, written: this.#writing }
+    const batch = this.#gathered.take()
+    if (batch.bytes > 0 || this.#file === undefined) this.#startWriting(this.#write(batch))
+    const written = this.#writing
+    await setImmediate()
+    const checksum = this.#hashing.digest(batch.chunks)
+    this.#hashed = Promise.allSettled([checksum, written]).then(batch.release)
+    return { checksum, written }
   }
 
   async #finish({ written }: { written: Promise<void> | undefined }): Promise<void> {
@@ -157,12 +155,14 @@ export class StagedFile {
 
   /** Removes what was staged and gives back its space. Idempotent; also right after a commit. */
   async discard(): Promise<void> {
+    const isFirst = !this.#isDiscarded
+    this.#isDiscarded = true
     // Nothing may touch the file any more: its descriptor may be another file's in a moment.
-    this.#gathered = []
-    this.#gatheredBytes = 0
-    this.#hashing.abandon()
+    this.#gathered.take().release()
     await this.#finishing?.catch(() => {})
     while (this.#writing !== undefined) await this.#writing
+    this.#hashing.abandon()
+    await this.#hashed
     await this.#flushing
     const file = this.#file
     this.#file = undefined
@@ -177,6 +177,7 @@ export class StagedFile {
       // Gone with its drive, or committed under its permanent name: either way it is not in staging any more.
       if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw driveError(error, 'an unfinished upload was being removed')
     } finally {
+      if (isFirst) giveBlock(this.#head)
       this.#reservation.release()
       inFlight.delete(this.#name)
     }
@@ -184,7 +185,7 @@ export class StagedFile {
 
   async #read(durable: Promise<void>, position: number, length: number): Promise<Uint8Array> {
     const end = Math.min(position + length, this.#size)
-    if (end <= this.#headBytes) return this.#head.subarray(position, end)
+    if (!this.#isDiscarded && end <= BLOCK_BYTES) return this.#head.subarray(position, end)
     await durable
     if (this.#file === undefined) throw new Error('an upload was read after it had been discarded')
     const buffer = Buffer.allocUnsafe(length)
@@ -196,8 +197,8 @@ export class StagedFile {
     }
   }
 
-  #startWriting({ isHashed = false } = {}): void {
-    this.#writing = this.#takeGathered(isHashed)
+  #startWriting(work = this.#takeGathered()): void {
+    this.#writing = work
       .catch((error: unknown) => {
         this.#failure ??= driveError(error, 'an upload was being written')
       })
@@ -207,24 +208,25 @@ export class StagedFile {
       })
   }
 
-  /** Writes what has been gathered, and hashes it meanwhile unless that is done elsewhere. */
-  async #takeGathered(isHashed: boolean): Promise<void> {
-    const batch = this.#gathered
-    const bytes = this.#gatheredBytes
-    this.#gathered = []
-    this.#gatheredBytes = 0
-    const hashed = isHashed ? undefined : this.#hashing.update(batch)
-    // Not before the write has ended, whatever becomes of it.
-    hashed?.catch(() => {})
-    await this.#write(batch, bytes)
-    await hashed
+  /** Writes what has been gathered, and hashes it meanwhile: the drive begins first. */
+  async #takeGathered(): Promise<void> {
+    const batch = this.#gathered.take()
+    const written = this.#write(batch)
+    written.catch(() => {})
+    await setImmediate()
+    try {
+      await this.#hashing.update(batch.chunks)
+    } finally {
+      // Not before the write has ended, whatever becomes of it.
+      await written.finally(batch.release)
+    }
   }
 
-  async #write(batch: readonly Buffer[], bytes: number): Promise<void> {
+  async #write({ chunks, bytes }: Batch): Promise<void> {
     await this.#reservation.ensure(bytes)
     try {
       this.#file ??= await this.#create()
-      await writeAll(this.#file, batch, this.#written)
+      await writeAll(this.#file, chunks, this.#written)
     } catch (error) {
       throw hasErrno(error, 'ENOSPC') ? await this.#reservation.ranOut(bytes, error) : error
     }

@@ -164,34 +164,38 @@ describe('a staged file', () => {
   })
   afterAll(() => removeFolder(root))
 
-  it('is whole and has the right checksum while others come and break off', async () => {
-    const size = fc.oneof(fc.nat(200_000), fc.nat(5 * MB))
-    const upload = fc.record({ size, piece: fc.integer({ min: 10_000, max: 700_000 }), breaksOff: fc.boolean() })
-    await fc.assert(
-      fc.asyncProperty(fc.array(upload, { maxLength: 6 }), async (uploads) => {
-        await Promise.all(
-          uploads.map(async ({ size, piece, breaksOff }, index) => {
-            const bytes = noise(size, index)
-            const file = new StagedFile(drive, await space.reserve(0), thread)
-            for (let at = 0; at < size; at += piece) {
-              file.write(bytes.subarray(at, at + piece))
-              if (file.isFull) await file.drained()
-              else await turn()
-            }
-            if (!breaksOff) {
-              const staged = await file.finish()
-              expect(staged.checksum).toBe(sha256(bytes))
-              await staged.durable
-              expect((await readFile(drive.resolve(staged.path))).equals(bytes)).toBe(true)
-            }
-            await file.discard()
-          }),
-        )
-        expect(await stagedIn(root)).toEqual([])
-      }),
-      { numRuns: rounds(15) },
-    )
-  })
+  it.each(['on the spot', 'in the thread'])(
+    'is whole and has the right checksum, computed %s, while others come and break off',
+    async (where) => {
+      const hasher = where === 'on the spot' ? hashHere : thread
+      const size = fc.oneof(fc.nat(200_000), fc.nat(5 * MB))
+      const upload = fc.record({ size, piece: fc.integer({ min: 10_000, max: 700_000 }), breaksOff: fc.boolean() })
+      await fc.assert(
+        fc.asyncProperty(fc.array(upload, { maxLength: 6 }), async (uploads) => {
+          await Promise.all(
+            uploads.map(async ({ size, piece, breaksOff }, index) => {
+              const bytes = noise(size, index)
+              const file = new StagedFile(drive, await space.reserve(0), hasher)
+              for (let at = 0; at < size; at += piece) {
+                file.write(bytes.subarray(at, at + piece))
+                if (file.isFull) await file.drained()
+                else await turn()
+              }
+              if (!breaksOff) {
+                const staged = await file.finish()
+                expect(staged.checksum).toBe(sha256(bytes))
+                await staged.durable
+                expect((await readFile(drive.resolve(staged.path))).equals(bytes)).toBe(true)
+              }
+              await file.discard()
+            }),
+          )
+          expect(await stagedIn(root)).toEqual([])
+        }),
+        { numRuns: rounds(15) },
+      )
+    },
+  )
 
   it('fails when the thread dies before its checksum is known, and leaves nothing', async () => {
     const hasher = new HashThread()

@@ -118,3 +118,14 @@ describe('on a drive that is full', needs(driveNeeds('tmpfs')), () => {
     }
   })
 })
+
+it('the more uploads there are, the less each of them gathers before it waits for the drive', async () => {
+  const files = await Promise.all(Array.from({ length: 64 }, async () => new StagedFile(drive, await space.reserve(0))))
+  const [file] = files
+  file?.write(noise(MB / 4, 'written'))
+  expect(file?.isFull).toBe(false)
+  file?.write(noise(MB / 4, 'gathered'))
+  expect(file?.isFull).toBe(true)
+  for (const each of files) await each.discard()
+  expect(await stagedIn(root)).toEqual([])
+})
