@@ -17,7 +17,7 @@ export interface Share {
 const KB = 1024
 const MB = 1024 * KB
 
-/** TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some tens. */
+/** TCP connections, of about 20 KB each. A browser has 6, a tool for copying 8, a proxy that is not trusted some tens. */
 export const CONNECTIONS: Share = { all: 512, each: 128 }
 
 /** Requests whose answers are not through yet, behind a proxy too, where connections tell nothing of the client. */

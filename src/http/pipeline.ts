@@ -61,7 +61,7 @@ function tooMany(): AppError {
   return new AppError('busy', `Too many requests came on one connection at once: ${bound}. Send them one by one.`)
 }
 
-/** At once: what is left of the chunk is thousands of requests, and what a slow reader is still owed can wait for ever. */
+/** At once: what is left of the chunk is thousands of requests, and a slow reader can be owed answers for ever. */
 function cut(socket: Socket, atWork: ServerResponse): void {
   if (socket.destroyed) return
   if (!atWork.headersSent && socket.writableLength === 0) refuseConnection(socket, tooMany())

@@ -87,7 +87,7 @@ export function lastHolder(address: string): string {
   return holdersOf(address).at(-1) ?? address
 }
 
-/** Who has to share: the address, and the network of its subscriber if that is more. What is no address is one holder. */
+/** Who has to share: the address, and its subscriber's network if that is more. What is no address is one holder. */
 function holdersOf(text: string): string[] {
   const address = parseAddress(text)
   return address === undefined ? [text] : [...new Set([address.toString(), subscriberOf(address)])]
