@@ -17,18 +17,21 @@ export interface Share {
 const KB = 1024
 const MB = 1024 * KB
 
-/** TCP connections, of about 20 KB each. A browser has 6, a tool for copying 8, a proxy that is not trusted some tens. */
-export const CONNECTIONS: Share = { all: 512, each: 128 }
+/**
+ * TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some tens,
+ * a script that sends a whole folder at once some hundreds.
+ */
+export const CONNECTIONS: Share = { all: 1_024, each: 512 }
 
 /** Requests whose answers are not through yet, behind a proxy too, where connections tell nothing of the client. */
-export const REQUESTS: Share = { all: 512, each: 128 }
+export const REQUESTS: Share = { all: 1_024, each: 512 }
 
 /** Requests that came on one connection before the one at work was answered. Clients that pipeline are rare. */
 export const WAITING_PER_CONNECTION = 16
 
 /**
- * How long an upload, a list or a long answer waits for others of its address to end before it is refused, in ms: what
- * comes in a burst is served, and nobody waits as long as the app does (60 s).
+ * How long an upload, a list or a long answer waits for others of its address to end before it is refused, in ms since
+ * the last one of them ended: what comes in a burst is served, however slow the drive is.
  */
 export const TURN_MS = 5_000
 

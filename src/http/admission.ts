@@ -85,8 +85,8 @@ function isOfAnotherPage(headers: IncomingHttpHeaders): boolean {
 }
 
 /**
- * Takes `amount` more of a share for a request as soon as there is room. Throws `busy` if there is none for `ms`, or the
- * client goes away meanwhile.
+ * Takes `amount` more of a share for a request as soon as there is room. Throws `busy` if there is none for `ms` after
+ * its address has last given something back, or the client goes away meanwhile.
  */
 export async function takeInTurn(
   holding: Holding,
@@ -103,7 +103,7 @@ async function takesTurn(holding: Holding, amount: number, ms: number, client: E
   const timer = setTimeout(end, ms)
   client.once('close', end)
   try {
-    return await holding.takeInTurn(amount, over.signal)
+    return await holding.takeInTurn(amount, over.signal, () => timer.refresh())
   } finally {
     clearTimeout(timer)
     client.off('close', end)

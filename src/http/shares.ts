@@ -8,10 +8,20 @@ const SHARES_PER_NETWORK = 2
 export interface Holding {
   /** Takes `amount` more; returns false, and takes nothing, if the address or all together would have too much. */
   take(amount: number): boolean
-  /** Takes `amount` more as soon as there is room; resolves to false when `signal` comes first. */
-  takeInTurn(amount: number, signal: AbortSignal): Promise<boolean>
+  /**
+   * Takes `amount` more as soon as there is room; resolves to false when `signal` comes first. `onMoved` hears whenever
+   * something else of the address has been given back meanwhile: the line moves.
+   */
+  takeInTurn(amount: number, signal: AbortSignal, onMoved?: () => void): Promise<boolean>
   /** Gives everything back. Idempotent. */
   release(): void
+}
+
+interface Waiting {
+  readonly holders: readonly string[]
+  /** Takes what it wants if it can, and does not wait any more then. */
+  tryAgain(): void
+  onMoved(): void
 }
 
 /**
@@ -22,8 +32,8 @@ export class Shares {
   readonly #share: Share
   #taken = 0
   readonly #held = new Map<string, number>()
-  /** Who waits, the oldest first: each takes what it wants if it can. */
-  readonly #waiting = new Set<() => void>()
+  /** Who waits, the oldest first. */
+  readonly #waiting = new Set<Waiting>()
 
   constructor(share: Share) {
     this.#share = share
@@ -45,20 +55,24 @@ export class Shares {
     }
     return {
       take,
-      takeInTurn: async (amount, signal) => take(amount) || this.#wait(() => take(amount), signal),
+      takeInTurn: async (amount, signal, onMoved = () => {}) =>
+        take(amount) || this.#wait(holders, () => take(amount), signal, onMoved),
       release: () => {
         if (own === 0) return
         this.#add(holders, -own)
         own = 0
-        for (const tryAgain of this.#waiting) tryAgain()
+        for (const waiting of this.#waiting) {
+          waiting.tryAgain()
+          if (waiting.holders.some((holder) => holders.includes(holder))) waiting.onMoved()
+        }
       },
     }
   }
 
-  #wait(take: () => boolean, signal: AbortSignal): Promise<boolean> {
+  #wait(holders: readonly string[], take: () => boolean, signal: AbortSignal, onMoved: () => void): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (isTaken: boolean) => {
-        this.#waiting.delete(tryAgain)
+        this.#waiting.delete(waiting)
         signal.removeEventListener('abort', giveUp)
         resolve(isTaken)
       }
@@ -66,7 +80,8 @@ export class Shares {
         if (take()) end(true)
       }
       const giveUp = () => end(false)
-      this.#waiting.add(tryAgain)
+      const waiting: Waiting = { holders, tryAgain, onMoved }
+      this.#waiting.add(waiting)
       signal.addEventListener('abort', giveUp)
       if (signal.aborted) giveUp()
     })

@@ -40,6 +40,20 @@ it('what is given back goes to who waits, and is given back once', async () => {
   expect(shares.open('a').take(2)).toBe(true)
 })
 
+it('who waits hears that others of its address have ended, and of nobody else', async () => {
+  const shares = new Shares({ all: 20, each: 2 })
+  const [first, second, third, other] = ['a', 'a', 'a', 'b'].map((address) => shares.open(address))
+  for (const holding of [first, second, other]) holding?.take(1)
+  let moved = 0
+  const turn = third?.takeInTurn(2, new AbortController().signal, () => moved++)
+  other?.release()
+  expect(moved).toBe(0)
+  first?.release()
+  expect(moved).toBe(1)
+  second?.release()
+  expect(await turn).toBe(true)
+})
+
 it('without an address only all together are bounded', () => {
   const proxy = new Shares({ all: 10, each: 2 }).open(undefined)
   expect(proxy.take(10)).toBe(true)
