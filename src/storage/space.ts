@@ -44,8 +44,8 @@ export class Space {
   readonly #drive: Drive
   readonly #minFree: number
   #promised = 0
-  /** What is promised to each holder that has something. */
-  readonly #held = new Map<string, number>()
+  /** What is promised to each holder that has something, upload by upload. */
+  readonly #held = new Map<string, Set<{ left: number }>>()
   /** What the drive said last, less what was written since. */
   #free = 0
   #askedAt = Number.NEGATIVE_INFINITY
@@ -58,57 +58,60 @@ export class Space {
   /**
    * Promises `bytes` (0 if the length is not known yet), or throws as `ensure` does, with what is needed and what is
    * free. To a `holder`, who only says that so much will come, 64 MB are promised ahead of what has come; and beside
-   * what he holds already nothing that would give him more than half of the room.
+   * the largest promise that he has, no more than half of the room that it leaves.
    */
   async reserve(bytes: number, holder?: string): Promise<Reservation> {
-    let left = 0
+    const mine = { left: 0 }
     let toCome = bytes
     const promise = (more: number) => {
       this.#promised += more
-      left += more
+      mine.left += more
       if (holder === undefined) return
-      const held = (this.#held.get(holder) ?? 0) + more
-      if (held > 0) this.#held.set(holder, held)
-      else this.#held.delete(holder)
+      const held = this.#held.get(holder) ?? new Set()
+      if (mine.left > 0) this.#held.set(holder, held.add(mine))
+      else if (held.delete(mine) && held.size === 0) this.#held.delete(holder)
     }
     const ahead = () => (holder === undefined ? toCome : Math.min(toCome, PROMISED_AHEAD))
     const ensure = async (wanted: number, promised = wanted, mayHave = () => true): Promise<void> => {
-      const more = wanted - left
+      const more = wanted - mine.left
       if (more <= 0) return
       const isAmple = this.#available() - more > AMPLE_BYTES && performance.now() - this.#askedAt < AMPLE_MS
       if (!isAmple) await this.#ask()
       // No await between this sum and the promise: of two that ask at once, the second sees the first.
       const available = this.#available()
-      if (more > available) throw this.#short(wanted, available, left)
-      if (!mayHave()) throw this.#short(wanted, available, left)
-      promise(promised - left)
+      if (more > available) throw this.#short(wanted, available, mine.left)
+      if (!mayHave()) throw this.#short(wanted, available, mine.left)
+      promise(promised - mine.left)
     }
     await ensure(bytes, ahead(), () => this.#isShare(ahead(), holder))
     return {
       ensure,
       used: (written) => {
         toCome = Math.max(0, toCome - written)
-        promise(-Math.min(written, left))
+        promise(-Math.min(written, mine.left))
         this.#free -= written
-        const more = ahead() - left
+        const more = ahead() - mine.left
         if (more > 0 && more <= this.#available()) promise(more)
       },
       ranOut: async (wanted, cause) => {
-        promise(-left)
+        promise(-mine.left)
         await this.#ask()
         return this.#full(wanted, this.#available(), cause)
       },
       release: () => {
-        promise(-left)
+        promise(-mine.left)
         toCome = 0
       },
     }
   }
 
-  /** Whether `holder` may be promised `bytes` more: the first promise may be all there is, those beside it may not. */
+  /** Whether `holder` may be promised `bytes` more: all there is for one upload, half of what it leaves for others. */
   #isShare(bytes: number, holder: string | undefined): boolean {
-    const held = holder === undefined ? 0 : (this.#held.get(holder) ?? 0)
-    return held === 0 || held + bytes <= (this.#available() + this.#promised) / 2
+    if (holder === undefined) return true
+    const held = [...(this.#held.get(holder) ?? [])].map(({ left }) => left).concat(bytes)
+    const largest = Math.max(...held)
+    const beside = held.reduce((sum, left) => sum + left, 0) - largest
+    return beside <= (this.#available() + this.#promised - largest) / 2
   }
 
   async #ask(): Promise<void> {

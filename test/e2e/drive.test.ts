@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, readlink, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { LEFT_ALONE } from '../../src/storage/staging.ts'
 import {
   drive,
   type FileSystem,
@@ -404,14 +406,21 @@ describe('a library on the system disk', () => {
     expect((await get(server.url, '/backup/log')).body).toMatchObject({ total: 2 })
   })
 
-  it('clears what a crash has left in staging, whatever it is', async () => {
+  it('clears what a crash has left in staging under its own names; the rest stays, and the log says so', async () => {
     await server.kill()
     const staging = join(server.library, '.iclood/incoming')
+    for (const end of ['part', 'sums']) await writeFile(join(staging, `${randomUUID()}.${end}`), noise(1000, end))
     await writeFile(join(staging, 'half.part'), noise(1000, 'half'))
     await mkdir(join(staging, 'folder/in/it'), { recursive: true })
     server = await startServer(folder)
-    await until('staging is empty', async () => (await stagedIn(server.library)).length === 0)
-    expect(await originalsIn(server.library)).toHaveLength(1)
+    await until('what is its own is gone', async () => {
+      return (await stagedIn(server.library)).sort().join() === 'folder,half.part'
+    })
+    expect(await readFile(join(staging, 'half.part'))).toEqual(noise(1000, 'half'))
+    expect(await readdir(join(staging, 'folder/in'))).toEqual(['it'])
+    await until('the log says so', async () => server.output().includes(LEFT_ALONE))
+    expect((await upload(server.url, photo())).status).toBe(201)
+    expect(await originalsIn(server.library)).toHaveLength(2)
   })
 })
 

@@ -75,7 +75,18 @@ describe('the space of a drive', needs(driveNeeds('tmpfs')), () => {
     }
   })
 
-  it('is promised to one holder up to half beside what he has, and the last room to who has nothing yet', async () => {
+  it('is promised to a small photo beside a long film of the same holder, where it fits', async () => {
+    const space = new Space(drive, 0)
+    const { free } = await diskUsage(drive)
+    const film = await space.reserve(Math.floor(free * 0.7), 'phone')
+    const photo = await space.reserve(MB, 'phone')
+    await expect(space.reserve(Math.floor(free * 0.2), 'phone')).rejects.toMatchObject({ code: 'space_promised' })
+    for (const reservation of [film, photo]) reservation.release()
+    const all = await space.reserve(free, 'phone')
+    all.release()
+  })
+
+  it('is promised to one holder up to half beside the largest that he has, and the last room to who has nothing yet', async () => {
     const space = new Space(drive, 0)
     const { free } = await diskUsage(drive)
     const quarter = Math.floor(free / 4)
