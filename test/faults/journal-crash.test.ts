@@ -98,7 +98,7 @@ const LOG = /\/journal\/\d+-log\.jsonl/
 
 describe('the journal', () => {
   it('1 note', () =>
-    crash({ when: 'before', call: ['open'], path: LOG }, async (path) => {
+    crash({ when: 'before', call: ['open', 'openOwn'], path: LOG }, async (path) => {
       expect(await journaled()).not.toContain(path)
     }))
 

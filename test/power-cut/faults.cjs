@@ -33,12 +33,18 @@ function halt(call, path) {
 
 const ofFile = (descriptor) => readlinkSync(`/proc/self/fd/${descriptor}`)
 
+/** Names in a library are told to the system by way of their folder's descriptor. */
+const ofName = (name) => {
+  const [, descriptor, rest] = /^\/proc\/self\/fd\/(\d+)(\/.*)$/.exec(name) ?? []
+  return descriptor === undefined ? name : ofFile(descriptor) + rest
+}
+
 const calls = {
-  open: (path) => path,
+  open: ofName,
   writev: ofFile,
   fdatasync: ofFile,
   fsync: ofFile,
-  link: (_staged, path) => path,
+  link: (_staged, path) => ofName(path),
 }
 
 for (const [call, pathOf] of Object.entries(calls)) {
@@ -59,10 +65,11 @@ for (const [call, pathOf] of Object.entries(calls)) {
 }
 
 const { mkdir } = fs.promises
-fs.promises.mkdir = async (path, options) => {
+fs.promises.mkdir = async (name, options) => {
+  const path = ofName(name)
   const fault = faultFor('mkdir', path)
   if (fault?.does === 'halt before') halt('mkdir', path)
-  const made = await mkdir(path, options)
+  const made = await mkdir(name, options)
   if (fault?.does === 'halt after') halt('mkdir', path)
   return made
 }
