@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process'
+import { symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { FORMS } from '../media/forms.ts'
 import { jpeg, noise, riffChunk } from '../support/media.ts'
@@ -81,7 +85,11 @@ describe('a film of a rare kind', () => {
   })
 
   it('goes to the month of its arrival where no ExifTool is installed', async () => {
-    const bare = await startServer(await makeFolder(), { ...TZ, PATH: '/nowhere' })
+    // What the server can't do without is there, and nothing else.
+    const programs = await makeFolder()
+    const { stdout: flock } = await promisify(execFile)('sh', ['-c', 'command -v flock'])
+    await symlink(flock.trim(), join(programs, 'flock'))
+    const bare = await startServer(await makeFolder(), { ...TZ, PATH: programs })
     const before = monthOfNow()
     for (const seed of ['3', '4']) {
       const { path, taken } = await send('c.avi', avi(seed), {}, bare)
