@@ -134,7 +134,7 @@ describe('the journal', () => {
     }))
 
   it('7 prune', () =>
-    crashAtStart({ when: 'after', call: ['unlink'], path: /\/journal\/\d+-snapshot\.jsonl$/ }, async () => {
+    crashAtStart({ when: 'after', call: ['unlinkFile'], path: /\/journal\/\d+-snapshot\.jsonl$/ }, async () => {
       const names = await journalIn(server.library)
       expect(names.filter((name) => name.endsWith('-snapshot.jsonl'))).toHaveLength(1)
       expect(names.length).toBeGreaterThan(1)
