@@ -98,7 +98,7 @@ async function preparePlace(): Promise<void> {
 }
 
 function explain(error: unknown): never {
-  if (!hasErrno(error)) throw error
+  if (error instanceof AppError || !hasErrno(error)) throw error
   throw new AppError(
     'internal_error',
     `The locks in DATA_DIR can't be had: ${error.message}. Start this as the account that DATA_DIR belongs to, or set ` +
