@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { appendFile, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../support/command.ts'
 import { drive, fillUp, makeDrive, originalsIn, stagedIn, type TestDrive } from '../support/drives.ts'
@@ -163,7 +164,7 @@ describe('the drive describes itself:', programs, () => {
     expect(again.sha256).toBe(sha256(bytes))
     await until('journal and catalogue agree', async () => {
       const [drives, answers] = [await told(server.library), await answered(server)]
-      return JSON.stringify(drives) === JSON.stringify(answers)
+      return isDeepStrictEqual(drives, answers)
     })
     const name = again.file_path.slice(8)
     const sums = await until('it has its line', async () => {
