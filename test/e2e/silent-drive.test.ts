@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import { drive, makeDrive } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
@@ -31,17 +31,19 @@ it(
 
     const daemon = await daemonOf(disk.path)
     process.kill(daemon, 'SIGSTOP')
-    onTestFinished(() => {
+    try {
+      await until('it is told that the drive is silent', async () => {
+        const { body } = await get(server.url, '/library/health')
+        return JSON.stringify(body.problems).includes('The drive does not answer')
+      })
+      expect(await upload(server.url, photo('c'))).toMatchObject({ status: 503, body: { code: 'drive_error' } })
+      expect((await get(server.url, '/ping')).status).toBe(200)
+      const ended = server.ended()
+      await server.stop()
+      await ended
+    } finally {
+      // Before anything unmounts it, which would wait for ever.
       process.kill(daemon, 'SIGCONT')
-    })
-    await until('it is told that the drive is silent', async () => {
-      const { body } = await get(server.url, '/library/health')
-      return JSON.stringify(body.problems).includes('The drive does not answer')
-    })
-    expect(await upload(server.url, photo('c'))).toMatchObject({ status: 503, body: { code: 'drive_error' } })
-    expect((await get(server.url, '/ping')).status).toBe(200)
-    const ended = server.ended()
-    await server.stop()
-    await ended
+    }
   },
 )
