@@ -15,6 +15,12 @@ const LATELY_MS = 1_000
 /** A disk that sleeps answers within this time. */
 const ANSWER_MS = 30_000
 
+/**
+ * By folder: how many looks the drive there has left without an answer for too long. Each holds one of the few threads
+ * that all drives share, so whoever looks at the same drive next must know.
+ */
+const owedIn = new Map<string, { looks: number }>()
+
 /** What changed about a drive, for whoever must act on it. */
 export interface DriveEvents {
   /** The library can't be used any more; `reason` says why. Called once per absence. */
@@ -39,8 +45,7 @@ export class Drive {
   #away = false
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
-  /** Looks that the drive has left without an answer for too long. */
-  #unanswered = 0
+  readonly #owed: { looks: number }
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
@@ -48,6 +53,8 @@ export class Drive {
     this.id = id
     this.#events = events
     this.#role = role
+    this.#owed = owedIn.get(root) ?? { looks: 0 }
+    owedIn.set(root, this.#owed)
   }
 
   /** It is there now: what is found in its place when it is not is told by that. */
@@ -86,7 +93,7 @@ export class Drive {
    */
   async check(): Promise<void> {
     try {
-      await this.#answered(() => this.#check())
+      await this.answered(() => this.#check())
     } catch (error) {
       const reason = driveError(error, 'its library was being looked for')
       this.#seen = undefined
@@ -102,7 +109,7 @@ export class Drive {
   async checkTouched(): Promise<void> {
     try {
       const look = () => io.lstat(this.touchedAt(IDENTITY_FILE))
-      const found = await (this.files.isLocal ? look() : this.#answered(look))
+      const found = await (this.files.isLocal ? look() : this.answered(look))
       if (versionOf(found) === this.#seen) return
     } catch (error) {
       if (!hasErrno(error) && !(error instanceof AppError)) throw error
@@ -124,9 +131,11 @@ export class Drive {
   async checkWritable(): Promise<void> {
     await this.check()
     try {
-      for (const folder of [this.root, join(this.root, PRIVATE_FOLDER)]) await io.mayWrite(folder)
-      const strange = await this.files.findStrange()
-      if (strange !== undefined) throw strange
+      await this.answered(async () => {
+        for (const folder of [this.root, join(this.root, PRIVATE_FOLDER)]) await io.mayWrite(folder)
+        const strange = await this.files.findStrange()
+        if (strange !== undefined) throw strange
+      })
     } catch (error) {
       throw driveError(error, 'it was being looked at')
     }
@@ -145,18 +154,21 @@ export class Drive {
     return first
   }
 
-  /** Waits for `look` as long as a drive may take. While the drive owes an answer nothing more is asked of it. */
-  async #answered<Result>(look: () => Promise<Result>): Promise<Result> {
-    if (this.#unanswered > 0) throw silent()
+  /**
+   * What `look` finds on the drive, waited for as long as a drive may take. While the drive owes an answer nothing more
+   * is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
+   */
+  async answered<Result>(look: () => Promise<Result>): Promise<Result> {
+    if (this.#owed.looks > 0) throw silent()
     const looking = look()
     const late = withResolvers<undefined>()
     const timer = setTimeout(late.resolve, ANSWER_MS, undefined)
     const answer = looking.then((result) => ({ result }))
     const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
     if (first !== undefined) return first.result
-    this.#unanswered++
+    this.#owed.looks++
     // It has been told that there was none.
-    looking.catch(() => {}).finally(() => this.#unanswered--)
+    looking.catch(() => {}).finally(() => this.#owed.looks--)
     throw silent()
   }
 

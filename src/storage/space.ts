@@ -13,7 +13,7 @@ export interface DiskUsage {
 
 export async function diskUsage(drive: Drive): Promise<DiskUsage> {
   try {
-    const { bsize, blocks, bfree, bavail } = await io.statfs(drive.root)
+    const { bsize, blocks, bfree, bavail } = await drive.answered(() => io.statfs(drive.root))
     return { total: blocks * bsize, used: (blocks - bfree) * bsize, free: bavail * bsize }
   } catch (error) {
     throw driveError(error, 'its free space was being read')

@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { Drive } from '../../src/storage/drive.ts'
 import { drive, makeDrive } from '../support/drives.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
@@ -31,6 +32,9 @@ it(
 
     const daemon = await daemonOf(disk.path)
     process.kill(daemon, 'SIGSTOP')
+    // Whoever looks at the same drive by itself, as each report of a second copy does.
+    const [one, another] = [0, 1].map(() => new Drive(library, 'x', { onMissing: () => {}, onReturned: () => {} }))
+    const refused = expect(one?.answered(() => statfs(library))).rejects.toMatchObject({ code: 'drive_error' })
     try {
       await until('it is told that the drive is silent', async () => {
         const { body } = await get(server.url, '/library/health')
@@ -38,6 +42,13 @@ it(
       })
       expect(await upload(server.url, photo('c'))).toMatchObject({ status: 503, body: { code: 'drive_error' } })
       expect((await get(server.url, '/ping')).status).toBe(200)
+      await refused
+      let isAsked = false
+      const asking = another?.answered(async () => {
+        isAsked = true
+      })
+      await expect(asking).rejects.toMatchObject({ code: 'drive_error' })
+      expect(isAsked).toBe(false)
       const ended = server.ended()
       await server.stop()
       await ended
@@ -45,5 +56,9 @@ it(
       // Before anything unmounts it, which would wait for ever.
       process.kill(daemon, 'SIGCONT')
     }
+    await until(
+      'it is asked again',
+      async () => (await another?.answered(async () => true).catch(() => false)) === true,
+    )
   },
 )
