@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { Adoption } from './adoption.ts'
 import { announceLibrary, announceTrouble } from './announcement.ts'
 import type { Database } from './catalogue/connection.ts'
-import { findWhereabouts, noteWhereabouts } from './catalogue/library.ts'
+import { findLibraryId, findWhereabouts, noteWhereabouts } from './catalogue/library.ts'
 import { AppError } from './errors.ts'
 import { establishLibrary } from './establish-library.ts'
 import { lockLibrary } from './folder-locks.ts'
@@ -13,6 +13,7 @@ import { MirrorKeeper } from './ingest/mirror/keeper.ts'
 import { NO_MIRROR } from './ingest/mirror/status.ts'
 import { ContinuousVerification } from './ingest/verify/continuous.ts'
 import { verifyOriginal } from './ingest/verify/verify-original.ts'
+import type { ProcessLock } from './process-lock.ts'
 import { mustHave, patiently, RETRY_MS, type Start } from './start.ts'
 import { Drive, type DriveEvents } from './storage/drive.ts'
 import { driveError } from './storage/drive-error.ts'
@@ -45,12 +46,7 @@ export async function runLibrary(
   journal: JournalKeeper,
 ): Promise<void> {
   const { config, state, log } = start
-  const id = await establishLibrary(start, db, openPatient)
-  const libraryLocks = await mustHave(
-    lockLibrary(config.libraryFolder, id),
-    `the library in ${config.libraryFolder}`,
-    'UPLOAD_FOLDER',
-  )
+  const { id, locks: libraryLocks } = await holdLibrary(start, db, openPatient)
   const speed = measureSpeed()
   const hasher = hasherFor(speed)
   log.debug({ megabytesPerSecond: Math.round(speed), ownThread: hasher !== hashHere }, 'SHA-256 was measured')
@@ -119,6 +115,30 @@ export async function runLibrary(
     await mirror?.close()
     await hasher.close()
     await libraryLocks.release()
+  }
+}
+
+/**
+ * Establishes the library and locks it. Until it is locked, another server may give the catalogue to its own library;
+ * then this one begins anew: a catalogue is never that of two folders.
+ */
+async function holdLibrary(
+  start: Start,
+  db: Database,
+  openPatient: () => Database,
+): Promise<{ id: string; locks: ProcessLock }> {
+  const { libraryFolder } = start.config
+  for (;;) {
+    const id = await establishLibrary(start, db, openPatient)
+    const lock = () => lockLibrary(libraryFolder, id)
+    const locks = await mustHave(lock, `the library in ${libraryFolder}`, 'UPLOAD_FOLDER')
+    try {
+      if ((await patiently(start, () => findLibraryId(db))) === id) return { id, locks }
+    } catch (error) {
+      await locks.release()
+      throw error
+    }
+    await locks.release()
   }
 }
 

@@ -51,7 +51,7 @@ export async function serve(
 ): Promise<RunningServer> {
   keepLocksIn(config.dataDir)
   await makeDataDir(config.dataDir)
-  const dataLock = await mustHave(lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
+  const dataLock = await mustHave(() => lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
   const arrivals = new Arrivals(log, show)
   const state = new ServerState((arrival) => arrivals.note(arrival))
   const ending = new AbortController()

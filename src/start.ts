@@ -24,6 +24,7 @@ export interface Start {
 }
 
 export const RETRY_MS = 1_000
+const LOCK_ATTEMPTS = 5
 
 /**
  * Tries until it works, saying once what is missing. Only what may come back is waited for; other errors are thrown.
@@ -47,14 +48,20 @@ export async function patiently<Result>(start: Start, attempt: () => Promise<Res
   }
 }
 
-/** Throws `StartError` if another process has the lock. */
+/**
+ * Takes a lock, or throws `StartError` if another process keeps it. Who only makes sure that nobody works with a
+ * library, as a server does that gives its database to another one, has it for a moment.
+ */
 export async function mustHave(
-  wanted: Promise<ProcessLock | undefined>,
+  take: () => Promise<ProcessLock | undefined>,
   what: string,
   setting: string,
 ): Promise<ProcessLock> {
-  const held = await wanted
-  if (held !== undefined) return held
+  for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
+    const held = await take()
+    if (held !== undefined) return held
+    await setTimeout(RETRY_MS / LOCK_ATTEMPTS)
+  }
   throw new StartError(
     `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,
   )
