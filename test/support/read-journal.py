@@ -22,7 +22,7 @@ def lines_of(name):
 
 files = []
 for name in os.listdir(folder):
-    match = re.fullmatch(r"(\d{8})-(snapshot|log)\.jsonl", name)
+    match = re.fullmatch(r"(\d{8}|[1-9]\d{8,14})-(snapshot|log)\.jsonl", name)
     if match is None:
         continue
     lines = list(lines_of(name))

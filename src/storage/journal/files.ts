@@ -9,7 +9,8 @@ export interface JournalFile {
   kind: 'snapshot' | 'log'
 }
 
-const NAME = /^(\d{8})-(snapshot|log)\.jsonl$/
+// Eight digits; more only where somebody has put a file with the last number of eight there.
+const NAME = /^(\d{8}|[1-9]\d{8,14})-(snapshot|log)\.jsonl$/
 
 export function journalFile(number: number, kind: JournalFile['kind']): JournalFile {
   const name = `${String(number).padStart(8, '0')}-${kind}.jsonl`

@@ -61,6 +61,14 @@ describe('the journal’s writer', () => {
     expect(await ids()).toEqual([1, 2, 3])
   })
 
+  it('is read on after the last number of eight digits', async () => {
+    await newWriter().append([record(1)])
+    await writeFile(join(root, JOURNAL, '99999999-log.jsonl'), formatLine(otherHeader()))
+    await newWriter().append([record(2)])
+    await newWriter().append([record(3)])
+    expect(await ids()).toEqual([1, 2, 3])
+  })
+
   it('begins a new log when one has grown large', async () => {
     const writer = newWriter()
     const long = Array(60).fill({ ...record(1), phone_path: 'x'.repeat(50 * 1024) })
