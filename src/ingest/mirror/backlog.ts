@@ -13,8 +13,8 @@ const FRESH_MS = 60_000
 const LARGE_FRESH_MS = 3_600_000
 
 /**
- * Knows how much the mirror does not have yet; counts only when something may have changed, and so seldom that it costs
- * little.
+ * Knows how much the mirror does not have yet; counts only when something may have changed, and while much is missing
+ * so seldom that it costs little.
  */
 export class BacklogCount {
   readonly #db: Database
@@ -40,7 +40,9 @@ export class BacklogCount {
       const age = begun - at
       const isLarge = cost > CHEAP_MS
       const isFresh = !this.#isStale && age < (isLarge ? LARGE_FRESH_MS : FRESH_MS)
-      if (isFresh || (isLarge && age * SHARE < cost)) return sum
+      // That nothing is missing is told only when it is known: of a photo that has just come it would not be true.
+      const isBounded = isLarge && sum.files > 0 && age * SHARE < cost
+      if (isFresh || isBounded) return sum
     }
     this.#isStale = false
     const sum = await sumUncopied(this.#db, this.#now())
