@@ -24,8 +24,8 @@ export default defineConfig({
     provide: { slowness, seed, rounds },
     // Processes, since a test file may start servers, change its environment or be killed.
     pool: 'forks',
-    // On two processors: half of the time they wait, for a drive or for what a server does in the background.
-    maxWorkers: 4,
+    // On two processors: a third of the time they wait, for a drive or for what a server does in the background.
+    maxWorkers: 5,
     testTimeout: timeout,
     hookTimeout: timeout,
   },

@@ -114,7 +114,7 @@ it('kill -9 of the server or its database under load, again and again, loses and
   const acknowledged = new Set<Asset>()
   let server = await startServer(folder, EMBEDDED)
   try {
-    for (let round = 0; round < rounds(6); round++) {
+    for (let round = 0; round < rounds(4); round++) {
       const phones = takePhotos(round, 3)
       everything.push(...phones.flat())
       await Promise.all(phones.map((assets) => announce(server, assets)))

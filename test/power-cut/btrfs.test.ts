@@ -5,5 +5,5 @@ import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
 it('power cuts at random moments lose and damage nothing on btrfs', needs(cuttable('btrfs')), () =>
-  cutAtRandom('btrfs', rounds(6)),
+  cutAtRandom('btrfs', rounds(4)),
 )

@@ -5,5 +5,5 @@ import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
 it('power cuts at random moments lose and damage nothing on ext4', needs(cuttable('ext4')), () =>
-  cutAtRandom('ext4', rounds(18)),
+  cutAtRandom('ext4', rounds(10)),
 )

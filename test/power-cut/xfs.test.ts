@@ -5,5 +5,5 @@ import { cuttable } from './disk.ts'
 import { cutAtRandom } from './random-cuts.ts'
 
 it('power cuts at random moments lose and damage nothing on xfs', needs(cuttable('xfs')), () =>
-  cutAtRandom('xfs', rounds(6)),
+  cutAtRandom('xfs', rounds(4)),
 )
