@@ -95,8 +95,11 @@ export const IGNORED_ROWS: Share = { all: 300_000, each: 100_000 }
 /** Names of devices that an address may have such rows of: a household behind one proxy, many times over. */
 export const DEVICES_OF_AN_ADDRESS = 100
 
-/** Rows that lists may make of one original, which the library has already: a photo under several paths. */
-export const ROWS_OF_AN_ORIGINAL = 1_000
+/**
+ * Rows that lists may make of one original, which the library has already: a photo on a family's phones, under several
+ * paths. Whoever knows the checksums of the library can make as many of each, and they stay.
+ */
+export const ROWS_OF_AN_ORIGINAL = 32
 
 /** Characters of a path on a phone, of a name there, of an asset's id and of a device's name. */
 export const PATH_LENGTH = 4_096
