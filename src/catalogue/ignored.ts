@@ -4,12 +4,13 @@ import { inOrder } from './backups.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
-import { hasSameExportKey, haveExports, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
+import { hasSameExportKey, haveExports, isFromThere, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
 
 /**
  * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the
  * new rows, one for each that was not ignored before, and what has changed with the losses. What the list, which came
- * from `address`, does not say of a file is taken from what was announced, or backed up, under its path.
+ * from `address`, does not say of a file is taken from what was announced, or backed up, under its path, there or with
+ * its id.
  */
 export async function ignore(
   db: Database,
@@ -37,7 +38,8 @@ export async function ignore(
           from (select listed.*) as offered
             join backups on backups.asset_key = offered.key
             left join files on files.path = backups.file_path
-          where ${isSameAsset}
+          -- Whoever knows a photo's size and date, which the log tells, does not learn its id by ignoring it.
+          where ${isSameAsset} and (${isFromThere} or backups.asset_id = offered.id)
           order by
             backups.status = 'Completed', backups.announced_from = ${address} desc nulls last,
             backups.timestamp desc nulls last, backups.id desc

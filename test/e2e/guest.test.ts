@@ -319,6 +319,21 @@ describe('a guest who ignores a phone’s photos', () => {
     expect(await house.isAsked(file)).toBe(true)
   })
 
+  it('does not learn the id of one whose size and date the log tells him, nor ignores it for the phone', async () => {
+    const house = household()
+    const file = { path: house.path, id: 'SECRET-ID', created: TAKEN }
+    await house.isAsked(file)
+    expect((await house.upload(PHONE, house.path, photoOf(house.model))).status).toBe(201)
+    const [row] = (await house.log('status=Completed', GUEST)).backups
+    const entry = { path: row.original_path, size: row.file_size, created: row.captured_at }
+    await house.list(GUEST, '/photos/ignore', [entry])
+    const query = `/photos/ignored?device_id=${encodeURIComponent(house.model)}`
+    const { body } = await send(server, { path: query, from: GUEST })
+    expect(body.ignored_files.map((ignored: { asset_id: string | null }) => ignored.asset_id)).toEqual([null])
+    const answer = await house.list(PHONE, '/photos/new', [file])
+    expect(answer).toMatchObject({ count: 0, ignored_files: [], backed_up_count: 1 })
+  })
+
   it('does not end the alarm about one that is lost', async () => {
     const house = household()
     const file = { path: house.path, id: 'A', created: TAKEN }
@@ -331,7 +346,11 @@ describe('a guest who ignores a phone’s photos', () => {
       return health.problems.some(({ key }: { key: string }) => key === 'findings:missing')
     }
     await until('the loss is an alarm', isAlarmed)
-    await house.list(GUEST, '/photos/ignore', [{ path: house.path }, { path: house.path, created: TAKEN }])
+    await house.list(GUEST, '/photos/ignore', [
+      { path: house.path },
+      { path: house.path, created: TAKEN },
+      { path: house.path, created: TAKEN, size: body.backup.file_size },
+    ])
     await post(server.url, '/photos/ignore', { device_id: house.model, files: [{ path: house.path }] })
     expect(await isAlarmed()).toBe(true)
     await house.list(PHONE, '/photos/ignore', [file])
