@@ -7,6 +7,7 @@ import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
 import { type Entry, foldersAbove, Root } from './entry.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
+import { lastAnswerOf } from './last-answer.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 import type { Whereabouts } from './whereabouts.ts'
@@ -155,17 +156,22 @@ export class Drive {
   }
 
   /**
-   * What `look` finds on the drive, waited for as long as a drive may take. While the drive owes an answer nothing more
-   * is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
+   * What `look` finds on the drive, waited for as long as a drive may take. A look can wait behind long flushes of a slow
+   * drive, for a thread: it is silent when none of those has ended for that long, either. While the drive owes an answer
+   * nothing more is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
    */
   async answered<Result>(look: () => Promise<Result>): Promise<Result> {
     if (this.#owed.looks > 0) throw silent()
+    const began = performance.now()
     const looking = look()
-    const late = withResolvers<undefined>()
-    const timer = setTimeout(late.resolve, ANSWER_MS, undefined)
     const answer = looking.then((result) => ({ result }))
-    const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
-    if (first !== undefined) return first.result
+    for (let wait = ANSWER_MS; wait > 0; ) {
+      const late = withResolvers<undefined>()
+      const timer = setTimeout(late.resolve, wait, undefined)
+      const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
+      if (first !== undefined) return first.result
+      wait = Math.max(began, lastAnswerOf(this.root)) + ANSWER_MS - performance.now()
+    }
     this.#owed.looks++
     // It has been told that there was none.
     looking.catch(() => {}).finally(() => this.#owed.looks--)

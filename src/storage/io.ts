@@ -5,6 +5,7 @@ import { hasErrno } from '../errors.ts'
 import { makeFolders } from '../make-folders.ts'
 import { type Entry, lookForStrange, tooLarge } from './entry.ts'
 import { inFolder, look, openAsFile, openAsFolder, within } from './inside.ts'
+import { isIn, isInNone, noted } from './last-answer.ts'
 
 const { constants } = fs
 
@@ -34,19 +35,26 @@ const close = promisify(fs.close)
  */
 export const io = {
   /** Opens a regular file. Throws `StrangeEntry` if it is anything else. */
-  open: async (entry: Entry, flags: number): Promise<number> => (await openAsFile(entry, flags)).file,
+  open: async (entry: Entry, flags: number): Promise<number> =>
+    isIn(entry.root.folder, (await openAsFile(entry, flags)).file),
   openOwn,
-  openFolder: openAsFolder,
+  openFolder: async (entry: Entry): Promise<number> => isIn(entry.root.folder, await openAsFolder(entry)),
   writev: promisify(fs.writev) as (
     file: number,
     chunks: readonly NodeJS.ArrayBufferView[],
     position: number,
   ) => Promise<{ bytesWritten: number }>,
-  read,
-  datasync: promisify(fs.fdatasync),
-  fsync: promisify(fs.fsync),
-  close,
-  closeNow: (file: number): void => fs.closeSync(file),
+  read: noted(read),
+  datasync: noted(promisify(fs.fdatasync)),
+  fsync: noted(promisify(fs.fsync)),
+  close: (file: number): Promise<void> => {
+    isInNone(file)
+    return close(file)
+  },
+  closeNow: (file: number): void => {
+    isInNone(file)
+    fs.closeSync(file)
+  },
   link: (from: Entry, to: Entry): Promise<void> => within(from, (source) => within(to, (name) => link(source, name))),
   rename: (from: Entry, to: Entry): Promise<void> =>
     within(from, (source) => within(to, (name) => rename(source, name))),
@@ -73,7 +81,7 @@ export const io = {
  */
 async function openOwn(entry: Entry): Promise<{ file: number; size: number } | undefined> {
   const { file, stats } = await openAsFile(entry, EDIT)
-  if (stats?.nlink === 1) return { file, size: stats.size }
+  if (stats?.nlink === 1) return { file: isIn(entry.root.folder, file), size: stats.size }
   await close(file)
   return undefined
 }

@@ -1,8 +1,9 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Drive } from '../../src/storage/drive.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
+import { CREATE, io } from '../../src/storage/io.ts'
 import { drive as driveNeeds, makeDrive } from '../support/drives.ts'
 import { type DriveNews, openLibrary } from '../support/library.ts'
 import { needs } from '../support/needs.ts'
@@ -45,6 +46,83 @@ it('a library that was made keeps its identity, however many make it at once', a
   const other = join(root, 'other/library')
   const ids = await Promise.all(Array.from({ length: 8 }, () => createIdentity(other, new Date())))
   expect(new Set(ids)).toEqual(new Set([await readIdentity(other)]))
+})
+
+describe('a look that waits', () => {
+  beforeEach(async () => {
+    const now = performance.now()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    // The made-up clock begins at 0, and the drive has answered before.
+    await vi.advanceTimersByTimeAsync(now)
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  /** A look that ends when it is told to, and what has come of it so far. */
+  function beginLook() {
+    let end = () => {}
+    const seen = { outcome: 'waits' }
+    const look = () =>
+      new Promise<void>((resolve) => {
+        end = resolve
+      })
+    const done = drive.answered(look).then(
+      () => {
+        seen.outcome = 'found'
+      },
+      () => {
+        seen.outcome = 'silent'
+      },
+    )
+    return { seen, done, end: () => end() }
+  }
+
+  it.each(['datasync', 'fsync', 'read'] as const)('goes on while each %s ends, and no longer', async (call) => {
+    const file = await io.open(drive.at('.iclood/slow'), CREATE)
+    const { seen, done, end } = beginLook()
+    for (let round = 0; round < 5; round++) {
+      await vi.advanceTimersByTimeAsync(20_000)
+      await (call === 'read' ? io.read(file, Buffer.alloc(1), 0, 1, 0) : io[call](file))
+    }
+    await vi.advanceTimersByTimeAsync(29_000)
+    expect(seen.outcome).toBe('waits')
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(seen.outcome).toBe('silent')
+    end()
+    await done
+    await io.close(file)
+  })
+
+  it('is found on a slow drive, when it ends at last', async () => {
+    const file = await io.open(drive.at('.iclood/slow'), CREATE)
+    const { seen, done, end } = beginLook()
+    await vi.advanceTimersByTimeAsync(25_000)
+    await io.datasync(file)
+    await vi.advanceTimersByTimeAsync(25_000)
+    end()
+    await done
+    expect(seen.outcome).toBe('found')
+    await io.close(file)
+  })
+
+  it('is given up after 30 s, however busy another drive is and whatever memory answers', async () => {
+    const other = await makeFolder()
+    const { drive: busy } = await openLibrary(other)
+    const file = await io.open(busy.at('.iclood/busy'), CREATE)
+    const own = await io.open(drive.at('.iclood/own'), CREATE)
+    const { seen, done, end } = beginLook()
+    await vi.advanceTimersByTimeAsync(29_000)
+    await io.datasync(file)
+    await io.writev(own, [Buffer.alloc(1)], 0)
+    expect(seen.outcome).toBe('waits')
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(seen.outcome).toBe('silent')
+    end()
+    await done
+    await Promise.all([io.close(file), io.close(own)])
+    await removeFolder(other)
+  })
 })
 
 describe('when it is unmounted', needs(driveNeeds('tmpfs')), () => {
