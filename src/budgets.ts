@@ -19,12 +19,12 @@ const MB = 1024 * KB
 
 /**
  * TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some tens,
- * a script that sends a whole folder at once some hundreds.
+ * a script that sends a whole folder at once a hundred or two. An IPv6 network has two shares, and leaves as much.
  */
-export const CONNECTIONS: Share = { all: 1_024, each: 512 }
+export const CONNECTIONS: Share = { all: 1_024, each: 256 }
 
 /** Requests whose answers are not through yet, behind a proxy too, where connections tell nothing of the client. */
-export const REQUESTS: Share = { all: 1_024, each: 512 }
+export const REQUESTS: Share = { all: 1_024, each: 256 }
 
 /** Requests that came on one connection before the one at work was answered. Clients that pipeline are rare. */
 export const WAITING_PER_CONNECTION = 16

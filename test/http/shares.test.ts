@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { CONNECTIONS, REQUESTS, UPLOADS } from '../../src/budgets.ts'
 import { lastHolder, Shares } from '../../src/http/shares.ts'
 
 /** As many as that address gets by ones. */
@@ -17,6 +18,17 @@ it('an address has its share, an IPv6 network twice of it, however many addresse
   expect(takeAll(shares, 'fe80:0:0:1::3')).toBe(10)
   expect(lastHolder('fd00::1:2:3:4')).toBe(lastHolder('fd00::5'))
 })
+
+it.each(Object.entries({ CONNECTIONS, REQUESTS, UPLOADS }))(
+  'of %s, a guest on one address of an IPv6 network leaves as much for the phones there, and room for all others',
+  (_, share) => {
+    const shares = new Shares(share)
+    expect(takeAll(shares, 'fd00::66')).toBe(share.each)
+    expect(takeAll(shares, 'fd00::5')).toBe(share.each)
+    expect(takeAll(shares, 'fd00::6')).toBe(0)
+    expect(takeAll(shares, '192.168.1.5')).toBe(share.each)
+  },
+)
 
 it('a few addresses that take what they can leave something for the next one', () => {
   const shares = new Shares({ all: 100, each: 50 })
