@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { close, constants, fstat, open } from 'node:fs'
-import { chmod, chown, link, lstat, mkdtemp, readdir, readlink, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { close, constants, fchown, fstat, open } from 'node:fs'
+import { type FileHandle, link, lstat, mkdtemp, readdir, readlink, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { createConnection, createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from './errors.ts'
+import { giveFolder, holdFolder } from './held-folder.ts'
 import { makeFolders } from './make-folders.ts'
 
 export interface ProcessLock {
@@ -75,6 +76,7 @@ function onlyOnce(action: () => Promise<void>): () => Promise<void> {
 const openFile = promisify(open)
 const closeFile = promisify(close)
 const fileStat = promisify(fstat)
+const giveFile = promisify(fchown)
 
 function place(): string {
   if (lockFolder === undefined) throw new Error('no place for locks was named')
@@ -93,7 +95,7 @@ async function preparePlace(): Promise<void> {
     throw new AppError('internal_error', `${folder} is the place for locks, and is no folder. Remove it.`)
   } else if ((found.mode & 0o077) !== 0) {
     // A file system without modes says nothing, and stays as it is.
-    await chmod(folder, 0o700).catch(() => {})
+    await holdFolder(folder, (held) => held.chmod(0o700)).catch(() => {})
   }
 }
 
@@ -110,16 +112,20 @@ function explain(error: unknown): never {
 async function makePlace(folder: string): Promise<void> {
   const above = dirname(folder)
   await makeFolders(above)
-  const staging = await mkdtemp(`${folder}.`)
-  try {
-    const { uid, gid } = await stat(above)
-    if (process.getuid?.() === 0 && uid !== 0) await chown(staging, uid, gid)
-    await rename(staging, folder)
-  } catch (error) {
-    await rmdir(staging)
-    // Another process was first.
-    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+  const make = async (held: FileHandle, name: string) => {
+    const path = join(name, basename(folder))
+    const staging = await mkdtemp(`${path}.`)
+    try {
+      const owner = await held.stat()
+      if (process.getuid?.() === 0 && owner.uid !== 0) await giveFolder(staging, owner)
+      await rename(staging, path)
+    } catch (error) {
+      await rmdir(staging).catch(() => {})
+      // Another process was first.
+      if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+    }
   }
+  await holdFolder(above, make, { mayBeLink: true })
 }
 
 /** Opens and locks that file; undefined if another process has locked it. */
@@ -140,29 +146,37 @@ async function openLocked(path: string): Promise<number | undefined> {
   }
 }
 
-/** What root makes is the folder's owner's before it has its name: he may be the next who needs it. */
+/**
+ * What root makes is the folder's owner's before it has its name: he may be the next who needs it. He can put links
+ * there, too: each folder is held while something is made in it.
+ */
 async function openOrMake(path: string): Promise<number> {
   const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const { uid, gid } = await stat(dirname(path))
-  if (process.getuid?.() !== 0 || uid === 0) return openFile(path, flags | constants.O_CREAT, 0o600)
-  try {
-    return await openFile(path, flags)
-  } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error
-  }
-  const staging = await mkdtemp(`${path}.`)
-  try {
-    const made = join(staging, basename(path))
-    await closeFile(await openFile(made, flags | constants.O_CREAT | constants.O_EXCL, 0o600))
-    await chown(made, uid, gid)
-    await link(made, path)
-  } catch (error) {
-    // Another process was first, or the file system knows no owners.
-    if (!hasErrno(error, 'EEXIST', 'EPERM', 'ENOTSUP')) throw error
-  } finally {
-    await rm(staging, { recursive: true, force: true })
-  }
-  return openFile(path, flags | constants.O_CREAT, 0o600)
+  return holdFolder(dirname(path), async (folder, name) => {
+    const { uid, gid } = await folder.stat()
+    const held = join(name, basename(path))
+    if (process.getuid?.() !== 0 || uid === 0) return openFile(held, flags | constants.O_CREAT, 0o600)
+    try {
+      return await openFile(held, flags)
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error
+    }
+    const staging = await mkdtemp(`${held}.`)
+    try {
+      await holdFolder(staging, async (_, inside) => {
+        const made = join(inside, basename(path))
+        const file = await openFile(made, flags | constants.O_CREAT | constants.O_EXCL, 0o600)
+        await giveFile(file, uid, gid).finally(() => closeFile(file))
+        await link(made, held)
+      })
+    } catch (error) {
+      // Another process was first, or the file system knows no owners.
+      if (!hasErrno(error, 'EEXIST', 'EPERM', 'ENOTSUP')) throw error
+    } finally {
+      await rm(staging, { recursive: true, force: true })
+    }
+    return openFile(held, flags | constants.O_CREAT, 0o600)
+  })
 }
 
 /**

@@ -1,6 +1,7 @@
-import { chown, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { AppError, hasErrno } from '../../errors.ts'
+import { giveFolder } from '../../held-folder.ts'
 import type { Binaries } from './binaries.ts'
 import { type Launcher, nameWithin } from './launcher.ts'
 import { runToEnd } from './run-to-end.ts'
@@ -27,7 +28,7 @@ export async function initializeCluster(
 
   const staging = await mkdtemp(join(parent, prefix))
   try {
-    if (launcher.account) await chown(staging, launcher.account.uid, launcher.account.gid)
+    if (launcher.account) await giveFolder(staging, launcher.account)
     await runToEnd(launcher, initdb, initArguments(nameWithin(staging)), {
       folder: staging,
       otherwise: 'could not make its first database',
