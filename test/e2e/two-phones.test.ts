@@ -454,9 +454,9 @@ describe('sha256 in a list', () => {
   })
 
   it('is recorded once, however many lists name it at the same moment', async () => {
-    const bytes = photo(date, 'crowded content')
-    await makePhone(server, 'elsewhere').upload(bytes, { name: 'CROWD.JPG' })
     for (let round = 0; round < 5; round++) {
+      const bytes = photo(date, `crowded content ${round}`)
+      await makePhone(server, 'elsewhere').upload(bytes, { name: 'CROWD.JPG' })
       const phone = makePhone(server, `crowd ${round}`)
       const files = Array.from({ length: 30 }, (_, index) => ({
         path: path(`C${index}.JPG`),

@@ -1,7 +1,9 @@
 import { inject } from 'vitest'
 import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import { hasErrno } from '../../src/errors.ts'
 import { endsWithTest } from './ends.ts'
 import { execute, MIGRATED, type RunPostgres, readAnswer } from './run-postgres.ts'
+import { until } from './until.ts'
 
 export interface TestDatabase {
   /** For `pg`. */
@@ -49,8 +51,20 @@ export async function createDatabase(template: string): Promise<TestDatabase> {
     drop: async () => {
       if (!isThere) return
       isThere = false
-      await execute(connection, `drop database ${name} with (force)`)
+      await until(`${name} is dropped`, () => isDropped(name))
     },
+  }
+}
+
+/** Nobody but a superuser may end a superuser's process, as one of autovacuum's is: it ends by itself. */
+async function isDropped(name: string): Promise<boolean> {
+  const { connection } = await postgres()
+  try {
+    await execute(connection, `drop database ${name} with (force)`)
+    return true
+  } catch (error) {
+    if (hasErrno(error, '42501')) return false
+    throw error
   }
 }
 
