@@ -1,3 +1,4 @@
+import { AppError } from '../../errors.ts'
 import { JOURNAL_FOLDER } from '../layout.ts'
 
 /** A file of the journal, as its name tells. */
@@ -12,8 +13,15 @@ export interface JournalFile {
 // Eight digits; more only where somebody has put a file with the last number of eight there.
 const NAME = /^(\d{8}|[1-9]\d{8,14})-(snapshot|log)\.jsonl$/
 
+/** Throws `drive_error` where the numbers are at their end: what nobody finds must not be written. */
 export function journalFile(number: number, kind: JournalFile['kind']): JournalFile {
   const name = `${String(number).padStart(8, '0')}-${kind}.jsonl`
+  if (!NAME.test(name)) {
+    throw new AppError(
+      'drive_error',
+      `The journal on the drive (${JOURNAL_FOLDER}) has a file with the last number that there can be. This server has not made it: remove it.`,
+    )
+  }
   return { path: `${JOURNAL_FOLDER}/${name}`, name, number, kind }
 }
 

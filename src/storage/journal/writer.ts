@@ -129,8 +129,10 @@ export class JournalWriter {
     // Now: when this is done, a snapshot may have begun and ended it.
     this.#log = log
     const entry = this.#drive.at(log.file.path)
+    let isMade = false
     try {
       const file = await this.#create(entry)
+      isMade = true
       try {
         await writeAll(file, [bytes], 0)
         await io.datasync(file)
@@ -140,7 +142,8 @@ export class JournalWriter {
       await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
     } catch (error) {
       if (this.#log === log) this.#log = undefined
-      await discard(entry)
+      // What was there before is not ours to remove.
+      if (isMade) await discard(entry)
       throw error
     }
     return log

@@ -69,6 +69,26 @@ describe('the journal’s writer', () => {
     expect(await ids()).toEqual([1, 2, 3])
   })
 
+  it('writes nothing that the reader does not find, where somebody has put the last number', async () => {
+    await newWriter().append([record(1)])
+    const last = `${'9'.repeat(15)}-log.jsonl`
+    await writeFile(join(root, JOURNAL, last), 'x')
+    await expect(newWriter().append([record(2)])).rejects.toMatchObject({ code: 'drive_error' })
+    expect(await journalIn(root)).toEqual(['00000001-log.jsonl', last])
+    await rm(join(root, JOURNAL, last))
+    await newWriter().append([record(3)])
+    expect(await ids()).toEqual([1, 3])
+  })
+
+  it('does not remove a file that it finds in the place of a new log', async () => {
+    const writer = newWriter()
+    await writer.append([record(1)])
+    await appendFile(join(root, JOURNAL, '00000001-log.jsonl'), 'x')
+    await writeFile(join(root, JOURNAL, '00000002-log.jsonl'), 'somebody’s')
+    await expect(writer.append([record(2)])).rejects.toThrow()
+    expect(await readFile(join(root, JOURNAL, '00000002-log.jsonl'), 'utf8')).toBe('somebody’s')
+  })
+
   it('begins a new log when one has grown large', async () => {
     const writer = newWriter()
     const long = Array(60).fill({ ...record(1), phone_path: 'x'.repeat(50 * 1024) })
