@@ -19,12 +19,13 @@ const MB = 1024 * KB
 
 /**
  * TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some tens,
- * a script that sends a whole folder at once a hundred or two. An IPv6 network has two shares, and leaves as much.
+ * a script that sends a whole folder at once some hundreds. An address of an IPv6 network leaves the others there half of
+ * its share.
  */
-export const CONNECTIONS: Share = { all: 1_024, each: 256 }
+export const CONNECTIONS: Share = { all: 1_024, each: 340 }
 
 /** Requests whose answers are not through yet, behind a proxy too, where connections tell nothing of the client. */
-export const REQUESTS: Share = { all: 1_024, each: 256 }
+export const REQUESTS: Share = { all: 1_024, each: 340 }
 
 /** Requests that came on one connection before the one at work was answered. Clients that pipeline are rare. */
 export const WAITING_PER_CONNECTION = 16
@@ -194,3 +195,6 @@ export const JOURNAL_GARBAGE_BYTES = 64 * MB
  * down what it is about to do, and ends when it can't.
  */
 export const DATABASE_RESERVE = 64 * MB
+
+/** The largest original, 8 TiB: sums over a million of them still fit 64 bits. What is larger is left alone. */
+export const LARGEST_ORIGINAL = 2 ** 43

@@ -1,3 +1,4 @@
+import { LARGEST_ORIGINAL } from '../../budgets.ts'
 import { AppError } from '../../errors.ts'
 import type { JournalRecord, OriginalFacts } from '../../journal-record.ts'
 import { isMonthFolder, parseLibraryPath, splitPath } from '../../storage/layout.ts'
@@ -13,8 +14,6 @@ const MAX_KIND_LENGTH = 100
 const MAX_CONTENT_ID_LENGTH = 36
 /** Leaves room for the ids of as many assets again, all exact as numbers. */
 const MAX_ID = 1e15
-/** 8 TiB. Sums over a million of them still fit 64 bits. */
-const MAX_SIZE = 2 ** 43
 const MAX_OFFSET_MINUTES = 24 * 60
 
 /** As PostgreSQL reads it, and clients; more digits than three were never written. */
@@ -106,7 +105,7 @@ function isId(id: number): boolean {
 }
 
 function isSize(size: number | null): boolean {
-  return size === null || (Number.isSafeInteger(size) && size >= 0 && size <= MAX_SIZE)
+  return size === null || (Number.isSafeInteger(size) && size >= 0 && size <= LARGEST_ORIGINAL)
 }
 
 function isOffset(minutes: number | null): boolean {

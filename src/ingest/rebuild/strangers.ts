@@ -1,7 +1,8 @@
 import { setTimeout } from 'node:timers/promises'
+import { LARGEST_ORIGINAL } from '../../budgets.ts'
 import { findCatalogued } from '../../catalogue/files.ts'
 import { addUnread, listFolder, type Stranger } from '../../catalogue/folders.ts'
-import type { AppError } from '../../errors.ts'
+import { AppError } from '../../errors.ts'
 import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../../storage/layout.ts'
 import { type FileFacts, factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
 import { flushOriginal, stateOf } from '../../storage/originals.ts'
@@ -96,7 +97,8 @@ async function adopt(
     for (const [index, path] of portion.entries()) {
       const file = facts[index]
       if (file === undefined) continue
-      if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
+      if (file.size > LARGEST_ORIGINAL) options.reportTrouble(path, tooLarge(path))
+      else if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
       else if (await isDurable(library, path, file, options))
         strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
     }
@@ -106,6 +108,13 @@ async function adopt(
     library.changed({ originals: added as LibraryPath[] })
   }
   return unsettled
+}
+
+function tooLarge(path: string): AppError {
+  return new AppError(
+    'drive_error',
+    `${path} is larger than ${LARGEST_ORIGINAL} bytes, which no photo or video is. It is left alone: remove it.`,
+  )
 }
 
 /** Phones will be told that it is there, so it must stay there; whoever has put it there may not have flushed it. */
