@@ -62,19 +62,13 @@ export class DirectReader {
 
   /**
    * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size
-   * that it should have, if that is known: small files are read several at a time. Behind `limit` a larger file is not
-   * read on, and both are of what has been read. System errors pass, and what `pause` throws.
+   * that it should have, if that is known: small files are read several at a time. System errors pass, and what `pause`
+   * throws.
    */
-  async hash(
-    path: string,
-    expected: number | null,
-    pause?: Pause,
-    limit = Number.POSITIVE_INFINITY,
-  ): Promise<{ checksum: Checksum; size: number }> {
+  async hash(path: string, expected: number | null, pause?: Pause): Promise<{ checksum: Checksum; size: number }> {
     const buffers = await this.#take(buffersFor(expected))
     try {
-      const readWith = (flags: number) =>
-        new FileReading(this.#drive, path, flags, buffers, { expected, limit, pause }).run()
+      const readWith = (flags: number) => new FileReading(this.#drive, path, flags, buffers, expected, pause).run()
       const direct = this.#isDirect ? await readWith(READ | constants.O_DIRECT) : undefined
       if (direct !== undefined) return direct
       const buffered = await readWith(READ)
@@ -138,7 +132,6 @@ class FileReading {
   readonly #flags: number
   readonly #buffers: readonly ReadBuffer[]
   readonly #expected: number | null
-  readonly #limit: number
   readonly #pause: Pause | undefined
   #file: number | undefined
   readonly #underWay: Promise<Chunk>[] = []
@@ -150,14 +143,14 @@ class FileReading {
     path: string,
     flags: number,
     buffers: readonly ReadBuffer[],
-    { expected, limit, pause }: { expected: number | null; limit: number; pause: Pause | undefined },
+    expected: number | null,
+    pause: Pause | undefined,
   ) {
     this.#drive = drive
     this.#path = path
     this.#flags = flags
     this.#buffers = buffers
     this.#expected = expected
-    this.#limit = limit
     this.#pause = pause
   }
 
@@ -190,7 +183,6 @@ class FileReading {
       const { buffer, bytes, wanted } = chunk
       hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
       size += bytes
-      if (size > this.#limit) return size
       await this.#pause?.(bytes, this.#letGo)
       if (bytes < wanted) {
         // More than there should be was asked for, so it ends here. Elsewhere the next read tells, where it may begin.

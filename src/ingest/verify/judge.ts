@@ -55,9 +55,7 @@ async function read(
   pause?: Pause,
 ): Promise<Reading> {
   try {
-    // What is longer is another file, however much longer: somebody may have put terabytes of nothing there.
-    const limit = checksum === null ? undefined : (size ?? undefined)
-    const found = await reader.hash(parseLibraryPath(path), size, pause, limit)
+    const found = await reader.hash(parseLibraryPath(path), size, pause)
     const isIntact = checksum === null || checksum === found.checksum
     return isIntact ? { state: 'intact', ...found } : { state: 'different', checksum: found.checksum }
   } catch (error) {
