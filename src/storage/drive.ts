@@ -2,12 +2,12 @@ import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, hasErrno } from '../errors.ts'
 import { withResolvers } from '../resolvers.ts'
+import { type Answers, answersOf } from './answers.ts'
 import { driveError } from './drive-error.ts'
 import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
 import { type Entry, foldersAbove, Root } from './entry.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
-import { lastAnswerOf } from './last-answer.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 import type { Whereabouts } from './whereabouts.ts'
@@ -15,12 +15,6 @@ import type { Whereabouts } from './whereabouts.ts'
 const LATELY_MS = 1_000
 /** A disk that sleeps answers within this time. */
 const ANSWER_MS = 30_000
-
-/**
- * By folder: how many looks the drive there has left without an answer for too long. Each holds one of the few threads
- * that all drives share, so whoever looks at the same drive next must know.
- */
-const owedIn = new Map<string, { looks: number }>()
 
 /** What changed about a drive, for whoever must act on it. */
 export interface DriveEvents {
@@ -46,7 +40,7 @@ export class Drive {
   #away = false
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
-  readonly #owed: { looks: number }
+  readonly #answers: Answers
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
@@ -54,8 +48,7 @@ export class Drive {
     this.id = id
     this.#events = events
     this.#role = role
-    this.#owed = owedIn.get(root) ?? { looks: 0 }
-    owedIn.set(root, this.#owed)
+    this.#answers = answersOf(root)
   }
 
   /** It is there now: what is found in its place when it is not is told by that. */
@@ -143,9 +136,10 @@ export class Drive {
   }
 
   /**
-   * Makes a folder of the library's own, `path` relative to its root, with those above it up to `.iclood`: that one came
-   * with the library's identity, and where it is missing the drive has just gone, and nothing may be made in its place.
-   * Returns the first one that it has made; `undefined` if all were there. Throws `StrangeEntry`; system errors pass.
+   * Makes a folder of the library's own, `path` relative to its root, with those above it up to `.iclood`: that one
+   * came with the library's identity, and where it is missing the drive has just gone, and nothing may be made in its
+   * place. Returns the first one that it has made; `undefined` if all were there. Throws `StrangeEntry`; system errors
+   * pass.
    */
   async makeOwnFolder(path: string): Promise<string | undefined> {
     let first: string | undefined
@@ -156,12 +150,12 @@ export class Drive {
   }
 
   /**
-   * What `look` finds on the drive, waited for as long as a drive may take. A look can wait behind long flushes of a slow
-   * drive, for a thread: it is silent when none of those has ended for that long, either. While the drive owes an answer
-   * nothing more is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
+   * What `look` finds on the drive, waited for as long as a drive may take. A look can wait behind long flushes of a
+   * slow drive, for a thread: it is silent when none of those has ended for that long, either. While the drive owes an
+   * answer nothing more is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
    */
   async answered<Result>(look: () => Promise<Result>): Promise<Result> {
-    if (this.#owed.looks > 0) throw silent()
+    if (this.#answers.owed > 0) throw silent()
     const began = performance.now()
     const looking = look()
     const answer = looking.then((result) => ({ result }))
@@ -170,11 +164,11 @@ export class Drive {
       const timer = setTimeout(late.resolve, wait, undefined)
       const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
       if (first !== undefined) return first.result
-      wait = Math.max(began, lastAnswerOf(this.root)) + ANSWER_MS - performance.now()
+      wait = Math.max(began, this.#answers.endedAt) + ANSWER_MS - performance.now()
     }
-    this.#owed.looks++
+    this.#answers.owed++
     // It has been told that there was none.
-    looking.catch(() => {}).finally(() => this.#owed.looks--)
+    looking.catch(() => {}).finally(() => this.#answers.owed--)
     throw silent()
   }
 

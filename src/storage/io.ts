@@ -3,9 +3,9 @@ import { access, mkdir, readdir, readFile, rmdir, stat, statfs } from 'node:fs/p
 import { promisify } from 'node:util'
 import { hasErrno } from '../errors.ts'
 import { makeFolders } from '../make-folders.ts'
+import { isIn, isInNone, noted } from './answers.ts'
 import { type Entry, lookForStrange, tooLarge } from './entry.ts'
 import { inFolder, look, openAsFile, openAsFolder, within } from './inside.ts'
-import { isIn, isInNone, noted } from './last-answer.ts'
 
 const { constants } = fs
 
