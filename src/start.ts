@@ -58,9 +58,9 @@ export async function mustHave(
   setting: string,
 ): Promise<ProcessLock> {
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
+    if (attempt > 1) await setTimeout(RETRY_MS / LOCK_ATTEMPTS)
     const held = await take()
     if (held !== undefined) return held
-    await setTimeout(RETRY_MS / LOCK_ATTEMPTS)
   }
   throw new StartError(
     `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,

@@ -19,7 +19,7 @@ export function journalFile(number: number, kind: JournalFile['kind']): JournalF
   if (!NAME.test(name)) {
     throw new AppError(
       'drive_error',
-      `The journal on the drive (${JOURNAL_FOLDER}) has a file with the last number that there can be. This server has not made it: remove it.`,
+      `The numbers of the journal's files on the drive are used up, since somebody has put one with a very high number there. Stop the server, move the folder ${JOURNAL_FOLDER} to another place, and start it: it writes all that it knows anew.`,
     )
   }
   return { path: `${JOURNAL_FOLDER}/${name}`, name, number, kind }
