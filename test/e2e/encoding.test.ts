@@ -4,7 +4,7 @@ import { runCommand } from '../support/command.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { post, upload } from '../support/phone.ts'
-import { startEmptyDatabase } from '../support/postgres.ts'
+import { dropDatabase, startEmptyDatabase } from '../support/postgres.ts'
 import { execute } from '../support/run-postgres.ts'
 import { makeFolder, startServer } from '../support/server.ts'
 
@@ -46,8 +46,8 @@ it.each(['SQL_ASCII', 'LATIN1'])(
       expect(await upload(server.url, jpeg({ seed: 'sunflower' }), { name: '🌻.jpg' })).toMatchObject({ status: 201 })
       await server.stop()
     } finally {
-      await execute(connection, `drop database if exists ${name}_utf8 with (force)`)
-      await execute(connection, `drop database ${name} with (force)`)
+      await dropDatabase(connection, `${name}_utf8`, { mayBeMissing: true })
+      await dropDatabase(connection, name)
     }
   },
 )

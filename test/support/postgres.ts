@@ -51,21 +51,27 @@ export async function createDatabase(template: string): Promise<TestDatabase> {
     drop: async () => {
       if (!isThere) return
       isThere = false
-      await until(`${name} is dropped`, () => isDropped(name))
+      await dropDatabase(connection, name)
     },
   }
 }
 
-/** Nobody but a superuser may end a superuser's process, as one of autovacuum's is: it ends by itself. */
-async function isDropped(name: string): Promise<boolean> {
-  const { connection } = await postgres()
-  try {
-    await execute(connection, `drop database ${name} with (force)`)
-    return true
-  } catch (error) {
-    if (hasErrno(error, '42501')) return false
-    throw error
-  }
+/** Removes that database, whoever is still connected to it. */
+export async function dropDatabase(
+  connection: EmbeddedServer['connection'],
+  name: string,
+  { mayBeMissing = false } = {},
+): Promise<void> {
+  await until(`${name} is dropped`, async () => {
+    try {
+      await execute(connection, `drop database ${mayBeMissing ? 'if exists ' : ''}${name} with (force)`)
+      return true
+    } catch (error) {
+      // Nobody but a superuser may end a superuser's process, as one of autovacuum's is: it ends by itself.
+      if (hasErrno(error, '42501')) return false
+      throw error
+    }
+  })
 }
 
 let answer: Promise<RunPostgres> | undefined
