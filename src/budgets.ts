@@ -18,9 +18,9 @@ const KB = 1024
 const MB = 1024 * KB
 
 /**
- * TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some tens,
- * a script that sends a whole folder at once some hundreds. An address of an IPv6 network leaves the others there half of
- * its share.
+ * TCP connections. Each costs about 20 KB; a browser has 6, a tool for copying 8, a proxy that is not trusted some
+ * tens, a script that sends a whole folder at once some hundreds. An address of an IPv6 network leaves the others there
+ * half of its share.
  */
 export const CONNECTIONS: Share = { all: 1_024, each: 340 }
 
@@ -122,7 +122,9 @@ export const UPLOAD_CONNECTIONS = 2
 export const LIST_STATEMENT_MS = 30_000
 /** How long one of them waits for a connection, in ms. */
 export const LIST_WAIT_MS = 30_000
-/** What a step of theirs may have in memory before it goes to the disk, and what there, where the server lets us say so. */
+/**
+ * What a step of theirs may have in memory before it goes to the disk, and what there, where the server lets us say so.
+ */
 export const LIST_WORK_MEMORY = '16MB'
 export const LIST_TEMP_SPACE = '128MB'
 

@@ -18,7 +18,9 @@ export interface ProcessLock {
 /** Of the process, as its locks are. */
 let lockFolder: string | undefined
 
-/** Says where this process keeps its locks: in `dataDir`. Called once, at the process edge, before the first is wanted. */
+/**
+ * Says where this process keeps its locks: in `dataDir`. Called once, at the process edge, before the first is wanted.
+ */
 export function keepLocksIn(dataDir: string): void {
   lockFolder = join(dataDir, '.locks')
 }
@@ -223,8 +225,8 @@ function isSame(a: Inode, b: Inode): boolean {
 
 /**
  * Whether a process holds a lock file of that name open, other than `own`. Anybody can call a file so: believed are
- * root, we and the owner of our `DATA_DIR`, with a file of theirs that nobody else can open (a program that runs as root
- * for another user holds what that one had open).
+ * root, we and the owner of our `DATA_DIR`, with a file of theirs that nobody else can open (a program that runs as
+ * root for another user holds what that one had open).
  */
 async function isHeldBeside(id: string, own: Inode | undefined): Promise<boolean> {
   if (process.platform !== 'linux') return false

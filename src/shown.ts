@@ -35,8 +35,8 @@ export function printableJson(json: string): string {
 const QUOTED_LENGTH = 40
 
 /**
- * A name in a sentence: in quotes, at most 40 characters of it, and none of which a program that shows the message makes
- * something else than text (markup, addresses of web pages, mentions, further quotes).
+ * A name in a sentence: in quotes, at most 40 characters of it, and none of which a program that shows the message
+ * makes something else than text (markup, addresses of web pages, mentions, further quotes).
  */
 export function quoted(name: string): string {
   const plain = shown(name)

@@ -6,8 +6,8 @@ const PINGS = 4
 
 /**
  * Tells systemd's watchdog again and again that the event loop turns, if `env` says that there is one: a service that
- * hangs is started again. Nothing else feeds it: whoever pings is started by a turn of the event loop, each time. It is a
- * program, since Node can't send what systemd wants (a datagram over a Unix socket) by itself.
+ * hangs is started again. Nothing else feeds it: whoever pings is started by a turn of the event loop, each time. It is
+ * a program, since Node can't send what systemd wants (a datagram over a Unix socket) by itself.
  */
 export function feedWatchdog(env: Readonly<Record<string, string | undefined>>, log: Pick<Logger, 'warn'>): void {
   const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, PATH } = env

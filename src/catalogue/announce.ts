@@ -94,8 +94,9 @@ async function supersedeExports(transaction: Database, offer: Offer): Promise<nu
 
 /**
  * Records files whose content the library has already, each with its path there, as backed up by this device, unless
- * lists have made too many rows of that content: then each list asks anew. Returns the ids of the rows that were changed or added, the paths of lost originals that these rows referred to, and the
- * indexes of files whose original has been lost since it was found: of these nothing is recorded.
+ * lists have made too many rows of that content: then each list asks anew. Returns the ids of the rows that were
+ * changed or added, the paths of lost originals that these rows referred to, and the indexes of files whose original
+ * has been lost since it was found: of these nothing is recorded.
  */
 export async function recordKnownContent(
   db: Database,

@@ -32,7 +32,9 @@ export interface ConnectionOptions {
   statementMs?: number
   /** How long a query waits for one of the connections, in ms. */
   waitMs?: number
-  /** Settings that each connection is to have if the server allows it, such as those that are a superuser's to change. */
+  /**
+   * Settings that each connection is to have if the server allows it, such as those that are a superuser's to change.
+   */
   wishes?: Readonly<Record<string, string>>
 }
 

@@ -25,9 +25,10 @@ export interface Device {
 
 /**
  * Returns the devices that have asked for or done a backup, those that have backed up for the longest time first, then
- * those with the most photos: what others make up does not come before the phones of the house. At most `limit`, however
- * many names have been sent, out of as many with the most photos and as many that were heard of first; and those of
- * `kept`, wherever they stand. Costs a look at the counts of all devices, and two at an index for each of these.
+ * those with the most photos: what others make up does not come before the phones of the house. At most `limit`,
+ * however many names have been sent, out of as many with the most photos and as many that were heard of first; and
+ * those of `kept`, wherever they stand. Costs a look at the counts of all devices, and two at an index for each of
+ * these.
  */
 export async function listDevices(
   db: Database,

@@ -84,8 +84,8 @@ async function findLostOf(db: Database, offer: Offer): Promise<string[]> {
 }
 
 /**
- * Takes the mark away again, whoever has made it: asking loses nothing. Returns the ids of the rows that had it, and how
- * many files those were.
+ * Takes the mark away again, whoever has made it: asking loses nothing. Returns the ids of the rows that had it, and
+ * how many files those were.
  */
 export async function unignore(
   db: Database,

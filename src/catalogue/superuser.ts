@@ -12,7 +12,10 @@ export interface TooMuchPower {
 /** A new role beside the one that a PostgreSQL was made with, which can't be anything but a superuser. */
 const NEW_ROLE = 'iclood_catalogue'
 
-/** Whether the role that the catalogue is used as is a superuser; `undefined` if it is none. Throws `database_unavailable`. */
+/**
+ * Whether the role that the catalogue is used as is a superuser; `undefined` if it is none. Throws
+ * `database_unavailable`.
+ */
 export async function findSuperuser(db: Database): Promise<TooMuchPower | undefined> {
   const { rows } = await sql<{ role: string; quoted: string; isFirst: boolean }>`
     select rolname as role, quote_ident(rolname) as quoted, oid = 10 as "isFirst"

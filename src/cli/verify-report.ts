@@ -38,7 +38,9 @@ function round(seconds: number): number {
   return Math.round(seconds * 1000) / 1000
 }
 
-/** The same for people, in lines: a summary, and one for each finding with what has been done and what is left to do. */
+/**
+ * The same for people, in lines: a summary, and one for each finding with what has been done and what is left to do.
+ */
 export function describeReport({ files, bytes, seconds, findings }: PassReport): string[] {
   const speed = seconds > 0 ? `, ${humanSize(Math.round(bytes / seconds))}/s` : ''
   const read = `Read ${files} ${files === 1 ? 'file' : 'files'} back (${humanSize(bytes)}${speed}).`

@@ -16,8 +16,8 @@ const TOO_SLOW = `The body came too slowly: fewer than ${MIN_RATE} bytes a secon
 /**
  * Feeds the body of a request to `take`, chunk by chunk; while a promise it returned is pending, the sender is
  * held back. Resolves at the body's end. Throws what `take` throws,
- * `upload_incomplete` if the client goes away before the end, and `request_timeout` if it sends nothing for a minute, or
- * next to nothing for some; the rest of the body is then discarded.
+ * `upload_incomplete` if the client goes away before the end, and `request_timeout` if it sends nothing for a minute,
+ * or next to nothing for some; the rest of the body is then discarded.
  */
 export function consumeBody(body: IncomingMessage, take: (chunk: Buffer) => Promise<void> | undefined): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -12,9 +12,9 @@ type Line = 'begun' | 'padded' | 'returned' | 'dash' | 'closing' | 'closing, ret
 
 /**
  * Finds the boundary lines of a multipart body (RFC 2046 section 5.1.1) in chunks of any size. Takes time in proportion
- * to the bytes whatever they are, and reports what lies between two boundaries in as few slices as there are chunks, but
- * for what looks like a boundary across the end of one: at most one delimiter and the white space after it are held back
- * from one chunk to the next.
+ * to the bytes whatever they are, and reports what lies between two boundaries in as few slices as there are chunks,
+ * but for what looks like a boundary across the end of one: at most one delimiter and the white space after it are held
+ * back from one chunk to the next.
  */
 export class BoundaryScanner {
   readonly #delimiter: Buffer

@@ -34,8 +34,8 @@ const HINT =
   /(client|connecting|real|remote|user|source|originating|external|true|peer)-?(ip|ipv4|ipv6|addr|address)$|^(x-)?forwarded$|forwarded-for|^(x-)?(cdn|cf|fastly|fly|cloudfront|amz-cf|azure|vercel|nf|appengine|akamai|incap|sucuri|ali-cdn|tailscale)-/
 
 /**
- * Reads `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Real-IP`, and what else shows a proxy. Believing them is the caller's
- * decision.
+ * Reads `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Real-IP`, and what else shows a proxy. Believing them is the
+ * caller's decision.
  */
 export function readForwarding(headers: IncomingHttpHeaders): Forwarding {
   const hints: (Address | undefined)[] = []

@@ -85,7 +85,10 @@ export function libraryMetrics(health: Health): Registry {
   return registry
 }
 
-/** The longest known devices first, under names that are fit to be labels: of two that become the same, the later backup. */
+/**
+ * The longest known devices first, under names that are fit to be labels: of two that become the same, the later
+ * backup.
+ */
 function lastBackups({ devices }: Health): [string, number][] {
   const last = new Map<string, number>()
   for (const device of devices) {

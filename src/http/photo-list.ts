@@ -57,9 +57,9 @@ export function received(body: unknown): ReceivedList {
 }
 
 /**
- * Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 32 MB. What
- * has come is counted among all lists' bytes, whose sender is held back while there are too many, and read when it is
- * its turn; throws `busy` if that does not come.
+ * Receives `{device_id?, files: […]}`. Throws `invalid_request` for anything else, `payload_too_large` beyond 32 MB.
+ * What has come is counted among all lists' bytes, whose sender is held back while there are too many, and read when it
+ * is its turn; throws `busy` if that does not come.
  */
 async function receivePhotoList(app: FastifyInstance, request: FastifyRequest): Promise<ReceivedList> {
   const body = request.raw

@@ -15,9 +15,9 @@ interface Line {
 }
 
 /**
- * Has `handle` work on one request of a connection at a time. Node hands over as many as fit into what it has read, some
- * thousands: 16 of them wait, the next one is refused, and the connection ends with that. Who sends still more before
- * he gets the answers is not heard any more.
+ * Has `handle` work on one request of a connection at a time. Node hands over as many as fit into what it has read,
+ * some thousands: 16 of them wait, the next one is refused, and the connection ends with that. Who sends still more
+ * before he gets the answers is not heard any more.
  */
 export class Pipelines {
   readonly #handle: RequestListener

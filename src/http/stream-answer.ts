@@ -13,8 +13,8 @@ type Pieces = Iterable<Piece> | AsyncIterable<Piece>
 
 /**
  * Answers with JSON that is made in pieces, in order: as one with its length if it is short, else as the client takes
- * it, so that a few hundred KB are in memory however long it is. A client that takes next to nothing for some minutes is
- * hung up on; so it is when making a piece fails, since what was sent can't be taken back.
+ * it, so that a few hundred KB are in memory however long it is. A client that takes next to nothing for some minutes
+ * is hung up on; so it is when making a piece fails, since what was sent can't be taken back.
  */
 export async function sendPieces(reply: FastifyReply, pieces: Pieces): Promise<never> {
   reply.type('application/json; charset=utf-8')

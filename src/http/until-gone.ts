@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** From when a client says that it sends no more until it is asked whether it still listens, and between two questions. */
+/**
+ * From when a client says that it sends no more until it is asked whether it still listens, and between two questions.
+ */
 const PROBE_MS = 1_000
 
 /**

@@ -10,8 +10,8 @@ import { portionsOf } from './offer.ts'
 
 /**
  * Marks files of a phone's list, which came from `address`, as ignored. Returns how many were not before, and whether
- * the loss of some of them was an open problem, which ends with that. Throws `database_unavailable`, and `busy` where too
- * many are ignored already.
+ * the loss of some of them was an open problem, which ends with that. Throws `database_unavailable`, and `busy` where
+ * too many are ignored already.
  */
 export async function ignore(
   { db, changed, now, bounds = IGNORED_ROWS }: { db: Database; changed: NoteChange; now: () => Date; bounds?: Share },

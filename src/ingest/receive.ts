@@ -34,8 +34,8 @@ const FORM_BYTES = 64 * 1024
 
 /**
  * Lets an upload in, before its body is read: the drive is there, and there is room. `length` is that of the whole body
- * in bytes, `undefined` if the client does not say; `holder` is whom space is promised to. Throws `drive_missing`, `drive_error`, `disk_full`,
- * `file_too_large`.
+ * in bytes, `undefined` if the client does not say; `holder` is whom space is promised to. Throws `drive_missing`,
+ * `drive_error`, `disk_full`, `file_too_large`.
  */
 export async function receive(
   library: Library,

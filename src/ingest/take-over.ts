@@ -28,9 +28,9 @@ const TURN_MS = 250
 /**
  * Reads the originals whose checksums are not known yet, one after the other, so that their content counts: those that
  * an older server has left, and those that were found without a record. Bytes that are there already are not stored
- * again. Gives way to uploads (`isBusy`, see `Patience`), waits out a drive or database that is away, and goes on after a restart where
- * it was; of several processes, one reads at a time. `report` hears of the progress often. Resolves when nothing is
- * left or on `signal`.
+ * again. Gives way to uploads (`isBusy`, see `Patience`), waits out a drive or database that is away, and goes on after
+ * a restart where it was; of several processes, one reads at a time. `report` hears of the progress often. Resolves
+ * when nothing is left or on `signal`.
  */
 export async function takeOver(
   library: Library,

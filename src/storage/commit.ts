@@ -59,8 +59,8 @@ export class Committer {
   }
 
   /**
-   * Gives the staged file (relative to the library) the permanent name `path`. Never overwrites: throws `name_taken` if the name
-   * is in use. The staged name may remain beside it. Not durable before `settle`.
+   * Gives the staged file (relative to the library) the permanent name `path`. Never overwrites: throws `name_taken` if
+   * the name is in use. The staged name may remain beside it. Not durable before `settle`.
    */
   async takeName(staged: string, path: LibraryPath): Promise<void> {
     try {
@@ -114,8 +114,8 @@ export class Committer {
   }
 
   /**
-   * Gives a draft (relative to the library), whose bytes are durable, the name `path`, in the place of whatever has it; returns once that would
-   * survive a power cut. Not for originals, which replace nothing.
+   * Gives a draft (relative to the library), whose bytes are durable, the name `path`, in the place of whatever has it;
+   * returns once that would survive a power cut. Not for originals, which replace nothing.
    */
   async replace(draft: string, path: LibraryPath): Promise<void> {
     const { folder } = splitPath(path)

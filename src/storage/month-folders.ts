@@ -16,8 +16,8 @@ export function isOriginalName(name: string): boolean {
 }
 
 /**
- * The month folders that the drive has, in order. What else has such a name is not, and is told. Throws `drive_missing`,
- * `drive_error`.
+ * The month folders that the drive has, in order. What else has such a name is not, and is told. Throws
+ * `drive_missing`, `drive_error`.
  */
 export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
   await drive.check()

@@ -7,8 +7,9 @@ const RESERVED = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²�
 
 /**
  * Makes a phone's file name safe on every drive and computer: ext4, exFAT, NTFS, APFS, Windows, macOS. Keeps Unicode,
- * in NFC, but for what shows nothing and changes what is around it, such as a reversal of the direction. Of a path only the last component is kept. `fallback` (itself safe, such as `photo.jpg`) is returned when
- * nothing is left. The result has at most 255 bytes of UTF-8, cut before the extension. Idempotent.
+ * in NFC, but for what shows nothing and changes what is around it, such as a reversal of the direction. Of a path only
+ * the last component is kept. `fallback` (itself safe, such as `photo.jpg`) is returned when nothing is left. The
+ * result has at most 255 bytes of UTF-8, cut before the extension. Idempotent.
  */
 export function safeName(name: string, fallback: string): string {
   const last = name.toWellFormed().normalize('NFC').split(/[/\\]/).at(-1) ?? ''

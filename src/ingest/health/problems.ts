@@ -319,7 +319,9 @@ function inGigabytes(bytes: number): string {
   return bytes >= 1024 ** 3 ? `${(bytes / 1024 ** 3).toFixed(1)} GB` : `${Math.round(bytes / 1024 ** 2)} MB`
 }
 
-/** At most `limit` of the devices, those that backed up last first: those that are told of, and the longest known ones. */
+/**
+ * At most `limit` of the devices, those that backed up last first: those that are told of, and the longest known ones.
+ */
 export function devicesOf({ devices, raised }: Pick<Facts, 'devices' | 'raised'>, limit: number): Device[] {
   const time = ({ lastBackup }: Device) => lastBackup?.getTime() ?? Number.NEGATIVE_INFINITY
   const told = devices.filter((device) => raised.has(keyOf(device))).slice(0, limit)

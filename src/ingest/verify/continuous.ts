@@ -51,9 +51,9 @@ const MAX_FAILURES = 3
 const SLEEP_MS = 60 * 60 * 1000
 
 /**
- * Reads the library back in the background, one file at a time and while nobody uploads, else slowly, so that each original is
- * read within the time that is set; those first that were stored around trouble, then those whose last proof is oldest.
- * Compares the folders as often. While nothing is due it touches neither the drive nor the database.
+ * Reads the library back in the background, one file at a time and while nobody uploads, else slowly, so that each
+ * original is read within the time that is set; those first that were stored around trouble, then those whose last
+ * proof is oldest. Compares the folders as often. While nothing is due it touches neither the drive nor the database.
  */
 export class ContinuousVerification {
   readonly #library: Library
