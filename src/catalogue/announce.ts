@@ -3,7 +3,7 @@ import { ASSETS_OF_A_PATH, ROWS_OF_AN_ORIGINAL } from '../budgets.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
-import { hasSameExportKey, haveExports, isFromThere, isSameAsset, mayBeExported } from './same-asset.ts'
+import { hasSameExportKey, haveExports, isFromThere, isNobodys, isSameAsset, mayBeExported } from './same-asset.ts'
 import { lockAnnouncements } from './unsent.ts'
 
 /**
@@ -57,11 +57,15 @@ export async function announce(
 
 /**
  * Whether an announcement is of just the asset that is offered: without ids, that of just that date, and from the same
- * address. Otherwise who announces another phone's path would take its place there.
+ * address. Otherwise who announces another phone's path would take its place there. What is nobody's has no place yet,
+ * and becomes its.
  */
 const isAnnouncedAsset = sql`(
   backups.asset_id is not distinct from offered.id
-  and (offered.id is not null or (backups.created is not distinct from offered.created and ${isFromThere}))
+  and (
+    offered.id is not null
+    or (backups.created is not distinct from offered.created and (${isFromThere} or ${isNobodys}))
+  )
 )`
 
 /** The new ones among `offered`, of each path as many as there may be from one address. */

@@ -33,10 +33,15 @@ export interface LogFilter {
   address?: string | undefined
 }
 
-/** What has never arrived is shown only to the address that has announced it. */
+/**
+ * What has not arrived is shown only to the address that has announced it, or had sent it once. What an older server
+ * has failed to keep was never announced: it is history.
+ */
 function isShownTo(address = '') {
   return sql<boolean>`(
-    backups.status = 'Completed' or backups.file_path is not null or coalesce(backups.announced_from = ${address}, true)
+    backups.status = 'Completed' or backups.file_path is not null
+    or coalesce(backups.announced_from, backups.sent_from, case backups.status when 'Failed' then ${address} end)
+      = ${address}
   )`
 }
 

@@ -3,7 +3,7 @@ import { ROWS_WEIGHED } from '../budgets.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'
-import { isFromThere, isSameAsset, isSameAssetOfContent } from './same-asset.ts'
+import { isFromThere, isSameAsset, isSameAssetOfContent, mayBeLostUnread } from './same-asset.ts'
 import type { BackupStatus } from './tables.ts'
 
 /** What is asked about an original that has just arrived. */
@@ -70,8 +70,8 @@ export interface Answer {
   /** Files of that size whose content has not been read yet: originals of an older server. */
   unreadOfSize: string[]
   /**
-   * The rows of that device and path that are this asset, as far as can be told; without a path, those without one that
-   * have this content.
+   * The rows of that device and path that are this asset, as far as can be told, or that it may restore (`lostUnread`);
+   * without a path, those without one that have this content.
    */
   samePath: KnownAsset[]
   /** Rows of what may be the other half of a Live Photo, or what edits belong to, announced or completed. */
@@ -136,6 +136,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
           from backups left join files on files.path = backups.file_path
           where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and (
             ${isSameAsset} or (files.checksum = decode(offered.checksum, 'hex') and ${isSameAssetOfContent})
+            or ${mayBeLostUnread}
           )`)}
       end as "samePath",
       ${rowsOf(sql`

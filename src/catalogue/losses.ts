@@ -106,8 +106,11 @@ export async function settleWithoutCopy(db: Database, path: string, now: Date): 
 export interface HeldLoss {
   readonly checksum: Checksum | null
   readonly size: number | null
-  /** The intact original lies in its place, durable. Returns the rows of `backups` that it changed. */
-  restored(by: string, now: Date): Promise<number[]>
+  /**
+   * The intact original lies in its place, durable. `sentFrom` is where its bytes came from, if nobody knows that they
+   * are the same: then its rows are of that address. Returns the rows of `backups` that it changed.
+   */
+  restored(by: string, now: Date, sentFrom?: string | null): Promise<number[]>
   /** What lay in its place was moved to `place`. */
   quarantined(place: string): Promise<void>
 }
@@ -132,7 +135,7 @@ export async function holdingLost<Result>(
     if (lost === undefined) return undefined
     return work({
       ...lost,
-      restored: (by, now) => restore(transaction, path, lost.size, by, now),
+      restored: (by, now, sentFrom = null) => restore(transaction, path, lost.size, by, now, sentFrom),
       quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
     })
   })
@@ -148,11 +151,12 @@ async function restore(
   size: number | null,
   by: string,
   now: Date,
+  sentFrom: string | null,
 ): Promise<number[]> {
   // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store
   // never arrived.
   const { rows } = await sql<{ id: number }>`
-    update backups set status = 'Completed', failure = null
+    update backups set status = 'Completed', failure = null, sent_from = coalesce(${sentFrom}, sent_from)
     where file_path = ${path} and status = 'Failed' and failure is not null
     returning id
   `.execute(transaction)

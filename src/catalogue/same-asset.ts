@@ -29,12 +29,24 @@ export const isCreatedThatDay = sql`(
 )`
 
 /**
- * Whether what is offered comes from where the row was announced, or, once its bytes have arrived, from where those
- * came. Rows from before that was written down are taken for one's own.
+ * Whose word a row is: the address that it was announced from or, once its bytes have arrived, that they came from. Null
+ * where older servers did not write that down.
  */
-export const isFromThere = sql`coalesce(offered.address = case
+const WHOSE = sql`case
   when backups.status = 'Completed' then backups.sent_from else coalesce(backups.announced_from, backups.sent_from)
-end, true)`
+end`
+
+/** Whether what is offered comes from there. An address that nobody knows is nobody's. */
+export const isFromThere = sql`coalesce(offered.address = ${WHOSE}, false)`
+
+/** Whether a row waits for a file that has never arrived, and nobody knows who has announced it. */
+export const isNobodys = sql`(
+  backups.status <> 'Completed' and backups.file_path is null and backups.announced_from is null
+  and backups.sent_from is null
+)`
+
+/** Backed up by an older server: its phone, whichever that is, is not to send everything again. */
+const isBackedUpByNobody = sql`(backups.status = 'Completed' and backups.sent_from is null)`
 
 /** Whether an original has the size, and was taken on the day, of what is offered. */
 const isOfSizeAndDate = (taken: string) => sql`
@@ -66,7 +78,7 @@ const haveIds = sql`offered.id is not null and backups.asset_id is not null`
 /** Two ids decide. Where one of them is not known the date does, and the address. */
 export const isSameAsset = sql`case
   when ${haveIds} then offered.id = backups.asset_id
-  when ${isFromThere} then ${isSameByDate}
+  when ${isFromThere} or ${isBackedUpByNobody} then ${isSameByDate}
   else ${isProvenByBytes}
 end`
 
@@ -74,6 +86,13 @@ end`
 export const isSameAssetOfContent = sql`case
   when ${haveIds} then offered.id = backups.asset_id else ${isSameByDate}
 end`
+
+/**
+ * Whether an upload may be what the Flask server has lost before anybody had read it, of which no more than its size is
+ * known. It is not thereby the row's asset.
+ */
+export const mayBeLostUnread = sql`coalesce(
+  files.missing_at is not null and files.checksum is null and ${WHOSE} is null and offered.size = files.size, false)`
 
 /**
  * Whether what came with the bytes proves that they are this asset, so that a phone may delete its own copy: the id, or
@@ -174,11 +193,12 @@ export function isIgnored(exports: boolean) {
 const asOffered = sql`
   select
     backups.asset_key as key, backups.asset_id as id, backups.created, backups.announced_size as size,
-    coalesce(backups.sent_from, backups.announced_from) as address,
+    coalesce(backups.sent_from, backups.announced_from, '') as address,
     iclood_export_key(backups.device_id, backups.asset_id, backups.original_path) as export_key`
 
 /**
- * Whether the asset of a row of `backups` is ignored. Two questions, each with its index: one with `or` would read
+ * Whether the asset of a row of `backups` is ignored; without an id, never by an address for a row of which nobody
+ * knows whose it is. Two questions, each with its index: one with `or` would read
  * every ignore for every row.
  */
 export const isIgnoredRow = sql`(

@@ -71,7 +71,7 @@ function chooseWaiting(
   // waits for another one. From another address, likewise.
   const isCertain = isFromHere(chosen) && same.length === 0
   const off = distance(chosen, taken)
-  if (isCertain || off <= DAY_MS || (off === Number.POSITIVE_INFINITY && same.length === 0)) return chosen
+  if (isCertain || off <= DAY_MS) return chosen
   return chooseAgainstDate(arrival, near, same)
 }
 

@@ -120,9 +120,16 @@ async function findUnrecorded(
 /**
  * Puts a staged original, whose bytes are durable, into the place of a lost one with the same content, durably, and
  * declares that one restored; `by` goes on after "healed by". One that was lost before it had been read takes any
- * content. Returns `false`, with nothing done, if something lies there, or if the original is not lost (any more).
+ * content, and is that of the address `sentFrom` from then on. Returns `false`, with nothing done, if something lies
+ * there, or if the original is not lost (any more).
  */
-export async function putBack(library: Library, staged: Staged, path: LibraryPath, by: string): Promise<boolean> {
+export async function putBack(
+  library: Library,
+  staged: Staged,
+  path: LibraryPath,
+  by: string,
+  sentFrom: string | null = null,
+): Promise<boolean> {
   await library.committer.makeFolder(splitPath(path).folder)
   let isUnread = false
   const restore = async (held: HeldLoss) => {
@@ -135,7 +142,7 @@ export async function putBack(library: Library, staged: Staged, path: LibraryPat
       throw error
     }
     await library.committer.settle(path)
-    return held.restored(by, library.now())
+    return held.restored(by, library.now(), isUnread ? sentFrom : null)
   }
   const holding = library.locks.loss.run('', () => holdingLost(library.db, path, restore))
   const backups = await noteIfUnsure(library.changed, holding)

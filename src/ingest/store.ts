@@ -148,7 +148,7 @@ async function tryToStore(
   const capture = captureOf(facts.captured ?? asked, created ?? lastSaid, arrived, timeZone)
   const half = assetId ?? known?.assetId ?? twin?.assetId ?? null
 
-  const kept = await keep(library, upload.staged, answer, isLast, () =>
+  const kept = await keep(library, upload, answer, announced, isLast, () =>
     wishFor({ name, role, assetId: half, contentId, capture }, answer, timeZone),
   )
   if (kept === undefined) return undefined
@@ -247,8 +247,9 @@ interface Kept {
  */
 async function keep(
   library: Library,
-  staged: Staged,
+  { staged, address }: Upload,
   answer: Answer,
+  announced: KnownAsset | undefined,
   isLast: boolean,
   wish: () => Wish,
 ): Promise<Kept | undefined> {
@@ -272,9 +273,9 @@ async function keep(
     const capturedAt = copy.capturedAt === null ? null : new Date(copy.capturedAt)
     return { path, origin: 'found', replaces: null, capturedAt, capturedOffset: copy.capturedOffset }
   }
-  if (lost.length === 0) lost.push(...lostUnread(answer, staged))
+  if (lost.length === 0 && announced?.announcedFrom === address) lost.push(...lostUnread(answer, staged))
   for (const path of lost) {
-    const place = await takeLostPlace(library, staged, path)
+    const place = await takeLostPlace(library, staged, path, address)
     if (place === 'found' || place === 'restored') return { path, origin: place, replaces: null }
     if (place === 'changed' && !isLast) return undefined
   }
@@ -284,8 +285,9 @@ async function keep(
 }
 
 /**
- * Originals of an older server that were lost before anybody had read them. All that is known of them is whose they
- * were, and their size.
+ * Originals of an older server that were lost before anybody had read them. All that is known of them is the phone's
+ * path and their size: enough for what was announced from the address that it came from, so that a phone which is asked
+ * for it anew puts it back.
  */
 function lostUnread({ samePath }: Answer, { size }: Staged): LibraryPath[] {
   const rows = samePath.filter((row) => row.isLost === true && row.checksum === null && row.size === size)

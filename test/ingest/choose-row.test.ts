@@ -126,8 +126,8 @@ describe('an upload without an asset id', () => {
       [row(1, { created: TAKEN + DAY + 1 })],
     ],
     [
-      'completes one of which nobody knows where it was announced, where nothing tells against it',
-      [1, undefined],
+      'leaves one alone of which nobody knows where it was announced, where nothing but its path tells for it',
+      [undefined, undefined],
       arrival({ address: '192.168.1.7', taken: null }),
       [row(1, { announcedFrom: null })],
     ],
