@@ -96,6 +96,9 @@ export const IGNORED_ROWS: Share = { all: 300_000, each: 100_000 }
 /** Names of devices that an address may have such rows of: a household behind one proxy, many times over. */
 export const DEVICES_OF_AN_ADDRESS = 100
 
+/** Names that an address has no such rows of any more, and which are still counted: each list adds all of them up. */
+export const EMPTY_SHARES = 1_000
+
 /**
  * Rows that lists may make of one original, which the library has already: a photo on a family's phones, under several
  * paths. Whoever knows the checksums of the library can make as many of each, and they stay.

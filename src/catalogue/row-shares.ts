@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
-import { DEVICES_OF_AN_ADDRESS, type RowBounds } from '../budgets.ts'
+import { DEVICES_OF_AN_ADDRESS, EMPTY_SHARES, type RowBounds } from '../budgets.ts'
 import type { Database } from './connection.ts'
+import { retryingDeadlocks } from './deadlock.ts'
+import { sweepEmpty } from './empty-counts.ts'
 import type { RowSharesTable } from './tables.ts'
 import { lockAnnouncements } from './unsent.ts'
 
@@ -15,7 +17,10 @@ export interface RowShares {
   otherDevices: number
 }
 
-/** Counts what lists have made, at the same cost for any number of rows. */
+/**
+ * Counts what lists have made, at the same cost for any number of rows; names that have none any more are forgotten
+ * once they are many.
+ */
 export async function countShares(
   db: Database,
   what: RowSharesTable['what'],
@@ -24,8 +29,9 @@ export async function countShares(
 ): Promise<RowShares> {
   const isOfAddress = sql`address = iclood_share_of(${address}::text)`
   const isOfDevice = sql`device_id = ${deviceId}`
-  const { rows } = await sql<RowShares>`
+  const { rows } = await sql<RowShares & { empty: number }>`
     select
+      count(*) filter (where count = 0) as empty,
       coalesce(sum(count), 0) as all,
       coalesce(sum(count) filter (where ${isOfAddress}), 0) as "ofAddress",
       coalesce(sum(count) filter (where ${isOfDevice}), 0) as "ofDevice",
@@ -33,7 +39,9 @@ export async function countShares(
       count(*) filter (where ${isOfAddress} and not ${isOfDevice} and count > 0) as "otherDevices"
     from row_shares where what = ${what}
   `.execute(db)
-  return rows[0] ?? { all: 0, ofAddress: 0, ofDevice: 0, here: 0, otherDevices: 0 }
+  const { empty, ...shares } = rows[0] ?? { empty: 0, all: 0, ofAddress: 0, ofDevice: 0, here: 0, otherDevices: 0 }
+  if (empty > EMPTY_SHARES) await retryingDeadlocks(() => db.transaction().execute(sweepEmpty))
+  return shares
 }
 
 /** Whether an address has rows of so many devices that it gets none of another. */

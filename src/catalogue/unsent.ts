@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { WAITING_DAYS } from '../budgets.ts'
 import type { Database } from './connection.ts'
+import { sweepEmpty } from './empty-counts.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 /** What nobody has listed for so long is not waited for any more; of a phone that has never sent anything, longer. */
@@ -35,12 +36,7 @@ export async function forgetUnsent(db: Database, now: Date): Promise<void> {
       delete from backups
       where id in (${forgotten(now)} limit ${FORGOTTEN_ROWS}) and status = 'Pending'
     `.execute(transaction)
-    // The counts of what is not there any more: the trigger's lock is held until the commit.
-    await sql`delete from row_shares where count = 0 and what = 'waiting'`.execute(transaction)
-    await sql`
-      delete from backup_totals where device_id in (
-        select device_id from backup_totals group by device_id having sum(count) = 0
-      )`.execute(transaction)
+    await sweepEmpty(transaction)
   })
 }
 

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import {
   ASSETS_OF_A_PATH,
   DEVICES_OF_AN_ADDRESS,
+  EMPTY_SHARES,
   PATH_LENGTH,
   ROWS_OF_AN_ORIGINAL,
   WAITING_DAYS,
 } from '../../src/budgets.ts'
+import { noteSeen } from '../../src/catalogue/devices.ts'
 import type { OfferedFile } from '../../src/catalogue/offered.ts'
 import type { Change } from '../../src/ingest/changes.ts'
 import { ignore } from '../../src/ingest/ignore.ts'
@@ -149,6 +151,37 @@ it('an address may have rows of so many devices, and of no other one; who comes 
   expect(rows.map(({ device }) => device)).toEqual(['iPhone', 'made up 0'])
 })
 
+it('names that have nothing left are forgotten once they are many, and those that have backed something up are not', async () => {
+  const { db } = server
+  const bytes = jpeg({ seed: 'of a phone' })
+  await upload(server.url, bytes, { fields: { device_id: 'iPhone', original_path: '/kept.jpg' } })
+  await announce('iPhone', PHONE, filesOf('a', 1))
+  await noteSeen(db, 'iPhone', true, NOW)
+  const names = sql`select 'made up ' || n as name from generate_series(0, ${EMPTY_SHARES}) as n`
+  await sql`
+    insert into backups (device_id, original_path, file_name, file_type, announced_from, timestamp, status)
+    select name, '/a.jpg', 'a.jpg', 'photo', ${GUEST}, ${NOW}, 'Pending' from (${names}) as names`.execute(db)
+  await sql`insert into ignored_files (device_id, original_path, file_name, ignored_from)
+    select name, '/a.jpg', 'a.jpg', ${GUEST} from (${names}) as names`.execute(db)
+  await sql`insert into devices (device_id, last_seen) select name, now() from (${names}) as names`.execute(db)
+  for (const table of ['backups', 'ignored_files']) {
+    await sql`delete from ${sql.table(table)} where device_id like 'made up %'`.execute(db)
+  }
+  // Of the phone, too, nothing is left that waits.
+  await sql`delete from backups where device_id = 'iPhone' and status <> 'Completed'`.execute(db)
+  const named = async () => {
+    const { rows } = await sql<{ place: string; name: string }>`
+      select distinct place, device_id as name from (
+        select 'totals' as place, device_id from backup_totals union all select 'devices', device_id from devices
+        union all select 'shares', device_id from row_shares
+      ) as known where device_id = 'iPhone' or device_id like 'made up %' order by 1, 2`.execute(db)
+    return rows.map(({ place, name }) => `${place}: ${name}`)
+  }
+  expect(await named()).toHaveLength(3 * (EMPTY_SHARES + 1) + 3)
+  await announce('other', PHONE, filesOf('b', 1))
+  expect(await named()).toEqual(['devices: iPhone', 'totals: iPhone'])
+})
+
 it('a path has its bound of rows that wait, from each address', async () => {
   const ofPath = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, n) => file('/same/IMG.JPG', { id: `${from + n}` }))
@@ -195,7 +228,7 @@ it('lists make a bounded number of rows of one original, and are told that it is
     expect(answer.body).toMatchObject({ count: 0, backed_up_count: ROWS_OF_AN_ORIGINAL })
   }
   const { rows } = await sql<{ count: number }>`
-    select count(*) as count from backups where status = 'Completed'`.execute(server.db)
+    select count(*) as count from backups where file_path = ${body.backup.file_path}`.execute(server.db)
   expect(rows[0]?.count).toBe(ROWS_OF_AN_ORIGINAL)
 })
 
