@@ -12,6 +12,7 @@ import * as contentId from './migrations/0007-content-id.ts'
 import * as whereabouts from './migrations/0009-whereabouts.ts'
 import * as trust from './migrations/0011-trust.ts'
 import * as bounds from './migrations/0012-bounds.ts'
+import * as wrongSums from './migrations/0013-wrong-sums.ts'
 
 /** By name, in order. */
 export const MIGRATIONS = {
@@ -26,6 +27,7 @@ export const MIGRATIONS = {
   '0009-whereabouts': whereabouts,
   '0011-trust': trust,
   '0012-bounds': bounds,
+  '0013-wrong-sums': wrongSums,
 }
 
 /**

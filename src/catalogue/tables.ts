@@ -186,10 +186,10 @@ export interface LibraryTable {
 
 /**
  * What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths
- * in `files`.
+ * in `files`; and month folders whose SHA256SUMS they have found wrong.
  */
 export interface UnwrittenTable {
-  what: 'backup' | 'original' | 'ignored'
+  what: 'backup' | 'original' | 'ignored' | 'sums'
   key: string
 }
 

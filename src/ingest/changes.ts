@@ -1,7 +1,10 @@
 import { AppError } from '../errors.ts'
-import type { LibraryPath } from '../storage/layout.ts'
+import type { LibraryPath, MonthFolder } from '../storage/layout.ts'
 
-/** Rows of the catalogue that have just been added, changed or removed, in a transaction that is over. */
+/**
+ * Rows of the catalogue that have just been added, changed or removed, in a transaction that is over; and what was found
+ * on a drive not to agree with them.
+ */
 export interface Change {
   /** Ids in `backups`. */
   readonly backups?: readonly number[]
@@ -9,6 +12,8 @@ export interface Change {
   readonly originals?: readonly LibraryPath[]
   /** Ids in `ignored_files`. */
   readonly ignored?: readonly number[]
+  /** Month folders whose SHA256SUMS was read and found wrong, in the library or on the second copy. */
+  readonly sums?: readonly MonthFolder[]
   /** The database went away in the middle of a change: which rows it concerns, if it was made at all, is not known. */
   readonly unsure?: true
 }

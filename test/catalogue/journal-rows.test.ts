@@ -155,21 +155,28 @@ describe('the rows that the journal tells of', () => {
   })
 
   it('that commands have changed wait for the server, each once', async () => {
-    await leaveUnwritten(db, { backups: [1, 2], originals: ['a/b c'], ignored: [3] })
-    await leaveUnwritten(db, { backups: [2, 5_000_000_000], originals: [], ignored: [] })
-    const taken = { backups: new Set<number>(), originals: new Set<string>(), ignored: new Set<number>() }
+    await leaveUnwritten(db, { backups: [1, 2], originals: ['a/b c'], ignored: [3], sums: ['2024/07'] })
+    await leaveUnwritten(db, { backups: [2, 5_000_000_000], originals: [], ignored: [], sums: [] })
+    const taken = {
+      backups: new Set<number>(),
+      originals: new Set<string>(),
+      ignored: new Set<number>(),
+      sums: new Set<string>(),
+    }
     let rounds = 0
     for (let rows = await takeUnwritten(db, 2); rows !== undefined; rows = await takeUnwritten(db, 2)) {
       rounds += 1
       for (const id of rows.backups) taken.backups.add(id)
       for (const path of rows.originals) taken.originals.add(path)
       for (const id of rows.ignored) taken.ignored.add(id)
+      for (const folder of rows.sums) taken.sums.add(folder)
     }
     expect(rounds).toBe(3)
     expect(taken).toEqual({
       backups: new Set([1, 2, 5_000_000_000]),
       originals: new Set(['a/b c']),
       ignored: new Set([3]),
+      sums: new Set(['2024/07']),
     })
   })
 })
@@ -182,7 +189,7 @@ describe('whether the journal has everything', () => {
     await completeJournal(db)
     expect(await beginJournal(db)).toBe(true)
     expect(await beginJournal(db)).toBe(false)
-    await leaveUnwritten(db, { backups: [1], originals: [], ignored: [] })
+    await leaveUnwritten(db, { backups: [1], originals: [], ignored: [], sums: [] })
     await completeJournal(db)
     expect(await beginJournal(db)).toBe(false)
     await takeUnwritten(db, 10)

@@ -11,6 +11,7 @@ import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, removeFolder, startServer, type TestServer } from '../support/server.ts'
+import { withWrongSum, writeUnseen } from '../support/unseen.ts'
 import { until } from '../support/until.ts'
 import { makePhone } from '../support/wire.ts'
 
@@ -246,7 +247,8 @@ it('a SHA256SUMS that disagrees with the catalogue is found, and put right by th
   )
   const right = await readFile(sums, 'utf8')
   const wrong = sha256(Buffer.from('wrong'))
-  await writeFile(sums, right.replace(sha256(photo.bytes), wrong))
+  // As rot does: its size and time are as the server last saw them.
+  await writeUnseen(sums, right.replace(sha256(photo.bytes), wrong))
   const result = await verify('--path', month)
   expect(result.findings).toMatchObject([
     {
@@ -454,6 +456,19 @@ describe('without a server', () => {
     // After a clean stop nothing is about to be written.
     await writeFile(sums, whole.slice(0, whole.indexOf('\n') + 1))
     expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 1 })
+    await writeFile(sums, whole)
+  })
+
+  it('a SHA256SUMS that it finds wrong is put right by the next server, though its size and time are as they were', async () => {
+    const sums = join(alone.library, '2024/07/SHA256SUMS')
+    const right = await readFile(sums, 'utf8')
+    await writeUnseen(sums, withWrongSum(right))
+    expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 1 })
+    const next = await startServer(alone.folder, env)
+    await until('it is right', async () => (await readFile(sums, 'utf8')) === right)
+    await next.stop()
+    expect(await query('select what, key from unwritten')).toEqual([])
+    expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 0 })
   })
 })
 

@@ -144,9 +144,10 @@ export class JournalKeeper {
     for (let portion = this.#pending.take(PORTION); portion !== undefined; portion = this.#pending.take(PORTION)) {
       try {
         const news = await readNews(this.#db, portion)
-        await journal.append(news.records)
+        if (news.records.length > 0) await journal.append(news.records)
         await sums.add(news.originals)
         sums.remove(news.gone)
+        sums.doubt(portion.sums)
       } catch (error) {
         this.note(portion)
         throw error

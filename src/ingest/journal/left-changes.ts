@@ -1,6 +1,6 @@
 import type { Database } from '../../catalogue/connection.ts'
 import { leaveUnwritten, takeUnwritten } from '../../catalogue/unwritten.ts'
-import type { LibraryPath } from '../../storage/layout.ts'
+import { isMonthFolder, type LibraryPath } from '../../storage/layout.ts'
 import type { NoteChange } from '../changes.ts'
 import type { Library } from '../library.ts'
 import { PendingChanges } from './pending.ts'
@@ -11,7 +11,7 @@ const PORTION = 1_000
 /** Lets everybody in the server hear of what commands have left. */
 export async function hearLeftChanges({ db, changed }: Library): Promise<void> {
   for (let rows = await takeUnwritten(db, PORTION); rows !== undefined; rows = await takeUnwritten(db, PORTION)) {
-    changed({ ...rows, originals: rows.originals as LibraryPath[] })
+    changed({ ...rows, originals: rows.originals as LibraryPath[], sums: rows.sums.filter(isMonthFolder) })
   }
 }
 

@@ -1,4 +1,4 @@
-import type { LibraryPath } from '../../storage/layout.ts'
+import type { LibraryPath, MonthFolder } from '../../storage/layout.ts'
 import type { Change } from '../changes.ts'
 
 /** Some 20 MB; a drive that is away for long is better told everything at once. */
@@ -7,22 +7,24 @@ const MAX_PENDING = 200_000
 /** A part of what is pending. */
 export type Portion = Required<Omit<Change, 'unsure'>>
 
-/** Rows of the catalogue that have changed since they were written down, each of them once. */
+/** What has changed since it was written down, each row and folder once. */
 export class PendingChanges {
   readonly #backups = new Set<number>()
   readonly #originals = new Set<LibraryPath>()
   readonly #ignored = new Set<number>()
+  readonly #sums = new Set<MonthFolder>()
 
   /** How many there are. */
   get size(): number {
-    return this.#backups.size + this.#originals.size + this.#ignored.size
+    return this.#backups.size + this.#originals.size + this.#ignored.size + this.#sums.size
   }
 
   /** Returns `false` if there are too many now: all of them are forgotten. */
-  add({ backups = [], originals = [], ignored = [] }: Change): boolean {
+  add({ backups = [], originals = [], ignored = [], sums = [] }: Change): boolean {
     for (const id of backups) this.#backups.add(id)
     for (const path of originals) this.#originals.add(path)
     for (const id of ignored) this.#ignored.add(id)
+    for (const folder of sums) this.#sums.add(folder)
     if (this.size <= MAX_PENDING) return true
     this.take(this.size)
     return false
@@ -34,7 +36,8 @@ export class PendingChanges {
     const backups = takeFrom(this.#backups, count)
     const originals = takeFrom(this.#originals, count - backups.length)
     const ignored = takeFrom(this.#ignored, count - backups.length - originals.length)
-    return { backups, originals, ignored }
+    const sums = takeFrom(this.#sums, count - backups.length - originals.length - ignored.length)
+    return { backups, originals, ignored, sums }
   }
 }
 

@@ -48,7 +48,12 @@ export class SumsKeeper {
 
   /** Sees to it that originals that the catalogue does not have any more lose their lines. */
   remove(paths: readonly LibraryPath[]): void {
-    for (const { folder } of paths.map(splitPath)) if (isMonthFolder(folder)) this.#doubtful.add(folder)
+    this.doubt(paths.map((path) => splitPath(path).folder).filter(isMonthFolder))
+  }
+
+  /** Has `repair` read the files of these folders, whatever is known of them. */
+  doubt(folders: readonly MonthFolder[]): void {
+    for (const folder of folders) this.#doubtful.add(folder)
   }
 
   /** Mends what is in doubt, as far as it can be; then throws the first error that it met. */

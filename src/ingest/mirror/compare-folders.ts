@@ -38,9 +38,9 @@ const REWRITTEN = 'a new SHA256SUMS'
 
 /**
  * Compares the mirror's month folders with the catalogue: records a finding for each file there that the catalogue does
- * not have and each SHA256SUMS that disagrees with the copies, which is then replaced, and closes those that no longer
- * hold. What is wrong is looked at once more after a while: something may be on its way. Returns the ids of the
- * findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what `pause` throws.
+ * not have and each SHA256SUMS that disagrees with the copies, which is then replaced, by whoever keeps the mirror, and
+ * closes those that no longer hold. What is wrong is looked at once more after a while: something may be on its way.
+ * Returns the ids of the findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what `pause` throws.
  */
 export async function compareFolders(mirror: Mirror, options: ComparisonOptions): Promise<number[]> {
   const doubtful: MonthFolder[] = []
@@ -64,6 +64,7 @@ export async function compareFolders(mirror: Mirror, options: ComparisonOptions)
   await closeOthers(mirror, findings, options)
   const ids = await recordFindings(mirror.library.db, findings, mirror.library.now())
   if (options.canRepair) for (const { folder, copies } of wrong) await repair(mirror, folder, copies)
+  else if (wrong.length > 0) mirror.library.changed({ sums: wrong.map(({ folder }) => folder) })
   return ids
 }
 

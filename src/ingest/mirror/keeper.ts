@@ -60,12 +60,13 @@ export class MirrorKeeper {
     library.sources.push(mirrorSource(library, () => this.#drive()))
   }
 
-  readonly note: NoteChange = ({ originals = [], unsure }: Change) => {
+  readonly note: NoteChange = ({ originals = [], sums = [], unsure }: Change) => {
     this.#backlog.expire()
     this.#schedule.noteChange()
     if (unsure) this.#work.lookThrough()
     this.#work.hear(originals)
-    if (unsure || originals.length > 0) this.#wake.resolve()
+    if (sums.length > 0) this.#open?.upkeep.compareSoon()
+    if (unsure || originals.length > 0 || sums.length > 0) this.#wake.resolve()
   }
 
   /** Runs until `signal`. Waits for whatever is away, for as long as it takes. */

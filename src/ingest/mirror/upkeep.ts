@@ -106,6 +106,11 @@ export class Upkeep {
     this.#due = new DueCopies(this.mirror, { every, pause, isWanted: () => this.#isWanted, log, onFinding })
   }
 
+  /** Has the folders compared as soon as there is nothing more important: something was found wrong there. */
+  compareSoon(): void {
+    this.#compareAt = performance.now()
+  }
+
   /** Goes on until the mirror goes away, which it throws, or has been away. Waits out everything else that is wrong. */
   async run(): Promise<void> {
     let retries = 0
@@ -156,8 +161,10 @@ export class Upkeep {
   async #compareFolders(): Promise<void> {
     const pause = () => this.#pause()
     const all = { isWithin: () => true, isSelected: () => true }
+    const begunAt = performance.now()
     const findings = await compareFolders(this.mirror, { ...all, canRepair: true, pause, signal: this.#signal })
-    this.#compareAt = performance.now() + this.#options.verifyEvery / 2
+    // Unless something was found wrong meanwhile.
+    if (this.#compareAt <= begunAt) this.#compareAt = performance.now() + this.#options.verifyEvery / 2
     if (findings.length === 0) return
     this.#options.log.warn({ findings: findings.length }, 'the folders of the second copy were not as they should be')
     this.#options.onTrouble()

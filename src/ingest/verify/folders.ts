@@ -224,9 +224,9 @@ async function recordSums(library: Library, sums: readonly WrongSums[], options:
  */
 async function haveMended(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<void> {
   if (sums.length === 0) return
-  library.changed({ originals: sums.map(({ folder, name }) => pathIn(folder, name)) })
-  if (!options.isServed) return
   const folders = sums.map(({ folder }) => folder)
+  library.changed({ sums: folders })
+  if (!options.isServed) return
   const left = await untilSettled(folders, MENDED_MS, options.signal, (some) => findWrongSums(library, some, options))
   const wrong = new Set(left.map(({ folder }) => folder))
   const mended = folders.filter((folder) => !wrong.has(folder)).map((folder) => pathIn(folder, SUMS_FILE))

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { PendingChanges } from '../../../src/ingest/journal/pending.ts'
-import type { LibraryPath } from '../../../src/storage/layout.ts'
+import type { LibraryPath, MonthFolder } from '../../../src/storage/layout.ts'
 
+const folder = '2024/07' as MonthFolder
 const path = '2024/07/a.jpg' as LibraryPath
 
 describe('pending changes', () => {
@@ -9,11 +10,11 @@ describe('pending changes', () => {
     const pending = new PendingChanges()
     expect(pending.take(10)).toBeUndefined()
     pending.add({ backups: [1, 2, 1], originals: [path, path] })
-    pending.add({ backups: [2, 3], ignored: [1] })
-    expect(pending.size).toBe(5)
-    expect(pending.take(2)).toEqual({ backups: [1, 2], originals: [], ignored: [] })
-    expect(pending.take(2)).toEqual({ backups: [3], originals: [path], ignored: [] })
-    expect(pending.take(2)).toEqual({ backups: [], originals: [], ignored: [1] })
+    pending.add({ backups: [2, 3], ignored: [1], sums: [folder, folder] })
+    expect(pending.size).toBe(6)
+    expect(pending.take(2)).toEqual({ backups: [1, 2], originals: [], ignored: [], sums: [] })
+    expect(pending.take(2)).toEqual({ backups: [3], originals: [path], ignored: [], sums: [] })
+    expect(pending.take(2)).toEqual({ backups: [], originals: [], ignored: [1], sums: [folder] })
     expect(pending.take(2)).toBeUndefined()
   })
 

@@ -2,12 +2,15 @@ import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { findFindings } from '../../../src/catalogue/findings.ts'
+import type { Change } from '../../../src/ingest/changes.ts'
 import { compareFolders } from '../../../src/ingest/mirror/compare-folders.ts'
 import { createMirror, type Mirror } from '../../../src/ingest/mirror/mirror.ts'
 import { openMirrorDrive } from '../../../src/ingest/mirror/status.ts'
+import type { MonthFolder } from '../../../src/storage/layout.ts'
 import { noise } from '../../support/media.ts'
 import { type Mirrored, makeMirrored, startKeeper } from '../../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
+import { withWrongSum, writeUnseen } from '../../support/unseen.ts'
 import { until } from '../../support/until.ts'
 
 let folder: string
@@ -94,19 +97,25 @@ describe('the folders of a second copy', () => {
     }
     const wrong = await sumsOf(Object.keys(damages))
     const found = Object.keys(damages).map((month) => ({ copy: 'mirror', kind: 'sums', path: `${month}/SHA256SUMS` }))
+    const told: Change[] = []
+    mirror = { ...mirror, library: { ...home.library, changed: (change) => told.push(change) } }
     expect(await compare({ canRepair: false })).toMatchObject(found.map((one) => ({ ...one, healed_at: null })))
+    expect(told).toEqual([{ sums: Object.keys(damages) }])
     expect(await sumsOf(Object.keys(damages))).toEqual(wrong)
     expect(await compare()).toMatchObject(found.map((one) => ({ ...one, healed_by: 'a new SHA256SUMS' })))
     expect(await sumsOf(Object.keys(damages))).toEqual(right)
     expect(await compare()).toEqual([])
   })
 
-  it('are compared by the keeper when the drive comes', async () => {
+  it('are compared by the keeper when the drive comes, and when a command has found a SHA256SUMS wrong', async () => {
     const right = await readFile(sums, 'utf8')
     await appendFile(sums, 'torn')
-    const keeper = startKeeper(home.library, root)
+    const { keeper, stop } = startKeeper(home.library, root)
     await until('it is mended', async () => (await readFile(sums, 'utf8')) === right)
-    await keeper.stop()
+    await writeUnseen(sums, withWrongSum(right))
+    keeper.note({ sums: ['2024/07' as MonthFolder] })
+    await until('it is mended once more', async () => (await readFile(sums, 'utf8')) === right)
+    await stop()
   })
 
   it('that have what is on its way to become a copy are as they should be', async () => {
