@@ -96,10 +96,16 @@ export const mayBeLostUnread = sql`coalesce(
 
 /**
  * Whether what came with the bytes proves that they are this asset, so that a phone may delete its own copy: the id, or
- * their size and date. What was announced proves nothing, nor does what a journal says; and a path least of all.
+ * their size and date. What was announced proves nothing, nor does what a journal says; and a path least of all. Ids can
+ * be heard in the network: bytes that are not as many as the phone says, now or when it announced them, have none.
  */
 export const isProven = sql`(
-  coalesce(backups.is_identified and backups.asset_id = offered.id, false) or ${isOfSizeAndDate('files.own_date')}
+  coalesce(
+    backups.is_identified and backups.asset_id = offered.id
+      and coalesce(offered.size = files.size, true) and coalesce(backups.announced_size = files.size, true),
+    false
+  )
+  or ${isOfSizeAndDate('files.own_date')}
 )`
 
 /** Whether that may yet turn out, when the bytes are looked at: nobody has looked for their date. */

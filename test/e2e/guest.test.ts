@@ -237,6 +237,19 @@ describe('a phone may delete', () => {
     expect((await dated.verdict({ path: dated.path, size })).safe).toBe(false)
   })
 
+  it('nothing for its id with other bytes, from whoever has heard it, where it says how many or what they are', async () => {
+    for (const announced of [{}, { size: 5000 }]) {
+      const house = household()
+      const file = { path: house.path, id: 'HEARD', created: TAKEN }
+      await house.isAsked({ ...file, ...announced })
+      await house.upload(GUEST, house.path, Buffer.from(`junk for ${house.path}`), { asset_id: 'HEARD' })
+      expect((await house.verdict({ ...file, size: 5000 })).safe).toBe(false)
+      expect((await house.verdict({ ...file, sha256: sha256(photoOf('his own')) })).safe).toBe(false)
+      // Otherwise an id that came with the bytes is evidence.
+      expect((await house.verdict(file)).safe).toBe(announced.size === undefined)
+    }
+  })
+
   it('nothing for a date that came with the bytes, and is not in them', async () => {
     const house = household()
     const bytes = png({ noExif: true, seed: 'undated' })
