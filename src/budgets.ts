@@ -194,6 +194,8 @@ export const SUMS_LINE_BYTES = KB
 export const JOURNAL_LINE_BYTES = 64 * KB
 /** Bytes of a file of the journal in which no line has an end: then the file is given up. */
 export const JOURNAL_GARBAGE_BYTES = 64 * MB
+/** Bytes of a file of the journal that is copied to the mirror: ten million originals have less. */
+export const JOURNAL_FILE_BYTES = 16 * 1024 * MB
 
 /**
  * Bytes on the disk of `DATA_DIR` below which no rows are added: PostgreSQL needs up to four files of 16 MB to write
@@ -203,3 +205,9 @@ export const DATABASE_RESERVE = 64 * MB
 
 /** The largest original, 8 TiB: sums over a million of them still fit 64 bits. What is larger is left alone. */
 export const LARGEST_ORIGINAL = 2 ** 43
+
+/**
+ * What is longer than an original by more bytes than these is not read to know what it is, unless another original has
+ * its length: a hole of terabytes takes nothing to make, and hours to read. Programs that edit add less.
+ */
+export const BEYOND_ORIGINAL = 64 * MB

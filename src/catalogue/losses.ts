@@ -107,10 +107,10 @@ export interface HeldLoss {
   readonly checksum: Checksum | null
   readonly size: number | null
   /**
-   * The intact original lies in its place, durable. `sentFrom` is where its bytes came from, if nobody knows that they
-   * are the same: then its rows are of that address. Returns the rows of `backups` that it changed.
+   * The intact original, of `size` bytes, lies in its place, durable. `sentFrom` is where its bytes came from, if nobody
+   * knows that they are the same: then its rows are of that address. Returns the rows of `backups` that it changed.
    */
-  restored(by: string, now: Date, sentFrom?: string | null): Promise<number[]>
+  restored(by: string, size: number, now: Date, sentFrom?: string | null): Promise<number[]>
   /** What lay in its place was moved to `place`. */
   quarantined(place: string): Promise<void>
 }
@@ -135,7 +135,7 @@ export async function holdingLost<Result>(
     if (lost === undefined) return undefined
     return work({
       ...lost,
-      restored: (by, now, sentFrom = null) => restore(transaction, path, lost.size, by, now, sentFrom),
+      restored: (by, size, now, sentFrom = null) => restore(transaction, path, size, by, now, sentFrom),
       quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
     })
   })
@@ -148,7 +148,7 @@ export async function holdingLost<Result>(
 async function restore(
   transaction: Database,
   path: string,
-  size: number | null,
+  size: number,
   by: string,
   now: Date,
   sentFrom: string | null,
@@ -161,9 +161,10 @@ async function restore(
     returning id
   `.execute(transaction)
   // Of several photos that an older server has put in one place, this is one.
-  const refuted = size === null ? [] : await refute(transaction, [{ path, size }])
+  const refuted = await refute(transaction, [{ path, size }])
   await sql`
-    update files set missing_at = null, verified_at = null, recheck = false, stored_at = ${now.toISOString()}::timestamptz
+    update files set missing_at = null, verified_at = null, recheck = false, size = ${size},
+      stored_at = ${now.toISOString()}::timestamptz
     where path = ${path}
   `.execute(transaction)
   await healFindings(transaction, 'library', LOSSES, [path], by, now)

@@ -101,11 +101,22 @@ export async function recordVerified(db: Database, proven: readonly Proven[]): P
   )
 }
 
-/** Gives an original that has not been read yet the checksum that it should have. */
+/**
+ * Gives an original that has not been read yet the checksum that it should have. How long it should be nobody knows:
+ * its size was that of what lay there.
+ */
 export async function recordExpected(db: Database, path: string, checksum: Checksum): Promise<void> {
   await sql`
-    update files set checksum = decode(${checksum}, 'hex') where path = ${path} and checksum is null
+    update files set checksum = decode(${checksum}, 'hex'), size = null where path = ${path} and checksum is null
   `.execute(db)
+}
+
+/** Whether an original whose content is known has that size, in bytes: any, also one that no column can hold. */
+export async function isSizeOfAnother(db: Database, size: number): Promise<boolean> {
+  const { rows } = await sql`select from files where size = ${size}::numeric and checksum is not null limit 1`.execute(
+    db,
+  )
+  return rows.length > 0
 }
 
 /** Returns the sizes of the lost originals, with their paths. */

@@ -69,12 +69,14 @@ function outcomeOf(finding: Finding): string {
   return finding.healed_by === null ? adviceOn(finding) : `Healed by ${finding.healed_by}.`
 }
 
+const TOO_LONG = 'something far longer is in its place, which was not read to its end'
+
 function whatIs({ kind, expected, found, quarantined }: Finding): string {
   switch (kind) {
     case 'missing':
       return 'it is not on the drive any more.'
     case 'corrupt':
-      return `it was damaged: SHA-256 ${found}, expected ${expected}. ${placeOf(quarantined)}`
+      return `it was damaged: ${found === null ? TOO_LONG : `SHA-256 ${found}`}, expected ${expected}. ${placeOf(quarantined)}`
     case 'unreadable':
       return 'the drive can’t read it.'
     case 'unknown':

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { LARGEST_ORIGINAL } from '../budgets.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
 import {
@@ -71,9 +72,10 @@ async function look({ db, drive, now, changed }: Looking, old: readonly OldOrigi
   for (const [index, path] of paths.entries()) {
     const state = states[index]
     const known = old[index]
-    // What can't be looked at is left to those who read.
+    // What can't be looked at is left to those who read, and what no original can be.
     if (state === undefined || state === 'unreadable' || known === undefined) continue
     if (state === 'absent') absent.push(path)
+    else if (state.size > LARGEST_ORIGINAL) continue
     else if (known.isDisputed || state.size !== known.size) seen.push({ path, size: state.size })
   }
   let refuted = 0

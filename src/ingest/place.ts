@@ -104,8 +104,7 @@ async function findUnrecorded(
   }
   let isCatalogued = false
   for (const path of ofSize) {
-    const read = await ifReadable(checksumOf(library.drive, path))
-    if (read?.checksum !== staged.checksum) continue
+    if ((await ifReadable(checksumOf(library.drive, path, staged.size))) !== staged.checksum) continue
     if ((await findCatalogued(library.db, [path])).size > 0) {
       isCatalogued = true
       continue
@@ -142,7 +141,7 @@ export async function putBack(
       throw error
     }
     await library.committer.settle(path)
-    return held.restored(by, library.now(), isUnread ? sentFrom : null)
+    return held.restored(by, staged.size, library.now(), isUnread ? sentFrom : null)
   }
   const holding = library.locks.loss.run('', () => holdingLost(library.db, path, restore))
   const backups = await noteIfUnsure(library.changed, holding)

@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { inspect, type MediaFacts } from '../media/inspect.ts'
 import { EDITS, extensionOf, type MediaKind, mediaTypeOf } from '../media/media-type.ts'
+import type { Drive } from '../storage/drive.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { safeName } from '../storage/names.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -257,6 +258,7 @@ async function keep(
   const copies = [...answer.sameContent]
   await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
+    if (!(await mayHold(drive, path, staged.size))) continue
     const read = await ifReadable(readBack(library, path))
     if (read === undefined || read.state !== 'intact' || read.checksum !== staged.checksum) continue
     // The catalogue has it by its content now.
@@ -275,6 +277,7 @@ async function keep(
   }
   if (lost.length === 0 && announced?.announcedFrom === address) lost.push(...lostUnread(answer, staged))
   for (const path of lost) {
+    if (copies.length === 0 && !(await mayHold(drive, path, staged.size))) continue
     const place = await takeLostPlace(library, staged, path, address)
     if (place === 'found' || place === 'restored') return { path, origin: place, replaces: null }
     if (place === 'changed' && !isLast) return undefined
@@ -282,6 +285,15 @@ async function keep(
   const replaces = copies.length === 0 ? null : (lost[0] ?? null)
   const path = await commitOriginal(library, staged, wish(), isLast)
   return path === undefined ? undefined : { path, origin: 'committed', replaces }
+}
+
+/**
+ * Whether what lies at `path`, which nobody has read, can be so many bytes: what is something else by its length is not
+ * read while a phone waits.
+ */
+async function mayHold(drive: Drive, path: LibraryPath, size: number): Promise<boolean> {
+  const found = await ifReadable(sizeOf(drive, path))
+  return found === undefined || found === size
 }
 
 /**

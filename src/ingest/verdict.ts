@@ -5,6 +5,7 @@ import { recheckPaths } from '../catalogue/verification.ts'
 import { believed } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
+import type { Pause } from '../storage/direct-read.ts'
 import type { Drive } from '../storage/drive.ts'
 import { type LibraryPath, parseLibraryPath } from '../storage/layout.ts'
 import { type FileState, stateOf } from '../storage/originals.ts'
@@ -74,13 +75,17 @@ export async function judge(court: Court, offer: Offer, allowance: Allowance): P
   const present = library !== undefined && (await isThere(library.drive)) ? library : undefined
   const verdicts: Verdict[] = []
   let bytes = allowance.bytes
+  const spend = async (read: number) => {
+    bytes -= read
+    if (bytes < 0) throw new Spent()
+  }
   /** Reads originals back, of these sizes, as far as it is allowed to. */
   const readAll = async (sizes: ReadonlyMap<string, number>) => {
     const read = new Map<string, Date | Doubt>()
     for (const [path, size] of sizes) {
       if (present === undefined || bytes < size || performance.now() > allowance.until) continue
-      bytes -= size
-      read.set(path, await reading.run('', () => readBack(present, parseLibraryPath(path))))
+      const outcome = await reading.run('', () => readBack(present, parseLibraryPath(path), spend))
+      if (outcome !== undefined) read.set(path, outcome)
     }
     return read
   }
@@ -196,17 +201,24 @@ async function statesOf(drive: Drive, cases: readonly Evidence[]): Promise<Map<s
   return states
 }
 
-/** Reads an original back from the drive; returns when it was found intact, else what is wrong with it. */
-async function readBack(library: Library, path: LibraryPath): Promise<Date | Doubt> {
+/** What a request may have read is read: whatever lies on the drive, it keeps no other request waiting for longer. */
+class Spent extends Error {}
+
+/**
+ * Reads an original back from the drive; returns when it was found intact, else what is wrong with it; `undefined` if
+ * `spend`, which is told the bytes, has ended it.
+ */
+async function readBack(library: Library, path: LibraryPath, spend: Pause): Promise<Date | Doubt | undefined> {
   try {
-    let outcome = await verifyOriginal(library, path)
+    let outcome = await verifyOriginal(library, path, spend)
     // Put back from where it was still intact: that is to be read back as well.
     if (outcome !== undefined && outcome.state !== 'intact' && outcome.isHealed) {
-      outcome = await verifyOriginal(library, path)
+      outcome = await verifyOriginal(library, path, spend)
     }
     if (outcome === undefined) return 'not_verified'
     return outcome.state === 'intact' ? outcome.at : outcome.state
   } catch (error) {
+    if (error instanceof Spent) return undefined
     if (!(error instanceof AppError)) throw error
     if (error.code === 'drive_missing') return 'drive_missing'
     if (error.code === 'drive_error') return 'unreadable'

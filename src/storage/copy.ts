@@ -1,4 +1,4 @@
-import type { AppError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { io, READ } from './io.ts'
@@ -20,13 +20,13 @@ export class SourceError extends Error {
  * Reads the file at `path` on `source` into `target`, which may lie on another drive, with two chunks of 1 MiB in
  * memory: while one is written the next is read. `pause` is awaited after each: it lets a background copy give way, or
  * stop by throwing. The caller finishes and discards `target`. Throws `SourceError` with a `drive_error` if the source
- * is gone or can't be read, and what `target` throws.
+ * is gone, can't be read or has more than `limit` bytes, and what `target` throws.
  */
 export async function copyInto(
   target: StagedFile,
   source: Drive,
   path: string,
-  pause?: () => Promise<void>,
+  { limit, pause }: { limit: number; pause?: (() => Promise<void>) | undefined },
 ): Promise<void> {
   const file = await reading(path, io.open(source.at(path), READ))
   try {
@@ -35,6 +35,7 @@ export async function copyInto(
       const { bytesRead } = await reading(path, io.read(file, buffer, 0, CHUNK_BYTES, position))
       await target.written()
       if (bytesRead === 0) return
+      if (position + bytesRead > limit) throw longer(path, limit)
       target.write(buffer.subarray(0, bytesRead))
       position += bytesRead
       const next = other
@@ -45,6 +46,10 @@ export async function copyInto(
   } finally {
     await reading(path, io.close(file))
   }
+}
+
+function longer(path: string, limit: number): SourceError {
+  return new SourceError(new AppError('drive_error', `${path} is longer than the ${limit} bytes that it may have.`))
 }
 
 async function reading<Result>(path: string, work: Promise<Result>): Promise<Result> {

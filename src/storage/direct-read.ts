@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { hasErrno } from '../errors.ts'
+import { LARGEST_ORIGINAL } from '../budgets.ts'
+import { AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Drive } from './drive.ts'
 import { io, READ } from './io.ts'
@@ -21,6 +22,13 @@ const KEEP_MS = 10_000
  * unmounted.
  */
 export type Pause = (bytes: number, letGo?: () => Promise<void>) => Promise<void>
+
+/** A file is longer than anybody wants to read. */
+export class LongerFile extends AppError {
+  constructor(path: string, limit: number) {
+    super('drive_error', `${path} on the drive is longer than the ${limit} bytes that it may have. Move it away.`)
+  }
+}
 
 /** Memory for one read at a time, and where in it a read past the cache may begin. */
 interface ReadBuffer {
@@ -62,13 +70,19 @@ export class DirectReader {
 
   /**
    * Hashes the file `path` (relative to the library); returns its checksum and size in bytes. `expected` is the size
-   * that it should have, if that is known: small files are read several at a time. System errors pass, and what `pause`
-   * throws.
+   * that it should have, if that is known: small files are read several at a time. One of more than `limit` bytes, of
+   * which anybody can make terabytes that take no space, is given up as soon as it turns out to be longer than
+   * `expected`: throws `LongerFile`. System errors pass, and what `pause` throws.
    */
-  async hash(path: string, expected: number | null, pause?: Pause): Promise<{ checksum: Checksum; size: number }> {
+  async hash(
+    path: string,
+    expected: number | null,
+    { pause, limit = LARGEST_ORIGINAL }: { pause?: Pause | undefined; limit?: number } = {},
+  ): Promise<{ checksum: Checksum; size: number }> {
     const buffers = await this.#take(buffersFor(expected))
     try {
-      const readWith = (flags: number) => new FileReading(this.#drive, path, flags, buffers, expected, pause).run()
+      const readWith = (flags: number) =>
+        new FileReading(this.#drive, path, flags, buffers, { expected, limit, pause }).run()
       const direct = this.#isDirect ? await readWith(READ | constants.O_DIRECT) : undefined
       if (direct !== undefined) return direct
       const buffered = await readWith(READ)
@@ -132,6 +146,7 @@ class FileReading {
   readonly #flags: number
   readonly #buffers: readonly ReadBuffer[]
   readonly #expected: number | null
+  readonly #limit: number
   readonly #pause: Pause | undefined
   #file: number | undefined
   readonly #underWay: Promise<Chunk>[] = []
@@ -143,14 +158,14 @@ class FileReading {
     path: string,
     flags: number,
     buffers: readonly ReadBuffer[],
-    expected: number | null,
-    pause: Pause | undefined,
+    { expected, limit, pause }: { expected: number | null; limit: number; pause: Pause | undefined },
   ) {
     this.#drive = drive
     this.#path = path
     this.#flags = flags
     this.#buffers = buffers
     this.#expected = expected
+    this.#limit = limit
     this.#pause = pause
   }
 
@@ -177,12 +192,17 @@ class FileReading {
     // Behind the end that it should have, one at a time will do.
     const mayReadOn = () => this.#expected === null || this.#position <= this.#expected || this.#underWay.length === 0
     for (const buffer of this.#buffers) if (mayReadOn()) await this.#readNext(buffer)
-    for (let size = 0; ; ) {
+    for (let size = 0, isMeasured = false; ; ) {
       const chunk = await this.#underWay.shift()
       if (chunk === undefined) return size
       const { buffer, bytes, wanted } = chunk
-      hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
       size += bytes
+      if (!isMeasured && (this.#expected === null || size > this.#expected)) {
+        isMeasured = true
+        this.#checkLength(Number((await io.lstat(this.#drive.at(this.#path))).size))
+      }
+      this.#checkLength(size)
+      hash.update(buffer.memory.subarray(buffer.offset, buffer.offset + bytes))
       await this.#pause?.(bytes, this.#letGo)
       if (bytes < wanted) {
         // More than there should be was asked for, so it ends here. Elsewhere the next read tells, where it may begin.
@@ -192,6 +212,10 @@ class FileReading {
       }
       if (mayReadOn()) await this.#readNext(buffer)
     }
+  }
+
+  #checkLength(size: number): void {
+    if (size > this.#limit) throw new LongerFile(this.#path, this.#limit)
   }
 
   async #readNext(buffer: ReadBuffer): Promise<void> {

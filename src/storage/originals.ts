@@ -40,34 +40,30 @@ export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileStat
 
 /**
  * What tells whether something else lies at `path` than did before, whatever lies there: its version changes when it is
- * written, moved or replaced. `undefined` if nothing does. Where the drive can't say, the version is its error.
+ * written, moved or replaced; `size` is in bytes. `undefined` if nothing does. Where the drive can't say, the version is
+ * its error.
  */
 export async function versionOf(
   drive: Drive,
   path: LibraryPath,
-): Promise<{ version: string; isFile: boolean } | undefined> {
+): Promise<{ version: string; isFile: boolean; size: number } | undefined> {
   try {
     const file = await io.lstat(drive.at(path))
     const { dev, ino, size, mtimeNs, ctimeNs } = file
-    return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, isFile: file.isFile() }
+    return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, isFile: file.isFile(), size: Number(size) }
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
-    if (hasErrno(error)) return { version: error.code ?? error.message, isFile: true }
-    if (error instanceof StrangeEntry) return { version: error.message, isFile: false }
+    if (hasErrno(error)) return { version: error.code ?? error.message, isFile: true, size: 0 }
+    if (error instanceof StrangeEntry) return { version: error.message, isFile: false, size: 0 }
     throw error
   }
 }
 
 /**
- * Reads the original at `path` in chunks of 1 MiB and returns its checksum and size. `pause` is awaited after each
- * chunk, with its bytes: it lets a background reader give way, or stop by throwing. Throws `drive_error`, also if the
- * file is gone.
+ * Reads the original at `path`, of `length` bytes, in chunks of 1 MiB and returns its checksum; `undefined` if it has
+ * become longer. Throws `drive_error`, also if the file is gone.
  */
-export async function checksumOf(
-  drive: Drive,
-  path: LibraryPath,
-  pause?: (bytes: number) => Promise<void>,
-): Promise<{ checksum: Checksum; size: number }> {
+export async function checksumOf(drive: Drive, path: LibraryPath, length: number): Promise<Checksum | undefined> {
   const hash = createHash('sha256')
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
   let size = 0
@@ -79,7 +75,7 @@ export async function checksumOf(
         if (bytesRead === 0) break
         hash.update(buffer.subarray(0, bytesRead))
         size += bytesRead
-        await pause?.(bytesRead)
+        if (size > length) return undefined
       }
     } finally {
       await io.close(file)
@@ -87,7 +83,7 @@ export async function checksumOf(
   } catch (error) {
     throw driveError(error, `${path} was being read`)
   }
-  return { checksum: hash.digest('hex') as Checksum, size }
+  return hash.digest('hex') as Checksum
 }
 
 /** Makes the bytes of the original at `path` durable, whoever wrote them. Throws `drive_error`. */

@@ -5,7 +5,7 @@ import { appendFile, mkdir, open, readFile, rm, symlink, truncate, writeFile } f
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { DirectReader } from '../../src/storage/direct-read.ts'
+import { DirectReader, LongerFile } from '../../src/storage/direct-read.ts'
 import type { Drive } from '../../src/storage/drive.ts'
 import { io } from '../../src/storage/io.ts'
 import { drive, makeDrive } from '../support/drives.ts'
@@ -14,6 +14,7 @@ import { openIn } from '../support/in-process.ts'
 import { openLibrary } from '../support/library.ts'
 import { noise } from '../support/media.ts'
 import { command, needs } from '../support/needs.ts'
+import { boundReads } from '../support/reads.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 
 const run = promisify(execFile)
@@ -135,15 +136,19 @@ describe('a file of any size, whatever size it should have', () => {
 it('the pause between chunks is told all bytes, can hold up the reading and can end it', async () => {
   const reader = new DirectReader(library)
   const chunks: number[] = []
-  await reader.hash(`of ${7 * MB + 5}`, 7 * MB + 5, async (bytes) => {
-    chunks.push(bytes)
+  await reader.hash(`of ${7 * MB + 5}`, 7 * MB + 5, {
+    pause: async (bytes) => {
+      chunks.push(bytes)
+    },
   })
   expect(chunks.reduce((sum, bytes) => sum + bytes, 0)).toBe(7 * MB + 5)
   expect(Math.max(...chunks)).toBeLessThanOrEqual(MB)
   const enough = new Error('enough')
   await expect(
-    reader.hash(`of ${7 * MB + 5}`, null, async () => {
-      throw enough
+    reader.hash(`of ${7 * MB + 5}`, null, {
+      pause: async () => {
+        throw enough
+      },
     }),
   ).rejects.toBe(enough)
   // What it took is given back.
@@ -153,10 +158,12 @@ it('the pause between chunks is told all bytes, can hold up the reading and can 
 it('a reader that waits can let go of the file, and goes on with it afterwards', needs(proc()), async () => {
   const reader = new DirectReader(library)
   let pauses = 0
-  const read = await reader.hash(`of ${7 * MB + 5}`, 7 * MB + 5, async (_, letGo) => {
-    if (pauses++ === 0) expect(openIn(folder)).toHaveLength(1)
-    await letGo?.()
-    expect(openIn(folder)).toEqual([])
+  const read = await reader.hash(`of ${7 * MB + 5}`, 7 * MB + 5, {
+    pause: async (_, letGo) => {
+      if (pauses++ === 0) expect(openIn(folder)).toHaveLength(1)
+      await letGo?.()
+      expect(openIn(folder)).toEqual([])
+    },
   })
   expect(read.checksum).toBe(sha256(noise(7 * MB + 5, 7 * MB + 5)))
   expect(pauses).toBe(8)
@@ -195,6 +202,35 @@ it('a file that has grown or shrunk is read as it is', async () => {
   expect(await reader.hash('changed', 3 * MB)).toEqual({ checksum: sha256(grown), size: grown.length })
   await truncate(path, 1000)
   expect(await reader.hash('changed', 3 * MB)).toEqual({ checksum: sha256(grown.subarray(0, 1000)), size: 1000 })
+})
+
+it.each([null, 1000, 2 * MB])(
+  'a file is read up to its limit, and given up when it is longer than it should be (%s)',
+  async (expected) => {
+    const path = join(folder, 'long')
+    await writeFile(path, noise(4 * MB, 'long'))
+    const reader = new DirectReader(library)
+    const size = 4 * MB
+    expect(await reader.hash('long', expected, { limit: size })).toEqual({
+      checksum: sha256(noise(size, 'long')),
+      size,
+    })
+    await truncate(path, 2 ** 40)
+    const reads = boundReads(16 * MB)
+    await expect(reader.hash('long', expected, { limit: size })).rejects.toThrow(LongerFile)
+    expect(reads.bytes).toBeLessThanOrEqual(6 * MB)
+    // What it took is given back.
+    expect((await reader.hash(`of ${4 * MB + 4096}`, null)).size).toBe(4 * MB + 4096)
+  },
+)
+
+it('a file that says to be short and goes on is given up at its limit', async () => {
+  const lying = injectFaults()
+  faults = lying
+  await writeFile(join(folder, 'growing'), noise(8 * MB, 'growing'))
+  lying.behave('lstat', async () => ({ size: 1n }))
+  const hashing = new DirectReader(library).hash('growing', 1, { limit: 4 * MB })
+  await expect(hashing).rejects.toThrow(LongerFile)
 })
 
 describe.each(['tmpfs', 'ext4', 'xfs', 'btrfs', 'exfat'] as const)('on %s', (kind) => {

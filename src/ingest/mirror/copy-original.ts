@@ -1,3 +1,4 @@
+import { LARGEST_ORIGINAL } from '../../budgets.ts'
 import type { CopyWanted } from '../../catalogue/copies.ts'
 import { AppError, hasErrno } from '../../errors.ts'
 import { copyInto, SourceError } from '../../storage/copy.ts'
@@ -26,7 +27,7 @@ export async function copyOriginal(mirror: Mirror, wanted: CopyWanted, pause?: P
   if (await isThere(mirror, path, wanted, pause)) return
   const file = new StagedFile(mirror.drive, await mirror.space.reserve(wanted.size ?? 0), mirror.library.hasher)
   try {
-    await copyInto(file, mirror.library.drive, path, pause)
+    await copyInto(file, mirror.library.drive, path, { limit: wanted.size ?? LARGEST_ORIGINAL, pause })
     const staged = await file.finish()
     if (staged.checksum !== wanted.checksum) throw new SourceError(damaged(path, staged, wanted))
     await staged.durable
@@ -109,7 +110,7 @@ async function listed(mirror: Mirror, folder: string): Promise<string[]> {
 
 async function hash({ reader }: Mirror, path: string, size: number, pause?: Pause): Promise<string> {
   try {
-    return (await reader.hash(path, size, pause)).checksum
+    return (await reader.hash(path, size, { pause, limit: size })).checksum
   } catch (error) {
     throw driveError(error, `${path} was being read back`)
   }

@@ -39,7 +39,7 @@ const PASSING: readonly ErrorCode[] = ['disk_full', 'drive_error', 'name_taken']
 export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause): Promise<CopyOutcome | undefined> {
   const { library, drive } = mirror
   const path = parseLibraryPath(copy.path)
-  const verdict = await judge(drive, mirror.reader, copy, pause)
+  const verdict = await judge(drive, mirror.reader, copy, { pause, isSizeKnown: true })
   if (verdict.state === 'intact') return { state: 'intact', path, checksum: verdict.checksum, at: library.now() }
 
   const { state, isStillSo } = verdict

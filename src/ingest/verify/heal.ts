@@ -1,3 +1,4 @@
+import { LARGEST_ORIGINAL } from '../../budgets.ts'
 import { findLost, findTwins, type Twin } from '../../catalogue/losses.ts'
 import { findOriginal } from '../../catalogue/verification.ts'
 import { AppError } from '../../errors.ts'
@@ -45,7 +46,7 @@ export async function healContent(library: Library, checksum: Checksum, pause?: 
 async function findKnownLost(library: Library, path: LibraryPath): Promise<Lost | undefined> {
   const original = await findOriginal(library.db, path)
   if (original === undefined || !original.isLost || original.checksum === null) return undefined
-  return { path, checksum: original.checksum, size: original.size ?? 0 }
+  return { path, checksum: original.checksum, size: original.size }
 }
 
 /** Other originals with the same content, and what was found to have it when it was moved to quarantine. */
@@ -63,9 +64,9 @@ async function copyBack(
   pause?: () => Promise<void>,
 ): Promise<boolean> {
   try {
-    const file = new StagedFile(library.drive, await library.space.reserve(lost.size), library.hasher)
+    const file = new StagedFile(library.drive, await library.space.reserve(lost.size ?? 0), library.hasher)
     try {
-      await copyInto(file, candidate.drive, candidate.path, pause)
+      await copyInto(file, candidate.drive, candidate.path, { limit: lost.size ?? LARGEST_ORIGINAL, pause })
       const staged = await file.finish()
       await staged.durable
       if (staged.checksum !== lost.checksum) return false

@@ -6,7 +6,8 @@ import type { LibraryPath } from '../../storage/layout.ts'
 export interface Lost {
   path: LibraryPath
   checksum: Checksum
-  size: number
+  /** Bytes; null if that is not known. */
+  size: number | null
 }
 
 /** A file that may hold the content of a lost original; it is believed only when it has been read. */

@@ -1,5 +1,11 @@
 import { declareLost, type HeldLoss, holdingLost } from '../../catalogue/losses.ts'
-import { findOriginal, type Provable, recordExpected, recordVerified } from '../../catalogue/verification.ts'
+import {
+  findOriginal,
+  isSizeOfAnother,
+  type Provable,
+  recordExpected,
+  recordVerified,
+} from '../../catalogue/verification.ts'
 import type { Checksum } from '../../media/checksum.ts'
 import type { Pause } from '../../storage/direct-read.ts'
 import { isMonthFolder, type LibraryPath, parseLibraryPath, splitPath } from '../../storage/layout.ts'
@@ -86,14 +92,19 @@ export async function examine(library: Library, original: Provable, pause?: Paus
   // What is changed while it is being read has been changed since.
   const at = library.now()
   const known = original.checksum === null ? await withSum(library, original) : original
-  const verdict = await judge(library.drive, library.reader, known, pause)
+  const verdict = await judge(library.drive, library.reader, known, {
+    pause,
+    isSizeKnown: original.checksum !== null,
+    // Two that were swapped heal each other.
+    isWorthReading: (size) => isSizeOfAnother(library.db, size),
+  })
   if (verdict.state !== 'intact') return lose(library, original, known.checksum, verdict)
   const { checksum, size } = verdict
   const path = parseLibraryPath(original.path)
   const isNew = original.checksum === null
   if (isNew) await recordContent(library, path, verdict, at)
   const ownDate = isNew || original.isDated ? undefined : await lookForDate(library, path, size)
-  const isRestored = original.isLost && (await takeBack(library, path))
+  const isRestored = original.isLost && (await takeBack(library, path, size))
   return { state: 'intact', checksum, size, at, isRestored, ownDate }
 }
 
@@ -108,11 +119,11 @@ async function withSum(library: Library, original: Provable): Promise<Provable> 
 const BY_A_PERSON = 'the file, which is back'
 
 /** A lost original has been read and is intact: whoever has put it there may not have flushed it. */
-async function takeBack(library: Library, path: LibraryPath): Promise<boolean> {
+async function takeBack(library: Library, path: LibraryPath, size: number): Promise<boolean> {
   await flushOriginal(library.drive, path)
   await library.committer.settle(path)
   const holding = library.locks.loss.run('', () =>
-    holdingLost(library.db, path, (held) => held.restored(BY_A_PERSON, library.now())),
+    holdingLost(library.db, path, (held) => held.restored(BY_A_PERSON, size, library.now())),
   )
   const backups = await noteIfUnsure(library.changed, holding)
   if (backups !== undefined) library.changed({ originals: [path], backups })
@@ -131,7 +142,7 @@ async function lose(
   if (original.checksum !== expected && expected !== null) await recordExpected(library.db, path, expected)
   const loss = { path, kind: state, expected, found }
   const declaring = library.locks.loss.run('', () =>
-    declareLost(library.db, loss, reasonFor(verdict), library.now(), isStillSo),
+    declareLost(library.db, loss, reasonFor(verdict, original), library.now(), isStillSo),
   )
   const declared = await noteIfUnsure(library.changed, declaring)
   if (declared === undefined) return undefined
@@ -161,13 +172,18 @@ export async function clearPlace(
 }
 
 /** For the log of backups, which people read on their phones. */
-function reasonFor(verdict: Exclude<Verdict, { state: 'intact' }>): string {
+function reasonFor(verdict: Exclude<Verdict, { state: 'intact' }>, { size }: Provable): string {
   switch (verdict.state) {
     case 'missing':
       return 'The file has gone from the drive; it is asked for again.'
     case 'corrupt':
-      return `The file was damaged on the drive (its SHA-256 has become ${verdict.found}); it is asked for again.`
+      return `The file was damaged on the drive (${damageOf(verdict, size)}); it is asked for again.`
     case 'unreadable':
       return `The drive can’t read the file any more (${verdict.because}); it is asked for again.`
   }
+}
+
+function damageOf(verdict: Extract<Verdict, { state: 'corrupt' }>, size: number | null): string {
+  if (verdict.found !== null) return `its SHA-256 has become ${verdict.found}`
+  return `it has become ${verdict.size} bytes long, and ${size ?? 'far fewer'} were expected`
 }

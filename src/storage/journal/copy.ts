@@ -1,3 +1,4 @@
+import { JOURNAL_FILE_BYTES } from '../../budgets.ts'
 import { hasErrno } from '../../errors.ts'
 import type { Committer } from '../commit.ts'
 import { copyInto, SourceError } from '../copy.ts'
@@ -81,7 +82,7 @@ export class JournalCopy {
     await this.#to.checkTouched()
     const copy = new StagedFile(this.#to, await this.#space.reserve(size))
     try {
-      await copyInto(copy, this.#from, file.path, pause)
+      await copyInto(copy, this.#from, file.path, { limit: JOURNAL_FILE_BYTES, pause })
       const staged = await copy.finish()
       await staged.durable
       await this.#to.checkTouched()
@@ -141,7 +142,7 @@ async function versionOf(drive: Drive, { path }: JournalFile): Promise<string | 
   try {
     const found = await io.lstat(drive.at(path))
     // What is not the server's is not copied: whoever reads the journal tells of it.
-    if (!found.isFile()) return undefined
+    if (!found.isFile() || found.size > JOURNAL_FILE_BYTES) return undefined
     const { ino, size, mtimeNs } = found
     return `${ino}:${size}:${mtimeNs}`
   } catch (error) {

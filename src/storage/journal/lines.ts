@@ -12,12 +12,13 @@ const MAX_BAD_SECTORS = 32
 
 /**
  * Reads a file of the journal line by line, a bounded part of it at a time. Sectors that can't be read arrive as zeros,
- * and damage the lines they belong to; what has no line's end for too long ends there. System errors pass.
+ * and damage the lines they belong to; what has no line's end for more than `garbage` bytes ends there. System errors
+ * pass.
  */
-export async function* readLines(entry: Entry): AsyncGenerator<ReadLine> {
+export async function* readLines(entry: Entry, garbage = JOURNAL_GARBAGE_BYTES): AsyncGenerator<ReadLine> {
   const file = await openTwice(entry)
   try {
-    yield* splitLines(readChunks(file), { line: JOURNAL_LINE_BYTES, garbage: JOURNAL_GARBAGE_BYTES })
+    yield* splitLines(readChunks(file), { line: JOURNAL_LINE_BYTES, garbage })
   } finally {
     await io.close(file)
   }

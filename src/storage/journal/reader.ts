@@ -1,3 +1,4 @@
+import { JOURNAL_LINE_BYTES } from '../../budgets.ts'
 import { AppError, hasErrno } from '../../errors.ts'
 import type { HeaderLine, JournalLine, JournalRecord } from '../../journal-record.ts'
 import { driveError, isMediumError } from '../drive-error.ts'
@@ -98,7 +99,7 @@ export async function filesOf(
 }
 
 async function readHeader(entry: Entry): Promise<HeaderLine | undefined> {
-  for await (const { bytes } of readLines(entry)) {
+  for await (const { bytes } of readLines(entry, JOURNAL_LINE_BYTES)) {
     const line = bytes === undefined ? undefined : parseLine(bytes)
     return isLine(line) && line.type === 'header' ? line : undefined
   }

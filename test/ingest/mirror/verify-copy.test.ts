@@ -1,19 +1,24 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { LARGEST_ORIGINAL } from '../../../src/budgets.ts'
 import { type CopyWanted, listDueCopies, recordCopiesVerified } from '../../../src/catalogue/copies.ts'
 import { findFindings } from '../../../src/catalogue/findings.ts'
+import { copyOriginal } from '../../../src/ingest/mirror/copy-original.ts'
 import { createMirror, type Mirror } from '../../../src/ingest/mirror/mirror.ts'
 import { openMirrorDrive } from '../../../src/ingest/mirror/status.ts'
 import { verifyCopy } from '../../../src/ingest/mirror/verify-copy.ts'
 import { verifyOriginal } from '../../../src/ingest/verify/verify-original.ts'
+import { SourceError } from '../../../src/storage/copy.ts'
 import type { LibraryPath } from '../../../src/storage/layout.ts'
 import { noise } from '../../support/media.ts'
 import { isSame, type Mirrored, makeMirrored, sha256, startKeeper } from '../../support/mirrored.ts'
+import { boundReads } from '../../support/reads.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
 import { until } from '../../support/until.ts'
 
+const MB = 1024 * 1024
 const bytes = noise(100_000, 'copied')
 let folder: string
 let root: string
@@ -110,12 +115,44 @@ describe('a copy that is read back', () => {
     expect(await findingOf(outcome)).toMatchObject({ healed_by: 'a new copy from the library' })
   })
 
+  it('and has become terabytes of nothing is moved away as it is, not read to its end, and copied again', async () => {
+    await truncate(join(root, path), LARGEST_ORIGINAL)
+    boundReads(8 * MB)
+    const outcome = await verifyCopy(mirror, copy)
+    expect(outcome).toMatchObject({ state: 'corrupt', found: null, isHealed: true })
+    const { quarantined } = (await findingOf(outcome)) ?? {}
+    expect((await stat(join(root, quarantined ?? ''))).size).toBe(LARGEST_ORIGINAL)
+    expect(await isSame(path, home.root, root)).toBe(true)
+  })
+
   it('is not judged while the mirror is away', async () => {
     await rm(join(root, '.iclood'), { recursive: true })
     await rm(join(root, '2024'), { recursive: true })
     await expect(verifyCopy(mirror, copy)).rejects.toMatchObject({ code: 'mirror_missing' })
     expect(await home.copies()).toEqual([path])
   })
+})
+
+describe('an original that is to be copied', () => {
+  it.each(['library', 'mirror'] as const)(
+    'and is terabytes of nothing on the %s is not copied, nor read to its end',
+    async (where) => {
+      await sql`delete from copies`.execute(home.db)
+      await truncate(join(where === 'library' ? home.root : root, path), LARGEST_ORIGINAL)
+      if (where === 'library') await rm(join(root, path))
+      const reads = boundReads(8 * MB)
+      const copying = copyOriginal(mirror, copy)
+      if (where === 'library') {
+        await expect(copying).rejects.toThrow(SourceError)
+      } else {
+        await copying
+        // What was there is kept.
+        expect(await readdir(join(root, '.iclood/quarantine/2024/07'))).toHaveLength(1)
+        expect(await isSame(path, home.root, root)).toBe(true)
+      }
+      expect(reads.bytes).toBeLessThan(4 * MB)
+    },
+  )
 })
 
 describe('the keeper of a second copy', () => {
@@ -207,6 +244,18 @@ describe('an original that the library has lost', () => {
     })
     await until('it is back', () => readFile(join(home.root, path)).catch(() => false))
     expect(await readFile(join(home.root, path))).toEqual(bytes)
+    await keeper.stop()
+  })
+
+  it('does not come back from terabytes of nothing in its copy’s place, which are not copied', async () => {
+    const keeper = startKeeper(home.library, root)
+    await keeper.until('ok')
+    await truncate(join(root, path), LARGEST_ORIGINAL)
+    await rm(join(home.root, path))
+    const reads = boundReads(8 * MB)
+    expect(await verifyOriginal(home.library, path)).toMatchObject({ state: 'missing', isHealed: false })
+    expect(reads.bytes).toBeLessThan(4 * MB)
+    expect(await readdir(join(home.root, '.iclood/incoming'))).toEqual([])
     await keeper.stop()
   })
 

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Committer } from '../../../src/storage/commit.ts'
@@ -6,8 +6,10 @@ import type { Drive } from '../../../src/storage/drive.ts'
 import { JournalCopy } from '../../../src/storage/journal/copy.ts'
 import { type Faults, injectFaults } from '../../support/faults.ts'
 import { openLibrary } from '../../support/library.ts'
+import { boundReads } from '../../support/reads.ts'
 import { makeFolder, removeFolder } from '../../support/server.ts'
 
+const MB = 1024 * 1024
 let folder: string
 let from: Drive
 let to: Drive
@@ -48,6 +50,15 @@ describe('the copy of a journal', () => {
     expect(await journalOf(to)).toEqual(await journalOf(from))
     expect(await copy.update()).toBe(false)
     expect(await readdir(to.resolve('.iclood/incoming'))).toEqual([])
+  })
+
+  it('lacks what is longer than any of its files, which takes no space on its own drive', async () => {
+    await write('00000001-log.jsonl', 'one\n')
+    await write('00000002-log.jsonl', '')
+    await truncate(from.resolve('.iclood/journal/00000002-log.jsonl'), 2 ** 40)
+    boundReads(MB)
+    expect(await copy.update()).toBe(true)
+    expect(await journalOf(to)).toEqual({ '00000001-log.jsonl': 'one\n' })
   })
 
   it('gets what has been appended, also in a later run', async () => {

@@ -7,6 +7,7 @@ import { io } from '../../../src/storage/io.ts'
 import { formatLine } from '../../../src/storage/journal/line.ts'
 import { openJournal } from '../../../src/storage/journal/reader.ts'
 import { backupRecord, JOURNAL } from '../../support/journal.ts'
+import { boundReads } from '../../support/reads.ts'
 
 const OURS = 'aaaaaaaa-0000-4000-8000-000000000001'
 const OTHER = 'bbbbbbbb-0000-4000-8000-000000000002'
@@ -63,6 +64,18 @@ describe('a journal', () => {
     expect(await read()).toBeUndefined()
     await rm(join(root, JOURNAL), { recursive: true })
     expect(await read()).toBeUndefined()
+  })
+
+  it('is found though some of its files are terabytes of nothing, of which little is read to see whose they are', async () => {
+    await write('00000001-log.jsonl', [1])
+    for (let number = 2; number < 22; number++) {
+      const hole = pathOf(`${String(number).padStart(8, '0')}-log.jsonl`)
+      await writeFile(hole, '')
+      await truncate(hole, 2 ** 40)
+    }
+    const reads = boundReads(32 * 1024 * 1024)
+    expect(await openJournal(root, [OURS])).toBeDefined()
+    expect(reads.bytes).toBeLessThan(8 * 1024 * 1024)
   })
 
   it('is its newest complete snapshot and the logs from that number on, in order', async () => {
