@@ -56,10 +56,13 @@ export const LIST_BYTES: Share = { all: 80 * MB, each: LIST_LENGTH }
 
 /**
  * Of lists that are being read and compared, which takes twice their length and more: their bytes, and `FILE_BYTES` for
- * each file however short it is. The longest ones go one after the other, short ones beside them.
+ * each file however short it is. The longest ones go one after the other, short ones beside them. Of what is compared
+ * only these stay until the answer has been taken, and `VERDICT_BYTES` for each different verdict: a client that takes
+ * it slowly must not keep others waiting; what it holds of the list itself counts among `LIST_BYTES`.
  */
 export const LIST_WORK: Share = { all: 72 * MB, each: 64 * MB }
 export const FILE_BYTES = 128
+export const VERDICT_BYTES = 384
 
 /** How long a list waits for others to be compared, in ms: a little less than the app waits. */
 export const LIST_TURN_MS = 45_000

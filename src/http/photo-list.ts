@@ -26,6 +26,11 @@ export interface ReceivedList {
   invalid: InvalidEntry[]
   /** Everything that was sent. */
   elements: Elements
+  /**
+   * To be called when only the answer is left, with the bytes that it holds beside the elements: how slowly it is taken
+   * keeps no other list from being compared. The files are gone then.
+   */
+  endWork(bytes?: number): void
 }
 
 export interface InvalidEntry {
@@ -89,7 +94,12 @@ async function receivePhotoList(app: FastifyInstance, request: FastifyRequest): 
     }
     for (const [offset, value] of parseRun(elements, run).entries()) addTo(list, run.first + offset, value)
   }
-  return { deviceId, elements, invalid: list.invalid, ...distinctFiles(list.files, list.positions) }
+  const endWork = (held = 0) => {
+    // The files go; where the elements stand is needed until they have been sent.
+    request.body = undefined
+    work.release(FILE_BYTES * elements.length + held)
+  }
+  return { deviceId, elements, endWork, invalid: list.invalid, ...distinctFiles(list.files, list.positions) }
 }
 
 /** As they came. */

@@ -13,8 +13,8 @@ export interface Holding {
    * something else of the address has been given back meanwhile: the line moves.
    */
   takeInTurn(amount: number, signal: AbortSignal, onMoved?: () => void): Promise<boolean>
-  /** Gives everything back. Idempotent. */
-  release(): void
+  /** Gives everything back, but for `left`. Idempotent. */
+  release(left?: number): void
 }
 
 interface Waiting {
@@ -57,10 +57,10 @@ export class Shares {
       take,
       takeInTurn: async (amount, signal, onMoved = () => {}) =>
         take(amount) || this.#wait(holders, () => take(amount), signal, onMoved),
-      release: () => {
-        if (own === 0) return
-        this.#add(holders, -own)
-        own = 0
+      release: (left = 0) => {
+        if (own <= left) return
+        this.#add(holders, left - own)
+        own = left
         for (const waiting of this.#waiting) {
           waiting.tryAgain()
           if (waiting.holders.some((holder) => holders.includes(holder))) waiting.onMoved()

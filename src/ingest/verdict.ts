@@ -68,12 +68,14 @@ function doubt(reason: Doubt, detail?: string): Verdict {
 
 /**
  * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back
- * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes.
+ * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes. What is said of many
+ * files alike is one object, so that a long answer takes little memory until it has been taken.
  */
 export async function judge(court: Court, offer: Offer, allowance: Allowance): Promise<Verdict[]> {
   const { db, library, reading } = court
   const present = library !== undefined && (await isThere(library.drive)) ? library : undefined
   const verdicts: Verdict[] = []
+  const said = new Map<string, Verdict>()
   let bytes = allowance.bytes
   const spend = async (read: number) => {
     bytes -= read
@@ -109,7 +111,10 @@ export async function judge(court: Court, offer: Offer, allowance: Allowance): P
       library?.readSoon()
     }
     for (const [index, evidence] of cases.entries()) {
-      verdicts.push(conclude(evidence, impressions[index] ?? 'not_backed_up', read))
+      const verdict = conclude(evidence, impressions[index] ?? 'not_backed_up', read)
+      const key = verdict.safe ? `${evidence.original?.path} ${verdict.verifiedAt.getTime()}` : verdict.message
+      if (!said.has(key)) said.set(key, verdict)
+      verdicts.push(said.get(key) ?? verdict)
     }
   }
   return verdicts

@@ -126,6 +126,29 @@ describe('a guest takes all he can get', needs(loopbackAddresses), () => {
     expect(await (await fetch(`${server.url}/docs`)).text()).toContain('<h1>iClood API')
   })
 
+  it.each(['/photos/new', '/photos/verdict'])(
+    'who does not take the answer to a long list of %s keeps no other list from being compared',
+    async (path) => {
+      const listOf = (device: string, count: number, length: number) =>
+        `{"device_id":"${device}","files":[${Array(count)
+          .fill(`{"path":"${'y'.repeat(length)}"}`)
+          .join()}]}`
+      const body = listOf('guest', 200_000, 155)
+      const [guest] = await open(1)
+      if (guest === undefined) throw new Error('no connection')
+      const answering = once(guest.socket, 'data')
+      await guest.write(`POST ${path} HTTP/1.1\r\nhost: a.lan\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      const [head] = await answering
+      guest.socket.pause()
+      expect(String(head)).toMatch(/^HTTP\/1.1 200 /)
+      const answer = await fetch(`${server.url}${path}`, { method: 'POST', body: listOf('phone', 12_000, 1_500) })
+      expect(answer.status).toBe(200)
+      expect(JSON.parse(await answer.text()).count).toBe(12_000)
+      close([guest])
+    },
+    60_000,
+  )
+
   async function uploadsAreBounded(): Promise<void> {
     const stalled = await open(UPLOADS.each, UPLOADER)
     for (const connection of stalled) {

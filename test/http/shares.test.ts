@@ -52,6 +52,20 @@ it('what is given back goes to who waits, and is given back once', async () => {
   expect(shares.open('a').take(2)).toBe(true)
 })
 
+it('what is left is held on to, and never becomes more', async () => {
+  const shares = new Shares({ all: 10, each: 8 })
+  const holding = shares.open('a')
+  expect(holding.take(4)).toBe(true)
+  const turn = shares.open('b').takeInTurn(4, new AbortController().signal)
+  holding.release(1)
+  expect(await turn).toBe(true)
+  holding.release(9)
+  expect(shares.open('c').take(3)).toBe(true)
+  expect(shares.open('c').take(2)).toBe(false)
+  holding.release()
+  expect(shares.open('d').take(1)).toBe(true)
+})
+
 it('who waits hears that others of its address have ended, and of nobody else', async () => {
   const shares = new Shares({ all: 20, each: 2 })
   const [first, second, third, other] = ['a', 'a', 'a', 'b'].map((address) => shares.open(address))

@@ -53,7 +53,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const { deviceId, files, positions, excess, elements, invalid } = received(request.body)
+        const { deviceId, files, positions, excess, elements, invalid, endWork } = received(request.body)
         await service.roomForRows()
         const { drive, now } = service.library()
         const db = service.catalogue(untilGone(request, reply))
@@ -65,6 +65,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         const wanted = inOrder([...entriesOf(sorted.new), ...excess])
         const ignored = inOrder(entriesOf(sorted.ignored))
         const backedUp = elements.length - invalid.length - wanted.length - ignored.length
+        endWork()
         // Bytes in the shape of the schema: parsing the objects to write them again would change them.
         return sendPieces(reply, [
           '{"status":"success","new_files":',

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ASSETS_OF_A_PATH } from '../../budgets.ts'
+import { ASSETS_OF_A_PATH, VERDICT_BYTES } from '../../budgets.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
 import { AppError } from '../../errors.ts'
 import { KeyedLock } from '../../ingest/keyed-lock.ts'
@@ -72,7 +72,9 @@ export function verdictRoutes(service: Service): FastifyPluginAsyncTypebox {
         const allowance = { bytes: READ_BYTES, until: performance.now() + READ_MS }
         const verdicts = await judge(court, { ...list, address: request.clientAddress }, allowance)
         await noteSeen(court.db, list.deviceId, false, new Date())
-        return sendPieces(reply, answerOf(list, verdicts))
+        const { elements, positions, excess, invalid } = list
+        list.endWork(VERDICT_BYTES * new Set(verdicts).size)
+        return sendPieces(reply, answerOf({ elements, positions, excess, invalid }, verdicts))
       },
     )
   }
@@ -91,8 +93,10 @@ function libraryOf(service: Service): Library | undefined {
 }
 
 /** What is said of each entry of the list, in its order. */
-function* answerOf(list: ReceivedList, verdicts: readonly Verdict[]): Generator<string> {
-  const { elements, positions, excess, invalid } = list
+function* answerOf(
+  { elements, positions, excess, invalid }: Pick<ReceivedList, 'elements' | 'positions' | 'excess' | 'invalid'>,
+  verdicts: readonly Verdict[],
+): Generator<string> {
   const said = new Map<number, Verdict | Type.Static<typeof InDoubt>>()
   for (const [index, verdict] of verdicts.entries()) {
     for (const position of [positions[index] ?? []].flat()) said.set(position, verdict)

@@ -7,7 +7,7 @@ import type { Drive } from '../../storage/drive.ts'
 import { driveError, isMediumError, isSystemError } from '../../storage/drive-error.ts'
 import { StrangeEntry } from '../../storage/entry.ts'
 import { IDENTITY_FILE, parseLibraryPath } from '../../storage/layout.ts'
-import { strangeness, versionOf } from '../../storage/originals.ts'
+import { versionOf } from '../../storage/originals.ts'
 
 /** What lies in the place of an original, as a reading has shown. */
 export type Verdict =
@@ -15,8 +15,7 @@ export type Verdict =
   | ({ state: 'missing' } & Seen)
   /** Of what is too long to be read, `found` is null; `size` is how long it is, in bytes. */
   | ({ state: 'corrupt'; found: Checksum | null; size: number } & Seen)
-  /** `strange` says what lies in its way, if it is no file in a folder of the library: "2024/07/IMG.JPG is a pipe". */
-  | ({ state: 'unreadable'; because: string; strange: string | null } & Seen)
+  | ({ state: 'unreadable'; because: string } & Seen)
 
 interface Seen {
   /** Whether what was seen is what lies there now; everything that acts on a verdict asks first. */
@@ -33,6 +32,7 @@ export interface Care {
   isWorthReading?: (size: number) => Promise<boolean>
 }
 
+const NO_FILE = 'what lies there is not a file in a folder of the library'
 /** Somebody may be writing there just now: then it is looked at again. */
 const TRIES = 3
 
@@ -97,7 +97,7 @@ async function lookClosely(
   await drive.check()
   const isStillSo = async () => (await versionOf(drive, path))?.version === before?.version
   if (before === undefined) return (await isStillSo()) ? { state: 'missing', isStillSo } : undefined
-  if (before.strange !== null) return inTheWay(before.strange, isStillSo)
+  if (!before.isFile) return { state: 'unreadable', because: NO_FILE, isStillSo }
 
   const { size } = before
   if (size > limit && !(await care.isWorthReading?.(size))) return { state: 'corrupt', found: null, size, isStillSo }
@@ -105,14 +105,10 @@ async function lookClosely(
   if (isIntact(second)) return second
   if (!(await isStillSo())) return undefined
   if (!(second instanceof Error)) return { state: 'corrupt', found: second.checksum, size, isStillSo }
-  if (second instanceof StrangeEntry) return inTheWay(strangeness(second), isStillSo)
+  if (second instanceof StrangeEntry) return { state: 'unreadable', because: NO_FILE, isStillSo }
   if (!tellsOfFile(second)) throw driveError(second, `${path} was being read`)
   await proveThatItAnswers(drive, reader)
-  return { state: 'unreadable', because: second.code ?? second.message, strange: null, isStillSo }
-}
-
-function inTheWay(strange: string, isStillSo: Seen['isStillSo']): Verdict {
-  return { state: 'unreadable', because: strange, strange, isStillSo }
+  return { state: 'unreadable', because: second.code ?? second.message, isStillSo }
 }
 
 /** Errors that can be this file's own; whatever else is wrong, it is wrong with the drive or with this computer. */
