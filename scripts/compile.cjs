@@ -3,6 +3,7 @@
 const { createHash } = require('node:crypto')
 const { cpSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } = require('node:fs')
 const { dirname, join, relative, sep } = require('node:path')
+const { joinPackages } = require('./join.cjs')
 const { run, fail } = require('./run.cjs')
 
 /** Compiles `src` into `dist`, unless `dist` was made from what `src` holds now. */
@@ -38,11 +39,12 @@ function isBuilt(root) {
 }
 
 const STAMP = '.made-from'
+const SCRIPTS = ['compile.cjs', 'join.cjs'].map((name) => join('scripts', name))
 
 /** A checksum of everything that `dist` depends on. Contents, not times: a copy or a checkout changes those. */
 function fingerprint(root) {
   const hash = createHash('sha256')
-  for (const path of [...sources(root), 'tsconfig.json', 'package-lock.json', join('scripts', 'compile.cjs')]) {
+  for (const path of [...sources(root), 'tsconfig.json', 'package-lock.json', ...SCRIPTS]) {
     const content = readFileSync(join(root, path))
     hash.update(`${path.split(sep).join('/')}\0${content.length}\0`).update(content)
   }
@@ -77,6 +79,7 @@ async function build(root, staging) {
     mkdirSync(dirname(target), { recursive: true })
     cpSync(join(root, path), target)
   }
+  await joinPackages(root, staging)
   writeFileSync(join(staging, STAMP), stamp)
 }
 

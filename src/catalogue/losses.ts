@@ -11,9 +11,9 @@ import { isIgnoredRow } from './same-asset.ts'
 export interface Loss {
   path: string
   kind: 'missing' | 'corrupt' | 'unreadable'
-  /** What it should be, and what lies there instead; null as far as it is not known. */
+  /** What it should be, and what lies there instead (see `Finding`); null as far as it is not known. */
   expected: Checksum | null
-  found: Checksum | null
+  found: string | null
 }
 
 /** What a change has come to: the finding that it opened, and the rows of `backups` that it changed. */

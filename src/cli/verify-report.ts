@@ -78,9 +78,9 @@ function whatIs({ kind, expected, found, quarantined }: Finding): string {
     case 'corrupt':
       return `it was damaged: ${found === null ? TOO_LONG : `SHA-256 ${found}`}, expected ${expected}. ${placeOf(quarantined)}`
     case 'unreadable':
-      return 'the drive can’t read it.'
+      return found === null ? 'the drive can’t read it.' : `${found}, and no file of the library.`
     case 'unknown':
-      return 'it lies among the photos, but was not put there by a backup.'
+      return `it ${found === null ? '' : `is ${found}, `}lies among the photos, but was not put there by a backup.`
     case 'sums':
       if (expected === null) return `it has a line that is not about any photo${found === null ? '' : ` (${found})`}.`
       return found === null ? `it lacks the line "${expected}".` : `it says "${found}", expected "${expected}".`
@@ -91,16 +91,18 @@ function placeOf(quarantined: string | null): string {
   return quarantined === null ? 'The drive does not let it be moved away.' : `The damaged file is now ${quarantined}.`
 }
 
-function adviceOn({ copy, kind }: Finding): string {
+function adviceOn({ copy, kind, found }: Finding): string {
   if (copy === 'mirror' && kind !== 'unknown') return 'The server copies it again.'
   switch (kind) {
     case 'missing':
     case 'corrupt':
       return 'The phones are asked for it again; open the app on them. Or put the file back from another backup.'
     case 'unreadable':
-      return 'The phones are asked for it again; open the app on them. Check the drive’s cable and health.'
+      return `The phones are asked for it again; open the app on them. ${
+        found === null ? 'Check the drive’s cable and health.' : 'Move what is there elsewhere.'
+      }`
     case 'unknown':
-      return 'If it is a photo, send it from a phone; or move it elsewhere.'
+      return found === null ? 'If it is a photo, send it from a phone; or move it elsewhere.' : 'Move it elsewhere.'
     case 'sums':
       return 'The server writes it anew when it next compares the folders.'
   }

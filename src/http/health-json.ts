@@ -26,7 +26,7 @@ export const FindingEntry = Type.Object({
   kind: Type.String({ description: 'missing, corrupt, unreadable, unknown or sums' }),
   path: Type.String(),
   expected: Nullable(Type.String({ description: 'checksum' })),
-  found: Nullable(Type.String({ description: 'checksum' })),
+  found: Nullable(Type.String({ description: 'checksum; or what lies there, if that is no file' })),
   quarantined: Nullable(Type.String({ description: 'where the damaged file lies now' })),
   found_at: Timestamp,
 })

@@ -40,6 +40,9 @@ export class Drive {
   #away = false
   #touched: Touched = ELSEWHERE
   #checkedAt = Number.NEGATIVE_INFINITY
+  #begun = 0
+  /** Of the checks whose outcome has counted, the one that began last. */
+  #newest = 0
   readonly #answers: Answers
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
@@ -86,15 +89,12 @@ export class Drive {
    * `mirror_missing`) if the folder has no identity or another one, `drive_error` if the drive can't be read.
    */
   async check(): Promise<void> {
+    const number = ++this.#begun
     try {
-      await this.answered(() => this.#check())
+      await this.answered(() => this.#check(number))
     } catch (error) {
       const reason = driveError(error, 'its library was being looked for')
-      this.#seen = undefined
-      if (!this.#away) {
-        this.#away = true
-        this.#events.onMissing(reason)
-      }
+      if (this.#counts(number)) this.#setAway(reason)
       throw reason
     }
   }
@@ -172,16 +172,35 @@ export class Drive {
     throw silent()
   }
 
-  async #check(): Promise<void> {
+  /** Whether this check is of no older moment than what is known; several may be under way. */
+  #counts(number: number): boolean {
+    if (number < this.#newest) return false
+    this.#newest = number
+    return true
+  }
+
+  #setAway(reason: AppError): void {
+    this.#seen = undefined
+    if (this.#away) return
+    this.#away = true
+    this.#events.onMissing(reason)
+  }
+
+  async #check(number: number): Promise<void> {
     // What UPLOAD_FOLDER leads to may be another place, or another drive, than before.
     if (await this.#hasMoved()) this.files.letGo()
     const seen = versionOf(await this.#statIdentity())
+    if (seen !== this.#seen && (await readIdentity(this.root)) !== this.id) {
+      throw await missingDrive(this.#role, this.root, this.id)
+    }
+    const touched = seen === this.#seen ? this.#touched : await touchedOn(this.root)
+    if (!this.#counts(number)) return
+
     this.#checkedAt = performance.now()
     if (seen === this.#seen) return
 
-    if ((await readIdentity(this.root)) !== this.id) throw await missingDrive(this.#role, this.root, this.id)
-    this.#touched = await touchedOn(this.root)
-    this.files.isLocal = this.#touched !== ELSEWHERE
+    this.#touched = touched
+    this.files.isLocal = touched !== ELSEWHERE
     const isReturn = this.#away || this.#seen !== undefined
     this.#seen = seen
     this.#away = false

@@ -14,7 +14,7 @@ export interface Anchor {
 }
 
 /** What stands at a name, in the words in which it is told. */
-type Kind = 'a folder' | 'a file' | 'a link' | 'a pipe' | 'a socket' | 'a device' | 'another file system'
+export type Kind = 'a folder' | 'a file' | 'a link' | 'a pipe' | 'a socket' | 'a device' | 'another file system'
 
 /** What belongs at a name in the library. */
 export type Expected = Extract<Kind, 'a folder' | 'a file'>
@@ -23,11 +23,12 @@ export type Expected = Extract<Kind, 'a folder' | 'a file'>
 export class StrangeEntry extends AppError {
   /** Relative to the library. */
   readonly path: string
+  /** What it is instead: completes "2024 on the drive is …". */
+  readonly why: string
   readonly expected: Expected
   /** What a file there may have at most; `undefined` if that is not what is wrong. */
   readonly maxBytes: number | undefined
 
-  /** `why` completes "2024 on the drive is …". */
   constructor(root: Root, path: string, why: string, expected: Expected, maxBytes?: number) {
     const what = path === '' ? 'The library’s folder' : path
     super(
@@ -37,6 +38,7 @@ export class StrangeEntry extends AppError {
       { detail: `It lies in ${root.folder}.`, cause: new Error(`${join(root.folder, path)} is ${why}`) },
     )
     this.path = path
+    this.why = why
     this.expected = expected
     this.maxBytes = maxBytes
   }
@@ -155,7 +157,7 @@ export function foldersAbove(path: string): string[] {
   return [...foldersAbove(folder), folder]
 }
 
-function kindOf(found: fs.Stats): Kind {
+export function kindOf(found: fs.StatsBase<number | bigint>): Kind {
   if (found.isFile()) return 'a file'
   if (found.isDirectory()) return 'a folder'
   if (found.isSymbolicLink()) return 'a link'

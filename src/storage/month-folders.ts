@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs'
 import { hasErrno } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { lookForStrange } from './entry.ts'
+import { type Kind, kindOf, lookForStrange } from './entry.ts'
 import { io } from './io.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder } from './layout.ts'
 import { isSumsName } from './names.ts'
@@ -49,11 +49,19 @@ export interface FileFacts {
   links: number
 }
 
-/** What lies at `path`; `undefined` if that is no regular file, or nothing. Throws `drive_error`. */
-export async function factsOf(drive: Drive, path: LibraryPath): Promise<FileFacts | undefined> {
+/** What lies among the originals and is no folder, be it a file, which is what belongs there, or not. */
+export interface EntryFacts extends FileFacts {
+  kind: Exclude<Kind, 'a folder'>
+}
+
+/** What lies at `path`; `undefined` if that is a folder, or nothing. Throws `drive_error`. */
+export async function entryOf(drive: Drive, path: LibraryPath): Promise<EntryFacts | undefined> {
   const file = await statOf(drive, path)
-  if (file === undefined || !file.isFile()) return undefined
+  if (file === undefined) return undefined
+  const kind = kindOf(file)
+  if (kind === 'a folder') return undefined
   return {
+    kind,
     size: Number(file.size),
     writtenAt: file.mtime,
     touchedAt: file.ctime > file.mtime ? file.ctime : file.mtime,

@@ -4,7 +4,7 @@ import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { StrangeEntry } from './entry.ts'
+import { kindOf, StrangeEntry } from './entry.ts'
 import { EDIT, io, READ } from './io.ts'
 import type { LibraryPath } from './layout.ts'
 
@@ -40,23 +40,29 @@ export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileStat
 
 /**
  * What tells whether something else lies at `path` than did before, whatever lies there: its version changes when it is
- * written, moved or replaced; `size` is in bytes. `undefined` if nothing does. Where the drive can't say, the version is
- * its error.
+ * written, moved or replaced; `size` is in bytes. `strange` says what is wrong if it is no file in a folder of the
+ * library. `undefined` if nothing lies there. Where the drive can't say, the version is its error.
  */
 export async function versionOf(
   drive: Drive,
   path: LibraryPath,
-): Promise<{ version: string; isFile: boolean; size: number } | undefined> {
+): Promise<{ version: string; strange: string | null; size: number } | undefined> {
   try {
     const file = await io.lstat(drive.at(path))
     const { dev, ino, size, mtimeNs, ctimeNs } = file
-    return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, isFile: file.isFile(), size: Number(size) }
+    const strange = file.isFile() ? null : `${path} is ${kindOf(file)}`
+    return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, strange, size: Number(size) }
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
-    if (hasErrno(error)) return { version: error.code ?? error.message, isFile: true, size: 0 }
-    if (error instanceof StrangeEntry) return { version: error.message, isFile: false, size: 0 }
+    if (hasErrno(error)) return { version: error.code ?? error.message, strange: null, size: 0 }
+    if (error instanceof StrangeEntry) return { version: error.message, strange: strangeness(error), size: 0 }
     throw error
   }
+}
+
+/** "2024 is a link". */
+export function strangeness({ path, why }: StrangeEntry): string {
+  return `${path} is ${why}`
 }
 
 /**

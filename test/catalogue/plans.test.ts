@@ -67,11 +67,18 @@ it('of a path that has more rows than an upload looks at, it sees those that mat
     select '2020/01/' || n, decode(case n when 500 then ${QUESTION.checksum} else md5(n::text) || md5(n::text) end, 'hex'), 7, now()
     from generate_series(1, 1000) as n`.execute(db)
   await sql`
-    insert into backups (device_id, original_path, asset_id, file_name, file_path, file_type, timestamp, status)
-    select 'many', '/DCIM/IMG_1.JPG', 'asset ' || n, 'IMG_1.JPG', '2020/01/' || n, 'photo', now() - n * interval '1 day', 'Completed'
+    insert into backups (
+      device_id, original_path, asset_id, file_name, file_path, file_type, timestamp, status, announced_from
+    )
+    select
+      'many', '/DCIM/IMG_1.JPG', 'asset ' || n, 'IMG_1.JPG', '2020/01/' || n, 'photo', now() - n * interval '1 day',
+      'Completed', null
     from generate_series(1, 1000) as n
     union all
-    select 'many', '/DCIM/IMG_1.JPG', 'asset 0', 'IMG_1.JPG', null, 'photo', '2000-01-01', 'Pending'`.execute(db)
+    select
+      'many', '/DCIM/IMG_1.JPG', 'asset 0', 'IMG_1.JPG', null, 'photo', '2000-01-01', 'Pending', ${QUESTION.address}`.execute(
+    db,
+  )
   const { samePath } = await createLookUp(db)({ ...QUESTION, deviceId: 'many', stem: null })
   expect(samePath).toHaveLength(ROWS_WEIGHED)
   const seen = samePath.map(({ assetId }) => assetId)

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { withResolvers } from '../../src/resolvers.ts'
 import type { Drive } from '../../src/storage/drive.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
 import { CREATE, io } from '../../src/storage/io.ts'
@@ -31,6 +32,50 @@ it('says once that it is missing, and once that it is back', async () => {
   await drive.check()
   await drive.check()
   expect(news.slice(1)).toEqual(['returned'])
+})
+
+describe('while another check is under way', () => {
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
+  /** The next look for the identity finds what is so now, and tells it when it is let go. */
+  function holdNextLook() {
+    const held = withResolvers<void>()
+    const hasLooked = withResolvers<void>()
+    const { lstat } = io
+    vi.spyOn(io, 'lstat').mockImplementationOnce(async (entry) => {
+      const found = await lstat(entry)
+        .finally(hasLooked.resolve)
+        .catch((error: unknown) => ({ error }))
+      await held.promise
+      if ('error' in found) throw found.error
+      return found
+    })
+    return { letGo: held.resolve, hasLooked: hasLooked.promise }
+  }
+
+  it('what an older one found makes no drive missing that is back', async () => {
+    await rename(identity(), `${identity()}.away`)
+    await expect(drive.check()).rejects.toMatchObject({ code: 'drive_missing' })
+    const { hasLooked, letGo } = holdNextLook()
+    const older = expect(drive.check()).rejects.toMatchObject({ code: 'drive_missing' })
+    await hasLooked
+    await rename(`${identity()}.away`, identity())
+    await drive.check()
+    letGo()
+    await older
+    expect(drive.isPresent).toBe(true)
+    expect(news).toEqual([expect.objectContaining({ code: 'drive_missing' }), 'returned'])
+  })
+
+  it('it is back once, however many find it at once', async () => {
+    await rename(identity(), `${identity()}.away`)
+    await expect(drive.check()).rejects.toMatchObject({ code: 'drive_missing' })
+    await rename(`${identity()}.away`, identity())
+    await Promise.all([drive.check(), drive.check(), drive.check()])
+    expect(news.slice(1)).toEqual(['returned'])
+  })
 })
 
 it.each(['', '{', '[]', '{"id": 5}', '{"id": "no uuid"}', 'null'])(

@@ -84,7 +84,12 @@ export class JournalKeeper {
 
   /** From now on the drive of `library` is written to. */
   open(library: Library, isBusy: () => boolean, mayHaveStrangers: () => boolean): void {
-    const journal = new JournalWriter(library.drive, library.committer, library.now)
+    const journal = new JournalWriter(library.drive, library.committer, library.now, (path, place) =>
+      this.#log.warn(
+        { path, place },
+        'a file of the journal had a number that no server comes to; it lies in quarantine now',
+      ),
+    )
     this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy, mayHaveStrangers }
     this.#catchUp(this.#opened)
     if (this.#pending.size > 0) this.#flushWithin(GATHER_MS)

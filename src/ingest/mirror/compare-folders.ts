@@ -12,7 +12,7 @@ import {
   SUMS_FILE,
   splitPath,
 } from '../../storage/layout.ts'
-import { factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import { type EntryFacts, entryOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
 import { readSums } from '../../storage/read-sums.ts'
 import { ifReadable } from '../if-readable.ts'
 import { strangeNames } from '../rebuild/strange-names.ts'
@@ -55,7 +55,10 @@ export async function compareFolders(mirror: Mirror, options: ComparisonOptions)
   for (const folder of doubtful) {
     await options.pause()
     const { unknown, disagreements, copies } = await lookInto(mirror, folder, options)
-    for (const path of unknown) findings.push({ copy: 'mirror', kind: 'unknown', path, expected: null, found: null })
+    for (const { path, kind } of unknown) {
+      const found = kind === 'a file' ? null : kind
+      findings.push({ copy: 'mirror', kind: 'unknown', path, expected: null, found })
+    }
     const [first] = disagreements
     if (first === undefined) continue
     wrong.push({ folder, copies })
@@ -68,12 +71,16 @@ export async function compareFolders(mirror: Mirror, options: ComparisonOptions)
   return ids
 }
 
+interface Unknown extends Pick<EntryFacts, 'kind'> {
+  path: LibraryPath
+}
+
 /** What a folder has that the catalogue does not, where its SHA256SUMS disagrees, and what it should say. */
 async function lookInto(
   { drive, library }: Mirror,
   folder: MonthFolder,
   { isSelected }: ComparisonOptions,
-): Promise<{ unknown: LibraryPath[]; disagreements: Disagreement[]; copies: ReadonlyMap<string, Checksum> }> {
+): Promise<{ unknown: Unknown[]; disagreements: Disagreement[]; copies: ReadonlyMap<string, Checksum> }> {
   const { db } = library
   // Before the sums: a copy has its line before it has its row.
   const copies = new Map((await copiesIn(db, folder)).map(({ name, checksum }) => [name, checksum]))
@@ -89,17 +96,15 @@ async function lookInto(
   )
   const paths = strange.map((name) => pathIn(folder, name)).filter(isSelected)
   const catalogued = await findCatalogued(db, paths)
-  const files = await Promise.all(paths.map(async (path) => ({ path, isFile: await isFile(drive, path) })))
+  const entries = await Promise.all(
+    paths.map(async (path) => ({ path, kind: (await ifReadable(entryOf(drive, path)))?.kind })),
+  )
   const disagreements = sums === undefined ? [UNREADABLE] : compareSums(sums.parsed, originals, names, library.now())
   return {
-    unknown: files.flatMap(({ path, isFile }) => (isFile && !catalogued.has(path) ? path : [])),
+    unknown: entries.flatMap(({ path, kind }) => (kind === undefined || catalogued.has(path) ? [] : { path, kind })),
     disagreements: disagreements.filter(({ name }) => isSelected(`${folder}/${name}`)),
     copies,
   }
-}
-
-async function isFile(drive: Mirror['drive'], path: LibraryPath): Promise<boolean> {
-  return (await ifReadable(factsOf(drive, path))) !== undefined
 }
 
 function sumsFinding(folder: MonthFolder, { name, expected, found }: Disagreement): NewFinding {

@@ -4,7 +4,7 @@ import { findCatalogued } from '../../catalogue/files.ts'
 import { addUnread, listFolder, type Stranger } from '../../catalogue/folders.ts'
 import { AppError } from '../../errors.ts'
 import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../../storage/layout.ts'
-import { type FileFacts, factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import { type EntryFacts, entryOf, type FileFacts, listMonthFolders, listNames } from '../../storage/month-folders.ts'
 import { flushOriginal, stateOf } from '../../storage/originals.ts'
 import type { Library } from '../library.ts'
 import { strangeNames } from './strange-names.ts'
@@ -91,13 +91,14 @@ async function adopt(
     options.signal.throwIfAborted()
     const portion = paths.slice(start, start + PORTION)
     const facts = await Promise.all(
-      portion.map((path) => unlessFailing(path, options, () => factsOf(library.drive, path))),
+      portion.map((path) => unlessFailing(path, options, () => entryOf(library.drive, path))),
     )
     const strangers = new Map<string, Stranger>()
     for (const [index, path] of portion.entries()) {
       const file = facts[index]
       if (file === undefined) continue
-      if (file.size > LARGEST_ORIGINAL) options.reportTrouble(path, tooLarge(path))
+      if (file.kind !== 'a file') options.reportTrouble(path, noFile(path, file.kind))
+      else if (file.size > LARGEST_ORIGINAL) options.reportTrouble(path, tooLarge(path))
       else if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
       else if (await isDurable(library, path, file, options))
         strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
@@ -108,6 +109,10 @@ async function adopt(
     library.changed({ originals: added as LibraryPath[] })
   }
   return unsettled
+}
+
+function noFile(path: string, kind: EntryFacts['kind']): AppError {
+  return new AppError('drive_error', `${path} is ${kind} and lies among the photos. It is left alone: remove it.`)
 }
 
 function tooLarge(path: string): AppError {

@@ -12,15 +12,15 @@ import {
   SUMS_FILE,
   splitPath,
 } from '../../storage/layout.ts'
-import { factsOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
+import { type EntryFacts, entryOf, listMonthFolders, listNames } from '../../storage/month-folders.ts'
 import { readSums } from '../../storage/read-sums.ts'
 import { ifReadable } from '../if-readable.ts'
 import type { Library } from '../library.ts'
 import { strangeNames } from '../rebuild/strange-names.ts'
 import { compareSums, type Disagreement } from './compare-sums.ts'
 
-/** A file in a month folder that the catalogue does not have. */
-export interface Unknown {
+/** What lies in a month folder and the catalogue does not have. */
+export interface Unknown extends Pick<EntryFacts, 'kind'> {
   path: LibraryPath
   /** Bytes. */
   size: number
@@ -84,9 +84,9 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
     await options.pause()
     const looked = await ifReadable(lookInto(library, folder, options))
     if (looked === undefined) unlisted.push(parseLibraryPath(folder))
-    for (const { path, size, links, touchedAt } of looked?.strangers ?? []) {
+    for (const { path, kind, size, links, touchedAt } of looked?.strangers ?? []) {
       const isSettled = (isLinked && links === 1) || startedAt.getTime() - touchedAt.getTime() > SETTLED_MS
-      if (isSettled) unknown.push({ path, size })
+      if (isSettled) unknown.push({ path, kind, size })
       else unsettled.push(path)
     }
     if (looked !== undefined && looked.disagreements.length > 0) doubtful.push(folder)
@@ -96,10 +96,11 @@ export async function walkFolders(library: Library, options: WalkOptions): Promi
     untilSettled(doubtful, APPENDED_MS, options.signal, (folders) => findWrongSums(library, folders, options)),
   ])
   unknown.push(...stillUnknown)
-  const unknownPaths = unknown.map(({ path }) => path)
+  const news = unknown.map(({ path, kind }) => ({ path, found: kind === 'a file' ? null : kind }))
+  const unlistable = unlisted.map((path) => ({ path, found: null }))
   const findings = [
-    ...(await record(library, 'unknown', unknownPaths, (path) => isLookedAt(path, options))),
-    ...(await record(library, 'unreadable', unlisted, (path) => isMonthFolder(path) && options.isWithin(path))),
+    ...(await record(library, 'unknown', news, (path) => isLookedAt(path, options))),
+    ...(await record(library, 'unreadable', unlistable, (path) => isMonthFolder(path) && options.isWithin(path))),
     ...(await recordSums(library, stillWrong, options)),
   ]
   await haveMended(library, stillWrong, options)
@@ -136,7 +137,7 @@ async function lookInto(library: Library, folder: MonthFolder, { isSelected, may
   const strange = strangeNames(names, known)
     .map((name) => pathIn(folder, name))
     .filter(isSelected)
-  const facts = await Promise.all(strange.map(async (path) => ({ path, file: await factsOf(library.drive, path) })))
+  const facts = await Promise.all(strange.map(async (path) => ({ path, file: await entryOf(library.drive, path) })))
   // And those once more that had only one name when they were looked at: the upload has recorded them by then.
   const catalogued = await findCatalogued(library.db, strange)
   const strangers = facts.flatMap(({ path, file }) =>
@@ -153,26 +154,26 @@ async function findUnknown(library: Library, paths: readonly LibraryPath[]): Pro
   const catalogued = await findCatalogued(library.db, paths)
   const unknown: Unknown[] = []
   for (const path of paths.filter((path) => !catalogued.has(path))) {
-    const file = await ifReadable(factsOf(library.drive, path))
-    if (file !== undefined) unknown.push({ path, size: file.size })
+    const file = await ifReadable(entryOf(library.drive, path))
+    if (file !== undefined) unknown.push({ path, kind: file.kind, size: file.size })
   }
   return unknown
 }
 
-/** Records a finding of that kind for each of `paths`, and closes those for other paths that were looked at. */
+/** Records a finding of that kind for each of `wrong`, and closes those for other paths that were looked at. */
 async function record(
   library: Library,
   kind: 'unknown' | 'unreadable',
-  paths: readonly LibraryPath[],
+  wrong: readonly { path: LibraryPath; found: string | null }[],
   isLookedAt: (path: string) => boolean,
 ): Promise<number[]> {
   const findings: number[] = []
-  for (let start = 0; start < paths.length; start += PORTION) {
-    const portion = paths.slice(start, start + PORTION)
-    const news = portion.map((path) => ({ copy: 'library', kind, path, expected: null, found: null }) as const)
+  for (let start = 0; start < wrong.length; start += PORTION) {
+    const portion = wrong.slice(start, start + PORTION)
+    const news = portion.map(({ path, found }) => ({ copy: 'library', kind, path, expected: null, found }) as const)
     findings.push(...(await recordFindings(library.db, news, library.now())))
   }
-  const present = new Set<string>(paths)
+  const present = new Set<string>(wrong.map(({ path }) => path))
   const open = await listOpenPaths(library.db, 'library', kind, '')
   const gone = open.filter((path) => isLookedAt(path) && !present.has(path))
   await healFindings(library.db, 'library', [kind], gone, OVER, library.now())

@@ -7,7 +7,7 @@ import type { Drive } from '../../storage/drive.ts'
 import { driveError, isMediumError, isSystemError } from '../../storage/drive-error.ts'
 import { StrangeEntry } from '../../storage/entry.ts'
 import { IDENTITY_FILE, parseLibraryPath } from '../../storage/layout.ts'
-import { versionOf } from '../../storage/originals.ts'
+import { strangeness, versionOf } from '../../storage/originals.ts'
 
 /** What lies in the place of an original, as a reading has shown. */
 export type Verdict =
@@ -15,7 +15,8 @@ export type Verdict =
   | ({ state: 'missing' } & Seen)
   /** Of what is too long to be read, `found` is null; `size` is how long it is, in bytes. */
   | ({ state: 'corrupt'; found: Checksum | null; size: number } & Seen)
-  | ({ state: 'unreadable'; because: string } & Seen)
+  /** `strange` says what lies in its way, if it is no file in a folder of the library: "2024/07/IMG.JPG is a pipe". */
+  | ({ state: 'unreadable'; because: string; strange: string | null } & Seen)
 
 interface Seen {
   /** Whether what was seen is what lies there now; everything that acts on a verdict asks first. */
@@ -32,7 +33,6 @@ export interface Care {
   isWorthReading?: (size: number) => Promise<boolean>
 }
 
-const NO_FILE = 'what lies there is not a file in a folder of the library'
 /** Somebody may be writing there just now: then it is looked at again. */
 const TRIES = 3
 
@@ -97,7 +97,7 @@ async function lookClosely(
   await drive.check()
   const isStillSo = async () => (await versionOf(drive, path))?.version === before?.version
   if (before === undefined) return (await isStillSo()) ? { state: 'missing', isStillSo } : undefined
-  if (!before.isFile) return { state: 'unreadable', because: NO_FILE, isStillSo }
+  if (before.strange !== null) return inTheWay(before.strange, isStillSo)
 
   const { size } = before
   if (size > limit && !(await care.isWorthReading?.(size))) return { state: 'corrupt', found: null, size, isStillSo }
@@ -105,10 +105,14 @@ async function lookClosely(
   if (isIntact(second)) return second
   if (!(await isStillSo())) return undefined
   if (!(second instanceof Error)) return { state: 'corrupt', found: second.checksum, size, isStillSo }
-  if (second instanceof StrangeEntry) return { state: 'unreadable', because: NO_FILE, isStillSo }
+  if (second instanceof StrangeEntry) return inTheWay(strangeness(second), isStillSo)
   if (!tellsOfFile(second)) throw driveError(second, `${path} was being read`)
   await proveThatItAnswers(drive, reader)
-  return { state: 'unreadable', because: second.code ?? second.message, isStillSo }
+  return { state: 'unreadable', because: second.code ?? second.message, strange: null, isStillSo }
+}
+
+function inTheWay(strange: string, isStillSo: Seen['isStillSo']): Verdict {
+  return { state: 'unreadable', because: strange, strange, isStillSo }
 }
 
 /** Errors that can be this file's own; whatever else is wrong, it is wrong with the drive or with this computer. */

@@ -215,7 +215,7 @@ export async function healFromUnknown(
 ): Promise<void> {
   if (unknown.length === 0) return
   const bySize = new Map<number, Unknown[]>()
-  for (const one of unknown) {
+  for (const one of unknown.filter(({ kind }) => kind === 'a file')) {
     const others = bySize.get(one.size)
     if (others === undefined) bySize.set(one.size, [one])
     else others.push(one)

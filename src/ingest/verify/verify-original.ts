@@ -140,7 +140,7 @@ async function lose(
   const { state, isStillSo } = verdict
   const found = state === 'corrupt' ? verdict.found : null
   if (original.checksum !== expected && expected !== null) await recordExpected(library.db, path, expected)
-  const loss = { path, kind: state, expected, found }
+  const loss = { path, kind: state, expected, found: verdict.state === 'unreadable' ? verdict.strange : found }
   const declaring = library.locks.loss.run('', () =>
     declareLost(library.db, loss, reasonFor(verdict, original), library.now(), isStillSo),
   )

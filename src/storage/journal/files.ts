@@ -10,8 +10,15 @@ export interface JournalFile {
   kind: 'snapshot' | 'log'
 }
 
-// Eight digits; more only where somebody has put a file with the last number of eight there.
-const NAME = /^(\d{8}|[1-9]\d{8,14})-(snapshot|log)\.jsonl$/
+const NAME = /^(\d{8})-(snapshot|log)\.jsonl$/
+
+/**
+ * No server comes to this number by itself: with a file for each start and for each 4 MB, that takes more than a lifetime.
+ * From there on a run has as many numbers before it as behind it.
+ */
+const FAR = 50_000_000
+/** Nor to this one: what was written on from a number just below `FAR` is behind it as well. */
+const NEAR = FAR / 2
 
 /** Throws `drive_error` where the numbers are at their end: what nobody finds must not be written. */
 export function journalFile(number: number, kind: JournalFile['kind']): JournalFile {
@@ -19,7 +26,7 @@ export function journalFile(number: number, kind: JournalFile['kind']): JournalF
   if (!NAME.test(name)) {
     throw new AppError(
       'drive_error',
-      `The numbers of the journal's files on the drive are used up, since somebody has put one with a very high number there. Stop the server, move the folder ${JOURNAL_FOLDER} to another place, and start it: it writes all that it knows anew.`,
+      `The numbers of the files in ${JOURNAL_FOLDER} on the drive are used up. Start the server again: it begins anew with low ones.`,
     )
   }
   return { path: `${JOURNAL_FOLDER}/${name}`, name, number, kind }
@@ -33,4 +40,12 @@ export function journalFiles(names: readonly string[]): JournalFile[] {
       return number === undefined ? [] : [journalFile(Number(number), kind as JournalFile['kind'])]
     })
     .sort((a, b) => a.number - b.number || Number(a.kind === 'log') - Number(b.kind === 'log'))
+}
+
+/**
+ * Those of `files` (in order) whose numbers keep a writer from going on: none, unless somebody has put one there that is
+ * `FAR` from where a writer comes; then also what may have been written after it.
+ */
+export function outOfReach(files: readonly JournalFile[]): JournalFile[] {
+  return (files.at(-1)?.number ?? 0) < FAR ? [] : files.filter(({ number }) => number >= NEAR)
 }

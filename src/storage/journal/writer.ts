@@ -6,9 +6,10 @@ import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
 import { type Entry, StrangeEntry } from '../entry.ts'
 import { CREATE, io } from '../io.ts'
-import { JOURNAL_FOLDER } from '../layout.ts'
+import { JOURNAL_FOLDER, type LibraryPath } from '../layout.ts'
+import { quarantine } from '../quarantine.ts'
 import { writeAll } from '../write-all.ts'
-import { type JournalFile, journalFile, journalFiles } from './files.ts'
+import { type JournalFile, journalFile, journalFiles, outOfReach } from './files.ts'
 import { formatLine } from './line.ts'
 import { filesOf, listNames } from './reader.ts'
 
@@ -39,16 +40,29 @@ export class JournalWriter {
   readonly #now: () => Date
   /** The files there are, with their bytes; undefined until they have been looked for. */
   #files: Map<JournalFile, number> | undefined
+  #looking: Promise<Map<JournalFile, number>> | undefined
   #next = 1
   #log: OpenLog | undefined
   /** What was written last, to be found again when the drive has been away. */
   #last: OpenLog | undefined
+  /** Whether files of this library were put aside that may have held what the others don't. */
+  #lacksSome = false
+  readonly #onPutAside: (path: string, place: string) => void
 
-  /** `committer` is that of the drive. */
-  constructor(drive: Drive, committer: Committer, now: () => Date) {
+  /**
+   * `committer` is that of the drive. `onPutAside` hears of files that were moved to quarantine, since no number would have
+   * come after theirs, with their places there.
+   */
+  constructor(
+    drive: Drive,
+    committer: Committer,
+    now: () => Date,
+    onPutAside: (path: string, place: string) => void = () => {},
+  ) {
     this.#drive = drive
     this.#committer = committer
     this.#now = now
+    this.#onPutAside = onPutAside
   }
 
   /** Call it when the drive has come back: what is on it is looked for again. */
@@ -58,11 +72,12 @@ export class JournalWriter {
   }
 
   /**
-   * Whether a snapshot is due: there is no journal, its logs have outgrown it, or it is not as this writer left it
-   * (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
+   * Whether a snapshot is due: there is no journal, its logs have outgrown it, a part of it was put aside, or it is not as
+   * this writer left it (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
    */
   async needsSnapshot(): Promise<boolean> {
     const files = await this.#open()
+    if (this.#lacksSome) return true
     const last = this.#last
     if (
       last !== undefined &&
@@ -93,6 +108,8 @@ export class JournalWriter {
     } catch (error) {
       // What has become of its last lines is not known, and a second flush would only seem to succeed.
       if (this.#log === log) this.#log = undefined
+      // Somebody has put a file in the place of the next one, and perhaps others behind it.
+      if (hasErrno(error, 'EEXIST')) this.#files = undefined
       throw driveError(error, 'the journal was being written')
     }
   }
@@ -172,6 +189,7 @@ export class JournalWriter {
       await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
       files.set(snapshot, size)
       this.#last = { file: snapshot, size }
+      this.#lacksSome = false
     } catch (error) {
       await discard(draft)
       throw driveError(error, 'a snapshot of the journal was being written')
@@ -234,9 +252,17 @@ export class JournalWriter {
   async #open(): Promise<Map<JournalFile, number>> {
     await this.#drive.checkTouched()
     if (this.#files !== undefined) return this.#files
+    // A snapshot and what is appended beside it look at the same time.
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<Map<JournalFile, number>> {
     const names = await listNames(this.#drive.files)
     for (const name of names.filter(isUnfinished)) await discard(this.#drive.at(`${JOURNAL_FOLDER}/${name}`))
-    const all = journalFiles(names)
+    const all = await this.#withinReach(journalFiles(names))
     const files = new Map<JournalFile, number>()
     try {
       // Of another library's files only the numbers count.
@@ -250,6 +276,21 @@ export class JournalWriter {
     this.#next = Math.max(this.#next, (all.at(-1)?.number ?? 0) + 1)
     this.#files = files
     return files
+  }
+
+  /**
+   * Those of `files` after which numbers can go on. The others are moved to quarantine, whatever they are: the catalogue
+   * knows all that they may say, and so does the snapshot that is due then.
+   */
+  async #withinReach(files: readonly JournalFile[]): Promise<JournalFile[]> {
+    const far = outOfReach(files)
+    // The last one first: what is left is at any moment the journal of an earlier time.
+    for (const { path } of far.toReversed()) {
+      this.#lacksSome = true
+      this.#next = 1
+      this.#onPutAside(path, await quarantine(this.#drive, path as LibraryPath, this.#now()))
+    }
+    return files.slice(0, files.length - far.length)
   }
 }
 

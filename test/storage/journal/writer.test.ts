@@ -61,31 +61,63 @@ describe('the journal’s writer', () => {
     expect(await ids()).toEqual([1, 2, 3])
   })
 
-  it('is read on after the last number of eight digits', async () => {
+  it.each([
+    ['another library’s log', '99999999-log.jsonl', formatLine(otherHeader())],
+    ['what is no journal', '50000000-log.jsonl', 'x'],
+    ['a snapshot that says nothing', '99999999-snapshot.jsonl', 'of this library'],
+  ])('goes on where somebody has put %s with a number that leaves none, and keeps that', async (_, name, text) => {
     await newWriter().append([record(1)])
-    await writeFile(join(root, JOURNAL, '99999999-log.jsonl'), formatLine(otherHeader()))
-    await newWriter().append([record(2)])
-    await newWriter().append([record(3)])
+    const own = formatLine({ ...otherHeader(), library: drive.id }) + formatLine({ type: 'end', lines: 0 })
+    const bytes = text === 'of this library' ? own : text
+    await writeFile(join(root, JOURNAL, name), bytes)
+    const told: string[][] = []
+    const writer = new JournalWriter(
+      drive,
+      new Committer(drive),
+      () => new Date(0),
+      (...aside) => told.push(aside),
+    )
+    // As a snapshot is begun beside what is appended.
+    expect(await Promise.all([writer.needsSnapshot(), writer.append([record(2)])])).toEqual([true, undefined])
+    const place = `.iclood/quarantine/${JOURNAL}/${name}.19700101T000000Z`
+    expect(told).toEqual([[`${JOURNAL}/${name}`, place]])
+    expect(await readFile(join(root, place), 'utf8')).toBe(bytes)
+    expect(await journalIn(root)).toEqual(['00000001-log.jsonl', '00000002-log.jsonl'])
+    expect(await ids()).toEqual([1, 2])
+    await writer.writeSnapshot(pages([1, 2, 3]))
+    expect(await writer.needsSnapshot()).toBe(false)
+  })
+
+  it('begins with low numbers again when it has written after such a one, which its snapshot makes up for', async () => {
+    await newWriter().append([record(1)])
+    await writeFile(join(root, JOURNAL, '49999999-log.jsonl'), formatLine(otherHeader()))
+    const writer = newWriter()
+    await writer.append([record(2)])
+    expect((await journalIn(root)).at(-1)).toBe('50000000-log.jsonl')
+    writer.forget()
+    expect(await writer.needsSnapshot()).toBe(true)
+    await writer.writeSnapshot(pages([1, 2]))
+    expect(await journalIn(root)).toEqual(['00000002-snapshot.jsonl'])
+    expect(await writer.needsSnapshot()).toBe(false)
+    await writer.append([record(3)])
     expect(await ids()).toEqual([1, 2, 3])
   })
 
-  it('writes nothing that the reader does not find, where somebody has put the last number', async () => {
+  it('is no journal what has more than eight digits', async () => {
     await newWriter().append([record(1)])
-    const last = `${'9'.repeat(15)}-log.jsonl`
-    await writeFile(join(root, JOURNAL, last), 'x')
-    await expect(newWriter().append([record(2)])).rejects.toMatchObject({ code: 'drive_error' })
-    expect(await journalIn(root)).toEqual(['00000001-log.jsonl', last])
-    await rm(join(root, JOURNAL, last))
-    await newWriter().append([record(3)])
-    expect(await ids()).toEqual([1, 3])
+    await writeFile(join(root, JOURNAL, `${'9'.repeat(15)}-log.jsonl`), 'x')
+    await newWriter().append([record(2)])
+    expect(await ids()).toEqual([1, 2])
   })
 
-  it('does not remove a file that it finds in the place of a new log', async () => {
+  it('does not remove a file that it finds in the place of a new log, and goes on after all that are there', async () => {
     const writer = newWriter()
     await writer.append([record(1)])
     await appendFile(join(root, JOURNAL, '00000001-log.jsonl'), 'x')
-    await writeFile(join(root, JOURNAL, '00000002-log.jsonl'), 'somebody’s')
+    for (const next of [2, 3, 4]) await writeFile(join(root, JOURNAL, `0000000${next}-log.jsonl`), 'somebody’s')
     await expect(writer.append([record(2)])).rejects.toThrow()
+    await writer.append([record(2)])
+    expect(await ids()).toEqual([1, 2])
     expect(await readFile(join(root, JOURNAL, '00000002-log.jsonl'), 'utf8')).toBe('somebody’s')
   })
 
