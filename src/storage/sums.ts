@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { hasErrno } from '../errors.ts'
+import { AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Committer } from './commit.ts'
 import { discard } from './discard.ts'
 import type { Drive } from './drive.ts'
-import { driveError } from './drive-error.ts'
+import { driveError, isMediumError, isSystemError } from './drive-error.ts'
 import type { Entry } from './entry.ts'
 import { CREATE, io } from './io.ts'
 import { type MonthFolder, pathIn, STAGING_FOLDER, SUMS_FILE } from './layout.ts'
 import { isSumsName } from './names.ts'
+import { quarantine } from './quarantine.ts'
 import { readSums } from './read-sums.ts'
-import { formatSum } from './sums-format.ts'
+import { formatSum, type ParsedSums } from './sums-format.ts'
 import { writeAll } from './write-all.ts'
 
 /** The originals of a folder: name to checksum, null if it has not been read yet. */
@@ -35,12 +36,14 @@ interface Kept {
 export class SumsFiles {
   readonly #drive: Drive
   readonly #committer: Committer
+  readonly #now: () => Date
   /** Files that are right, and what they say; those used last come last. */
   readonly #kept = new Map<MonthFolder, Kept>()
 
-  constructor(drive: Drive, committer: Committer) {
+  constructor(drive: Drive, committer: Committer, now: () => Date) {
     this.#drive = drive
     this.#committer = committer
+    this.#now = now
   }
 
   /** Forgets what was read; call it when the drive has come back. */
@@ -89,15 +92,16 @@ export class SumsFiles {
   /**
    * Compares the folder's file with `originals`, which are all that the catalogue has there, and replaces it as a
    * whole, atomically, if it lacks one, contradicts or has a line that can't be read. Lines of other files are kept
-   * while those are there; without any line there is no file. Does nothing where there is no such folder, or where an
-   * original has that file's name.
+   * while those are there; without any line there is no file. One that can't be read any more is moved to quarantine,
+   * unless it may be all that is known of an original. Does nothing where there is no such folder, or where an original
+   * has that file's name.
    */
   async repair(folder: MonthFolder, originals: Originals): Promise<void> {
     if ([...originals.keys()].some(isSumsName)) return
     await this.#drive.checkTouched()
     this.#kept.delete(folder)
     try {
-      const found = await readSums(this.#drive, folder)
+      const found = await this.#read(folder, originals)
       const wanted = await this.#wanted(folder, found?.sums ?? new Map(), originals)
       if (wanted === undefined) return
       const isRight = found === undefined ? wanted.size === 0 : found.isClean && isSame(found.sums, wanted)
@@ -106,6 +110,18 @@ export class SumsFiles {
       if (wanted.size > 0) await this.#keep(folder, kept)
     } catch (error) {
       throw driveError(error, `${pathIn(folder, SUMS_FILE)} was being written`)
+    }
+  }
+
+  async #read(folder: MonthFolder, originals: Originals): Promise<ParsedSums | undefined> {
+    try {
+      return await readSums(this.#drive, folder)
+    } catch (error) {
+      const cause = error instanceof AppError ? error.cause : undefined
+      const isRotten = isSystemError(cause) && cause.syscall === 'read' && isMediumError(cause)
+      if (!isRotten || [...originals.values()].includes(null)) throw error
+      await quarantine(this.#drive, pathIn(folder, SUMS_FILE), this.#now())
+      return undefined
     }
   }
 

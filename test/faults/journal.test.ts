@@ -223,7 +223,7 @@ describe('a SHA256SUMS', () => {
           await mkdir(folder, { recursive: true })
           for (const name of ALL.keys()) await writeFile(join(folder, name), '')
           for (const name of ALL.keys()) scene.durability.noteDurable(`${JULY}/${name}`)
-          const sums = new SumsFiles(scene.drive, new Committer(scene.drive))
+          const sums = new SumsFiles(scene.drive, new Committer(scene.drive), () => new Date())
           await story.begin(sums, path)
           const { calls, isDone } = await outcome(plan, () => story.act(sums))
           made = calls

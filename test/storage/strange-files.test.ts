@@ -120,7 +120,7 @@ it('nothing is moved to a linked quarantine', async () => {
 })
 
 it('a SHA256SUMS with another name elsewhere is replaced, not written to', async () => {
-  const files = new SumsFiles(drive, committer)
+  const files = new SumsFiles(drive, committer, () => new Date())
   const sums = (...names: string[]) => new Map(names.map((name) => [name, SUM as never]))
   await files.repair(JULY, sums('a.jpg'))
   await link(join(root, JULY, 'SHA256SUMS'), join(root, 'precious'))

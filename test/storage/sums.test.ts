@@ -30,7 +30,7 @@ afterEach(async () => {
   await rm(root, { recursive: true })
 })
 
-const newFiles = () => new SumsFiles(drive, new Committer(drive))
+const newFiles = () => new SumsFiles(drive, new Committer(drive), () => new Date(0))
 const sumOf = (text: string) => createHash('sha256').update(text).digest('hex') as Checksum
 const sums = (...names: readonly string[]) => new Map(names.map((name) => [name, sumOf(name)]))
 const lines = (...names: readonly string[]) => names.map((name) => `${sumOf(name)}  ${name}\n`).join('')
@@ -94,6 +94,27 @@ describe('the SHA256SUMS of a folder', () => {
     await writeFile(join(folder, 'SHA256SUMS'), lines('a', 'gone.jpg', 'there.jpg', 'unread.jpg'))
     await files.repair(JULY, new Map([...sums('a', 'b'), ['unread.jpg', null] as const]))
     expect(await text()).toBe(lines('a', 'b', 'there.jpg', 'unread.jpg'))
+  })
+
+  it('is written anew when the drive can’t read it any more, and what is left of it is kept', async () => {
+    await writeFile(join(folder, 'SHA256SUMS'), lines('a'))
+    await writeFile(join(folder, 'a'), '')
+    const fail = () => {
+      vi.spyOn(io, 'read').mockImplementationOnce(async () => {
+        throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'read' })
+      })
+    }
+    fail()
+    await expect(files.repair(JULY, new Map([...sums('b'), ['a', null]]))).rejects.toMatchObject({
+      code: 'drive_error',
+    })
+    expect(await text()).toBe(lines('a'))
+    fail()
+    await files.repair(JULY, sums('a', 'b'))
+    expect(await text()).toBe(lines('a', 'b'))
+    const place = join(root, '.iclood/quarantine', JULY, 'SHA256SUMS.19700101T000000Z')
+    expect(await readFile(place, 'utf8')).toBe(lines('a'))
+    expect(await files.add(JULY, sums('c'))).toBe(true)
   })
 
   it('keeps the lines of originals that are missing', async () => {

@@ -17,7 +17,7 @@ export class SumsKeeper {
 
   constructor(library: Library) {
     this.#library = library
-    this.#files = new SumsFiles(library.drive, library.committer)
+    this.#files = new SumsFiles(library.drive, library.committer, library.now)
   }
 
   /** Whether every file says what it was told to say. */

@@ -19,6 +19,6 @@ export interface Mirror {
 /** `minFreeSpace` (bytes) stays free on the mirror, too. */
 export function createMirror(library: Library, drive: Drive, minFreeSpace: number): Mirror {
   const committer = new Committer(drive)
-  const sums = new SumsFiles(drive, committer)
+  const sums = new SumsFiles(drive, committer, library.now)
   return { library, drive, space: new Space(drive, minFreeSpace), committer, sums, reader: new DirectReader(drive) }
 }
