@@ -2,13 +2,14 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
+import { whereIs } from './descriptors.ts'
 import { splitPath } from './layout.ts'
 
-const [lstat, stat, realpath] = [promisify(fs.lstat), promisify(fs.stat), promisify(fs.realpath.native)]
+const lstat = promisify(fs.lstat)
 
 /** Where the folder of a library really lies, and on which device. */
 export interface Anchor {
-  /** Absolute, without links. */
+  /** Absolute, without links, as the system spells it. */
   readonly folder: string
   readonly device: number
 }
@@ -85,17 +86,15 @@ export class Root {
 
   /** Where it lies: found out once, until `letGo`. System errors pass. */
   async anchor(): Promise<Anchor> {
-    if (this.#anchor === undefined) {
-      const folder = await realpath(this.#asFolder)
-      this.#anchor = { folder, device: (await stat(folder)).dev }
-    }
+    this.#anchor ??= await whereIs(this.#asFolder)
     return this.#anchor
   }
 
   /** Whether it lies somewhere else by now, or on another device. System errors pass. */
   async hasMoved(): Promise<boolean> {
     const { folder, device } = await this.anchor()
-    return (await realpath(this.#asFolder)) !== folder || (await stat(folder)).dev !== device
+    const now = await whereIs(this.#asFolder)
+    return now.folder !== folder || now.device !== device
   }
 
   /** Finds out anew where it lies, at the next call. */

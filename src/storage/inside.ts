@@ -2,6 +2,7 @@ import fs, { type BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
+import { DESCRIPTORS, hasDescriptors, nameOf, O_PATH } from './descriptors.ts'
 import { type Entry, type Expected, foldersAbove, lookForStrange, type Root } from './entry.ts'
 import { splitPath } from './layout.ts'
 
@@ -11,15 +12,10 @@ const lstatBig = (path: string) => promisify(fs.lstat)(path, { bigint: true })
 const fstat = promisify(fs.fstat)
 const open = promisify(fs.open) as (path: string, flags: number) => Promise<number>
 
-/** Of open(2) on Linux: a descriptor that stands for a folder, and costs the drive nothing. Node has no name for it. */
-const O_PATH = 0o10000000
 /** Windows has neither. */
 const FOLDER = constants.O_RDONLY | (constants.O_DIRECTORY ?? 0) | (constants.O_NOFOLLOW ?? 0)
 /** Neither follows a link nor waits for somebody to write into a pipe. */
 const FILE = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
-/** Where Linux shows what descriptors stand for. */
-const DESCRIPTORS = '/proc/self/fd'
-const hasDescriptors = process.platform === 'linux' && fs.existsSync(DESCRIPTORS)
 
 /**
  * Calls `act` with a path for `entry` that leads to nowhere but that name in a real folder of the library, on the
@@ -156,10 +152,6 @@ function openNow(root: Root, folder: string, flags = FOLDER | O_PATH): number | 
   if (fs.fstatSync(file).dev === anchor.device && nameOf(file) === real) return file
   fs.closeSync(file)
   return undefined
-}
-
-function nameOf(file: number): string {
-  return hasDescriptors ? fs.readlinkSync(`${DESCRIPTORS}/${file}`) : ''
 }
 
 /** Calls `act` with the real path of `entry`, with `folder` looked at before and after. */
