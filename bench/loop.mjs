@@ -20,10 +20,10 @@ export async function measureLoop(bench) {
   return eachAtMost(bench.modes, figures, bounds, 'ms', 1)
 }
 
-async function measureMode({ folder, quick, say }, { name: modeName, env }) {
-  say(modeName)
+async function measureMode({ folder, quick, say }, mode) {
+  say(mode.name)
   const scale = quick ? 5 : 1
-  const server = await startIclood(join(folder, 'loop'), { env, watchLoop: true })
+  const server = await startIclood(join(folder, 'loop'), { ...mode, watchLoop: true })
   try {
     const loads = {
       'photos on 4 connections': () =>

@@ -7,19 +7,20 @@ import { parseArgs } from 'node:util'
 import { measureLists } from './lists.mjs'
 import { measureLoop } from './loop.mjs'
 import { measureMemory } from './memory.mjs'
-import { describeProcessor, MODES } from './processor.mjs'
+import { before, describeProcessor, MODES } from './processor.mjs'
 import { markdown } from './report.mjs'
 import { nginx, rclone } from './servers.mjs'
 import { measureStart } from './start.mjs'
 import { measurePhotos, measureSmallFiles, measureVideo } from './transfers.mjs'
 
 /*
- * npm run bench [-- --quick] [--rounds 3] [--only photos,video] [--modes as-is,hidden] [--peers nginx,rclone] [--dir <folder>]
+ * npm run bench [-- --quick] [--rounds 3] [--only photos,video] [--modes as-is,hidden] [--peers nginx,rclone] [--before <clone>] [--dir <folder>]
  *
  * Prints the table that the README quotes to stdout, and what it is doing to stderr. Needs Linux; nginx and rclone from
  * Debian are measured beside us if they are installed. Uploads, memory and the event loop are measured as the machine is and, if it has
  * instructions for SHA-256, with those hidden. All of it takes half an hour; photos, video and small files beside nginx alone, in two
- * rounds, some six minutes.
+ * rounds, some six minutes. With `--before` uploads, memory and the loop of another version, in a clone that has been built, are measured in
+ * the same run.
  */
 
 /** What each measurement gets; it returns lines of the table. In the order of the table. */
@@ -51,11 +52,13 @@ async function main() {
       only: { type: 'string' },
       modes: { type: 'string' },
       peers: { type: 'string' },
+      before: { type: 'string' },
       dir: { type: 'string' },
     },
   })
   const measurements = choose(MEASUREMENTS, values.only, 'measurement')
-  const modes = choose(MODES, values.modes, 'mode')
+  const now = choose(MODES, values.modes, 'mode')
+  const modes = [...now, ...(values.before ? now.map((mode) => before(mode, resolve(values.before))) : [])]
   const peers = choose({ nginx, rclone }, values.peers, 'peer').filter(({ name, missing }) => {
     if (missing !== undefined) console.error(`${name} is left out: ${missing}`)
     return missing === undefined

@@ -19,11 +19,11 @@ export async function measureMemory(bench) {
   return eachAtMost(bench.modes, figures, { [idle]: 120, [fresh]: 180, [used]: 180 }, 'MB')
 }
 
-async function measureMode({ folder, quick, say }, { name, env }) {
-  say(name)
+async function measureMode({ folder, quick, say }, mode) {
+  say(mode.name)
   const videoBytes = quick ? 250 * MB : 1000 * MB
   const uploads = quick ? 2_000 : 50_000
-  const server = await startIclood(join(folder, 'memory'), { env })
+  const server = await startIclood(join(folder, 'memory'), mode)
   try {
     await setTimeout(IDLE_AFTER_MS)
     const idle = memoryOf(server.pid)

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { join } from 'node:path'
 
 /** Whether the processor has instructions for SHA-256, by Linux's names for them; undefined where that can't be told. */
 export const hasSha = flagsOf(readFileSync('/proc/cpuinfo', 'utf8'))?.some(
@@ -7,8 +8,11 @@ export const hasSha = flagsOf(readFileSync('/proc/cpuinfo', 'utf8'))?.some(
 )
 
 /**
- * A way in which our server is measured: `column` of the table, and what its processor is said to be like.
- * @typedef {{ name: string, column: 'iclood' | 'hidden', env: Record<string, string>, hasSha: boolean | undefined }} Mode
+ * A way in which our server is measured: `column` of the table, and what its processor is said to be like; `program` if it is not
+ * this clone's.
+ * @typedef {{
+ *   name: string, column: string, env: Record<string, string>, hasSha: boolean | undefined, program?: string
+ * }} Mode
  */
 
 /** As the machine is. @type {Mode} */
@@ -24,6 +28,11 @@ const HIDDEN = {
 
 /** @type {Record<string, Mode>} */
 export const MODES = hasSha && process.arch === 'x64' ? { 'as-is': AS_IS, hidden: HIDDEN } : { 'as-is': AS_IS }
+
+/** The same of the program of another clone, an earlier version's. @param {Mode} mode @returns {Mode} */
+export function before({ name, column, ...mode }, clone) {
+  return { ...mode, name: `${name}, before`, column: `${column}-before`, program: join(clone, 'bin/iclood.cjs') }
+}
 
 /** What the table was measured on, in words. */
 export function describeProcessor() {

@@ -4,6 +4,8 @@
  * @property {string} what
  * @property {string} [iclood]
  * @property {string} [hidden] The same server, with the processor's SHA instructions hidden from it.
+ * @property {string} [iclood-before] An earlier version, and the same of it.
+ * @property {string} [hidden-before]
  * @property {string} [nginx]
  * @property {string} [rclone]
  * @property {string} [reach] What it should be.
@@ -11,7 +13,14 @@
  * @property {boolean} [isRatio] Says more than the others on a machine that does other things as well: these come first.
  */
 
-const COLUMNS = { iclood: 'iClood', hidden: 'without SHA instructions', nginx: 'nginx', rclone: 'rclone' }
+const COLUMNS = {
+  'iclood-before': 'before',
+  iclood: 'iClood',
+  'hidden-before': 'before, without SHA instructions',
+  hidden: 'without SHA instructions',
+  nginx: 'nginx',
+  rclone: 'rclone',
+}
 
 /** @param {readonly Row[]} rows */
 export function markdown(rows) {

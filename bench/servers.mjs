@@ -26,13 +26,13 @@ const LOOP_DELAY = new URL('loop-delay.mjs', import.meta.url).href
 /**
  * iClood with its embedded database, as a household starts it.
  * @param {string} base An absolute path that does not exist yet.
- * @param {{ env?: Record<string, string>, watchLoop?: boolean }} options
+ * @param {{ env?: Record<string, string>, program?: string, watchLoop?: boolean }} options
  */
-export async function startIclood(base, { env = {}, watchLoop = false } = {}) {
+export async function startIclood(base, { env = {}, program = PROGRAM, watchLoop = false } = {}) {
   const port = await freePort()
   const delays = join(base, 'loop-delay.json')
   await mkdir(base)
-  const server = await launch('iClood', base, [PROGRAM, 'serve'], port, {
+  const server = await launch('iClood', base, [program, 'serve'], port, {
     env: {
       HOME: process.env.HOME,
       PORT: String(port),
@@ -54,7 +54,7 @@ export async function startIclood(base, { env = {}, watchLoop = false } = {}) {
 }
 
 /** @param {import('./processor.mjs').Mode} mode @returns {Contender} */
-export const icloodAs = ({ name, env }) => ({ name, start: (base) => startIclood(base, { env }) })
+export const icloodAs = (mode) => ({ name: mode.name, start: (base) => startIclood(base, mode) })
 
 /** nginx as Debian has it: WebDAV's PUT, written to a file beside its place and renamed. @type {Contender} */
 export const nginx = {
