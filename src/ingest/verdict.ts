@@ -68,8 +68,8 @@ function doubt(reason: Doubt, detail?: string): Verdict {
 
 /**
  * Judges each file of a phone's list, in order: is its original certainly on the drive, now, and has it been read back
- * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes. What is said of many
- * files alike is one object, so that a long answer takes little memory until it has been taken.
+ * intact since it was stored? What nobody has read back yet is read now, as far as `allowance` goes. What is said alike
+ * of many files is one object, so that a long answer takes little memory until it has been taken.
  */
 export async function judge(court: Court, offer: Offer, allowance: Allowance): Promise<Verdict[]> {
   const { db, library, reading } = court
