@@ -71,14 +71,14 @@ function outcomeOf(finding: Finding): string {
 
 const TOO_LONG = 'something far longer is in its place, which was not read to its end'
 
-function whatIs({ kind, expected, found, quarantined }: Finding): string {
+function whatIs({ kind, path, expected, found, quarantined }: Finding): string {
   switch (kind) {
     case 'missing':
       return 'it is not on the drive any more.'
     case 'corrupt':
       return `it was damaged: ${found === null ? TOO_LONG : `SHA-256 ${found}`}, expected ${expected}. ${placeOf(quarantined)}`
     case 'unreadable':
-      return found === null ? 'the drive can’t read it.' : `${found}, and no file of the library.`
+      return found === null ? 'the drive can’t read it.' : `${found.replace(path, 'it')}, and no file of the library.`
     case 'unknown':
       return `it ${found === null ? '' : `is ${found}, `}lies among the photos, but was not put there by a backup.`
     case 'sums':

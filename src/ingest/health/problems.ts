@@ -120,12 +120,13 @@ const FINDINGS: Record<FindingKind, { severity: Severity; what: [string, string]
   unreadable: {
     severity: 'error',
     what: ['photo can’t be read from', 'photos can’t be read from'],
-    advice: 'Check the cable and the health of the drive; it may be about to fail.',
+    advice:
+      'Check the cable and the health of the drive; it may be about to fail. If something else is in their place, move that away.',
   },
   unknown: {
     severity: 'warning',
     what: ['file is not known to the library and lies on', 'files are not known to the library and lie on'],
-    advice: 'To have them taken up, run: npm run iclood -- rebuild',
+    advice: 'Move away what is no photo. To have the others taken up, run: npm run iclood -- rebuild',
   },
   sums: {
     severity: 'warning',

@@ -95,7 +95,7 @@ describe('what is no file, among the originals', needs(rootUser(), command('mkfi
     const [finding] = await findFindings(home.db, [outcome?.state === 'unreadable' ? outcome.finding : 0])
     expect(finding).toMatchObject({ kind: 'unreadable', found: `${path} is ${kind}` })
     if (finding !== undefined)
-      expect(describeFinding(finding)).toContain(`${path} is ${kind}, and no file of the library`)
+      expect(describeFinding(finding)).toContain(`${path}: it is ${kind}, and no file of the library`)
     await rm(join(home.root, path))
     await writeFile(join(home.root, path), bytes)
     expect(await verifyOriginal(home.library, path)).toMatchObject({ state: 'intact', isRestored: true })
