@@ -19,8 +19,8 @@ export function nameOf(file: number): string {
 }
 
 /**
- * Where the folder that `path` leads to, through links, really lies, and its device: by the name that the system has for
- * it, which on a file system that does not tell upper from lower case may be spelt otherwise. System errors pass.
+ * Where the folder that `path` leads to, through links, really lies, and its device: by the name that the system has
+ * for it, which on a file system that does not tell upper from lower case may be spelt otherwise. System errors pass.
  */
 export async function whereIs(path: string): Promise<{ folder: string; device: number }> {
   if (!hasDescriptors) {
