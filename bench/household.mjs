@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
+import { DATABASE, ROLE } from '../dist/catalogue/embedded/settings.js'
 
 /*
  * Years of backups, written into the embedded database by SQL: asset number n of a phone that took one photo an hour.
@@ -15,8 +16,9 @@ const PORTION = 50_000
 
 /** Connects to the embedded database of a running server, whose lock file says where its socket is. */
 export async function connectTo(dataDir) {
-  const lock = (await readFile(join(dataDir, 'postgres/postmaster.pid'), 'utf8')).split('\n')
-  const client = new pg.Client({ port: Number(lock[3]), host: lock[4], user: 'iclood', database: 'postgres' })
+  const cluster = join(dataDir, 'postgres')
+  const [, , , port] = (await readFile(join(cluster, 'postmaster.pid'), 'utf8')).split('\n')
+  const client = new pg.Client({ port: Number(port), host: cluster, user: ROLE, database: DATABASE })
   // When the server stops first, the reason is told where it was found.
   client.on('error', () => {})
   await client.connect()
