@@ -5,7 +5,7 @@ import { copyInto, SourceError } from '../../storage/copy.ts'
 import { driveError } from '../../storage/drive-error.ts'
 import { io } from '../../storage/io.ts'
 import { type LibraryPath, parseLibraryPath, splitPath } from '../../storage/layout.ts'
-import { flushOriginal, sizeOf } from '../../storage/originals.ts'
+import { flushOriginal, versionOf } from '../../storage/originals.ts'
 import { quarantine } from '../../storage/quarantine.ts'
 import { type Staged, StagedFile } from '../../storage/staging.ts'
 import { ifReadable } from '../if-readable.ts'
@@ -39,10 +39,15 @@ export async function copyOriginal(mirror: Mirror, wanted: CopyWanted, pause?: P
   }
 }
 
-/** Whether the copy lies at `path` already; made durable. Whatever else lies there is moved to quarantine. */
+/**
+ * Whether the copy lies at `path` already; made durable. Whatever else lies there is moved to quarantine, but nothing
+ * that has come since: a command beside the server may have put back the same copy.
+ */
 async function isThere(mirror: Mirror, path: LibraryPath, wanted: CopyWanted, pause?: Pause): Promise<boolean> {
-  const size = await sizeOf(mirror.drive, path)
-  if (size !== undefined && size === (wanted.size ?? size)) {
+  const before = await versionOf(mirror.drive, path)
+  if (before === undefined) return false
+  const { size } = before
+  if (before.strange === null && size === (wanted.size ?? size)) {
     const found = await ifReadable(hash(mirror, path, size, pause))
     // What the drive fails to flush it may have dropped, and a second flush would only seem to succeed.
     const isFlushed =
@@ -52,7 +57,7 @@ async function isThere(mirror: Mirror, path: LibraryPath, wanted: CopyWanted, pa
       return true
     }
   }
-  await clearPlace(mirror, path)
+  if ((await versionOf(mirror.drive, path))?.version === before.version) await clearPlace(mirror, path)
   return false
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LARGEST_ORIGINAL } from '../../../src/budgets.ts'
 import { type CopyWanted, listDueCopies, recordCopiesVerified } from '../../../src/catalogue/copies.ts'
 import { findFindings } from '../../../src/catalogue/findings.ts'
@@ -11,6 +11,7 @@ import { openMirrorDrive } from '../../../src/ingest/mirror/status.ts'
 import { verifyCopy } from '../../../src/ingest/mirror/verify-copy.ts'
 import { verifyOriginal } from '../../../src/ingest/verify/verify-original.ts'
 import { SourceError } from '../../../src/storage/copy.ts'
+import { io } from '../../../src/storage/io.ts'
 import type { LibraryPath } from '../../../src/storage/layout.ts'
 import { noise } from '../../support/media.ts'
 import { isSame, type Mirrored, makeMirrored, sha256, startKeeper } from '../../support/mirrored.ts'
@@ -42,6 +43,22 @@ beforeEach(async () => {
 afterEach(async () => {
   await home.close()
   await removeFolder(folder)
+})
+
+it('a copy that another process has made while its place was looked at stays there', async () => {
+  await rm(join(root, path))
+  const { lstat } = io
+  const looking = vi.spyOn(io, 'lstat').mockImplementation(async (entry) => {
+    if (entry.path !== path) return lstat(entry)
+    looking.mockRestore()
+    const found = await lstat(entry).catch((error: unknown) => ({ error }))
+    await copyOriginal(mirror, copy)
+    if ('error' in found) throw found.error
+    return found
+  })
+  await copyOriginal(mirror, copy)
+  expect(await readFile(join(root, path))).toEqual(bytes)
+  expect(await readdir(join(root, '.iclood/quarantine')).catch(() => [])).toEqual([])
 })
 
 /** The finding that an outcome names. */
