@@ -94,6 +94,7 @@ export async function runLibrary(
     await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
     state.setLibrary(library)
     isOpen = true
+    state.setJournalTrouble(() => journal.trouble)
     journal.open(
       library,
       () => state.uploads.size > 0,

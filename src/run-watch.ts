@@ -26,6 +26,7 @@ export function createWatch(
     db,
     library: () => state.library(),
     mirror: () => state.mirrorStatus(),
+    journal: () => state.journalTrouble(),
     dataDir: async () => dataDirSpace?.usage(),
     rules: config,
     now,

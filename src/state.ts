@@ -5,6 +5,7 @@ import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
 import type { NoteChange } from './ingest/changes.ts'
 import type { Health } from './ingest/health/model.ts'
+import type { Unwritten } from './ingest/journal/retries.ts'
 import type { Library } from './ingest/library.ts'
 import type { MirrorStatus } from './ingest/mirror/status.ts'
 import { Uploads } from './uploads.ts'
@@ -23,6 +24,7 @@ export class ServerState implements Service {
   #assess: (() => Promise<Health>) | undefined
   #dataDirSpace: DataDirSpace | undefined
   #mirrorStatus: (() => Promise<MirrorStatus>) | undefined
+  #journalTrouble: (() => Unwritten | undefined) | undefined
   #reason = new AppError(
     'database_unavailable',
     'The server is starting and its database is not ready yet. Try again soon.',
@@ -63,6 +65,15 @@ export class ServerState implements Service {
   /** `undefined` until it is known. */
   async mirrorStatus(): Promise<MirrorStatus | undefined> {
     return this.#mirrorStatus?.()
+  }
+
+  /** How it is found out what keeps the journal from being written. */
+  setJournalTrouble(trouble: () => Unwritten | undefined): void {
+    this.#journalTrouble = trouble
+  }
+
+  journalTrouble(): Unwritten | undefined {
+    return this.#journalTrouble?.()
   }
 
   /** From now on `listener` hears of everything that may be a problem, or the end of one. */

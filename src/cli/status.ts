@@ -36,6 +36,7 @@ async function showStatus(session: Session, asJson: boolean): Promise<number> {
       return opened
     },
     mirror: (library) => mirrorStatus(library, config.mirrorFolder, config.minFreeSpace),
+    journal: () => undefined,
     dataDir: async () => (config.databaseUrl === undefined ? new DataDirSpace(config.dataDir).usage() : undefined),
     rules: config,
     now: () => new Date(),

@@ -26,6 +26,7 @@ const health: Health = {
   overdueSince: null,
   drive: { isPresent: true, usage: { total: 100 * GB, used: 25 * GB, free: 75 * GB } },
   mirror: NO_MIRROR,
+  journal: undefined,
   devices: [device('iPhone 16', daysAgo(0.1)), device('iPad', daysAgo(3)), device('unknown', null, 5)],
   findings: [],
   dataDir: undefined,

@@ -10,6 +10,7 @@ import { findSuperuser } from '../../catalogue/superuser.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
 import { believed } from '../../clock.ts'
 import { AppError } from '../../errors.ts'
+import type { Unwritten } from '../journal/retries.ts'
 import { driveUsage, type Library } from '../library.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { DriveState, Facts, Health, HealthRules } from './model.ts'
@@ -22,6 +23,8 @@ export interface Subject {
   readonly library: () => Library
   /** `undefined` if it is not known yet. */
   readonly mirror: (library: Library) => Promise<MirrorStatus | undefined>
+  /** What keeps the journal from being written, as far as it is known. */
+  readonly journal: () => Unwritten | undefined
   /** `undefined` if the database is not an embedded one. */
   readonly dataDir: () => Promise<DataDirUsage | undefined>
   readonly rules: HealthRules
@@ -62,6 +65,7 @@ export async function assess(subject: Subject): Promise<Health> {
     overdueSince,
     drive,
     mirror,
+    journal: subject.journal(),
     devices,
     findings,
     healed,

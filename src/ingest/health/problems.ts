@@ -22,6 +22,7 @@ const LAG_MS = HOUR_MS
 export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
   const problems = [
     ...driveProblems(facts, rules),
+    ...journalProblems(facts),
     ...dataDirProblems(facts, rules),
     ...facts.findings.map(findingProblem),
     ...mirrorProblems(facts),
@@ -38,7 +39,7 @@ export function isUndecided({ drive, mirror, raised, at }: Facts): (key: string)
   // Of devices that come and go, each end and each beginning would be a message.
   const toldAt = raised.get(FURTHER)?.getTime()
   if (toldAt !== undefined && Math.abs(at.getTime() - toldAt) < LONGEST_WAIT_MS) undecided.add(FURTHER)
-  if (!drive.isPresent) for (const key of ['drive_full', 'drive_unwritable']) undecided.add(key)
+  if (!drive.isPresent) for (const key of ['drive_full', 'drive_unwritable', JOURNAL]) undecided.add(key)
   const isMirrorAway = mirror === undefined || mirror.state === 'missing'
   if (isMirrorAway) for (const key of ['mirror_full', 'mirror_error', 'mirror_behind']) undecided.add(key)
   if (mirror === undefined) undecided.add('mirror_missing')
@@ -62,6 +63,18 @@ function refusalProblem(refusal: AppError | undefined, at: Date): Problem[] {
   const isStrange = refusal instanceof StrangeEntry
   const title = isStrange ? 'Something on the drive is in the way' : 'The drive can’t be written to'
   return [{ key: 'drive_unwritable', severity: 'error', title, message: inFull(refusal), since: at }]
+}
+
+const JOURNAL = 'journal_unwritten'
+
+/** The drive takes photos, and nothing else is wrong with it that would be the reason. */
+function journalProblems({ journal, drive }: Facts): Problem[] {
+  if (journal === undefined || !drive.isPresent || drive.refusal !== undefined) return []
+  const { reason, since } = journal
+  const why = reason === undefined ? 'The server’s log says why.' : inFull(reason)
+  const title = 'The journal on the drive can’t be written'
+  const message = `${why} Photos are stored as ever. But should the database be lost, nobody would know any more whose photos of this time are, and phones would send them once more.`
+  return [{ key: JOURNAL, severity: 'warning', title, message, since }]
 }
 
 function spaceProblem(usage: DiskUsage, at: Date, { minFreeSpace }: HealthRules): Problem[] {

@@ -9,7 +9,7 @@ import type { Library } from '../library.ts'
 import { hearLeftChanges } from './left-changes.ts'
 import { PendingChanges } from './pending.ts'
 import { readNews } from './records.ts'
-import { type Log, Retries } from './retries.ts'
+import { type Log, Retries, type Unwritten } from './retries.ts'
 import { SumsKeeper } from './sums-keeper.ts'
 
 /** From a change until it is written down, together with all that have come since; the promise is five seconds. */
@@ -75,6 +75,11 @@ export class JournalKeeper {
   /** Call it before anything changes in the catalogue. Throws `database_unavailable`. */
   static async create(db: Database, log: Log): Promise<JournalKeeper> {
     return new JournalKeeper(db, await beginJournal(db), log)
+  }
+
+  /** What keeps the drive from learning of its originals, if that is so for longer; the drive itself is there. */
+  get trouble(): Unwritten | undefined {
+    return this.#flushes.lasting ?? this.#catchUps.lasting
   }
 
   readonly note: NoteChange = (change) => {

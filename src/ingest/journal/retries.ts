@@ -8,6 +8,16 @@ const RETRY_MS = 5_000
 /** A drive that can't be written, though it is there, is not kept awake by trying. */
 const MAX_RETRY_MS = 5 * 60_000
 
+/** Once may be a drive that was just then pulled out. */
+const TRIES_TO_TELL = 2
+
+/** Why something has not been written since a moment. */
+export interface Unwritten {
+  /** What a person is told of it; `undefined` if only the log knows. */
+  readonly reason: AppError | undefined
+  readonly since: Date
+}
+
 /** Work in the background that is tried until it succeeds: when to try again, and what the log hears of it, once. */
 export class Retries {
   readonly #log: Log
@@ -15,6 +25,7 @@ export class Retries {
   #trouble: string | undefined
   #isTold = false
   #delay = RETRY_MS
+  #failure: (Unwritten & { tries: number }) | undefined
 
   /** `what` is being written. */
   constructor(log: Log, what: string) {
@@ -27,6 +38,13 @@ export class Retries {
     return this.#trouble === undefined ? undefined : this.#delay
   }
 
+  /**
+   * What has kept it from succeeding more than once in a row, and is not told by those who look for drive and database.
+   */
+  get lasting(): Unwritten | undefined {
+    return (this.#failure?.tries ?? 0) >= TRIES_TO_TELL ? this.#failure : undefined
+  }
+
   failed(error: unknown): void {
     const code = error instanceof AppError ? error.code : 'internal_error'
     const isNew = code !== this.#trouble
@@ -36,6 +54,8 @@ export class Retries {
     if (error instanceof AppError && isAway(error)) return
     // A stop has cut it short.
     if (error instanceof Error && error.name === 'AbortError') return
+    const { since = new Date(), tries = 0 } = this.#failure ?? {}
+    this.#failure = { reason: error instanceof AppError ? error : undefined, since, tries: tries + 1 }
     if (isNew) this.#tell(error, code)
     else if (code !== 'disk_full') this.#delay = Math.min(this.#delay * 2, MAX_RETRY_MS)
   }
@@ -50,5 +70,6 @@ export class Retries {
     if (this.#isTold) this.#log.info(`${this.#what} is up to date again`)
     this.#isTold = false
     this.#trouble = undefined
+    this.#failure = undefined
   }
 }

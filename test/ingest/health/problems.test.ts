@@ -23,6 +23,7 @@ const well: Facts = {
   overdueSince: null,
   drive: { isPresent: true, usage: { total: 100 * GB, used: 50 * GB, free: 50 * GB } },
   mirror: NO_MIRROR,
+  journal: undefined,
   devices: [],
   findings: [],
   dataDir: undefined,
@@ -150,6 +151,18 @@ describe('what is wrong', () => {
     ])
   })
 
+  it('is a journal that can’t be written, unless the drive is the reason', () => {
+    const journal = { reason: new AppError('drive_error', 'A later version has written it.'), since: daysAgo(1) }
+    const [problem] = problemsOf({ ...well, journal }, rules)
+    expect(problem).toMatchObject({ key: 'journal_unwritten', severity: 'warning', since: daysAgo(1) })
+    expect(problem?.message).toMatch(/^A later version has written it\. /)
+    expect(keys({ journal: { ...journal, reason: undefined } })).toEqual(['journal_unwritten'])
+    const usage = { total: 100 * GB, used: 50 * GB, free: 50 * GB }
+    const refusal = new AppError('drive_error', 'It is read-only.')
+    expect(keys({ journal, drive: { isPresent: true, usage, refusal } })).toEqual(['drive_unwritable'])
+    expect(keys({ journal, drive: { isPresent: false, reason: refusal } })).toEqual(['drive_missing'])
+  })
+
   it('is told the worst first', () => {
     const missing = new AppError('drive_missing', 'It is not there.')
     const facts = { devices: [device({ lastBackup: daysAgo(9) })], overdueSince: daysAgo(3) }
@@ -169,6 +182,7 @@ it('what can’t be seen while a drive is away is left undecided', () => {
   const unknown = isUndecided({ ...well, mirror: undefined })
   const undecided = (key: string) => [judged, drive, mirror, unknown].map((judge) => judge(key))
   expect(undecided('drive_full')).toEqual([false, true, false, false])
+  expect(undecided('journal_unwritten')).toEqual([false, true, false, false])
   expect(undecided('mirror_behind')).toEqual([false, false, true, true])
   expect(undecided('mirror_missing')).toEqual([false, false, false, true])
   expect(undecided('drive_missing')).toEqual([false, false, false, false])

@@ -27,6 +27,22 @@ describe('tries in the background', () => {
     expect(retries.delay).toBeUndefined()
   })
 
+  it('are in trouble when more than one has failed in a row, and drive and database are there', () => {
+    const { retries } = newRetries()
+    const reasons = (...codes: ErrorCode[]) =>
+      codes.map((code) => {
+        retries.failed(failure(code))
+        return retries.lasting?.reason?.code
+      })
+    expect(reasons('drive_missing', 'database_unavailable')).toEqual([undefined, undefined])
+    expect(reasons('drive_error', 'drive_error', 'disk_full')).toEqual([undefined, 'drive_error', 'disk_full'])
+    retries.succeeded()
+    expect(retries.lasting).toBeUndefined()
+    retries.failed(new Error('a defect'))
+    retries.failed(new Error('a defect'))
+    expect(retries.lasting).toMatchObject({ reason: undefined, since: expect.any(Date) })
+  })
+
   it('come rarer and rarer for a drive that can’t be written, but not for one that is full or away', () => {
     const delays = (code: ErrorCode) => {
       const { retries } = newRetries()
