@@ -8,7 +8,9 @@ import { needs, root } from './support/needs.ts'
 import { silentLog } from './support/postgres.ts'
 import { makeFolder } from './support/server.ts'
 
-/** Where a link to `target` is put in the place of a folder, as soon as one whose name begins so is made or looked at. */
+/**
+ * Where a link to `target` is put in the place of a folder, as soon as one whose name begins so is made or looked at.
+ */
 const attack = vi.hoisted(() => ({ prefix: '', target: '', count: 0 }))
 
 vi.mock('node:fs/promises', async (original) => {

@@ -11,8 +11,8 @@ export interface Finding {
   /** Relative to its library. */
   path: string
   /**
-   * Checksums, as far as they matter and are known; of what is unreadable or unknown because it is no file, `found` says
-   * what it is: "2024/07/IMG.JPG is a pipe", "a pipe".
+   * Checksums, as far as they matter and are known; of what is unreadable or unknown because it is no file, `found`
+   * says what it is: "2024/07/IMG.JPG is a pipe", "a pipe".
    */
   expected: string | null
   found: string | null

@@ -107,8 +107,9 @@ export interface HeldLoss {
   readonly checksum: Checksum | null
   readonly size: number | null
   /**
-   * The intact original, of `size` bytes, lies in its place, durable. `sentFrom` is where its bytes came from, if nobody
-   * knows that they are the same: then its rows are of that address. Returns the rows of `backups` that it changed.
+   * The intact original, of `size` bytes, lies in its place, durable. `sentFrom` is where its bytes came from, if
+   * nobody knows that they are the same: then its rows are of that address. Returns the rows of `backups` that it
+   * changed.
    */
   restored(by: string, size: number, now: Date, sentFrom?: string | null): Promise<number[]>
   /** What lay in its place was moved to `place`. */

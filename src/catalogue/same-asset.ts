@@ -29,8 +29,8 @@ export const isCreatedThatDay = sql`(
 )`
 
 /**
- * Whose word a row is: the address that it was announced from or, once its bytes have arrived, that they came from. Null
- * where older servers did not write that down.
+ * Whose word a row is: the address that it was announced from or, once its bytes have arrived, that they came from.
+ * Null where older servers did not write that down.
  */
 const WHOSE = sql`case
   when backups.status = 'Completed' then backups.sent_from else coalesce(backups.announced_from, backups.sent_from)
@@ -96,8 +96,8 @@ export const mayBeLostUnread = sql`coalesce(
 
 /**
  * Whether what came with the bytes proves that they are this asset, so that a phone may delete its own copy: the id, or
- * their size and date. What was announced proves nothing, nor does what a journal says; and a path least of all. Ids can
- * be heard in the network: bytes that are not as many as the phone says, now or when it announced them, have none.
+ * their size and date. What was announced proves nothing, nor does what a journal says; and a path least of all. Ids
+ * can be heard in the network: bytes that are not as many as the phone says, now or when it announced them, have none.
  */
 export const isProven = sql`(
   coalesce(

@@ -3,8 +3,8 @@ import type { Database } from './connection.ts'
 import type { UnwrittenTable } from './tables.ts'
 
 /**
- * Rows that have changed: ids in `backups` and `ignored_files`, paths in `files`; and month folders whose SHA256SUMS does
- * not agree with them.
+ * Rows that have changed: ids in `backups` and `ignored_files`, paths in `files`; and month folders whose SHA256SUMS
+ * does not agree with them.
  */
 export interface Unwritten {
   backups: readonly number[]

@@ -2,8 +2,8 @@ import { AppError } from '../errors.ts'
 import type { LibraryPath, MonthFolder } from '../storage/layout.ts'
 
 /**
- * Rows of the catalogue that have just been added, changed or removed, in a transaction that is over; and what was found
- * on a drive not to agree with them.
+ * Rows of the catalogue that have just been added, changed or removed, in a transaction that is over; and what was
+ * found on a drive not to agree with them.
  */
 export interface Change {
   /** Ids in `backups`. */

@@ -8,9 +8,10 @@ import { clearPlace, readBack } from './verify/verify-original.ts'
 const BY_A_PHONE = 'new bytes from a phone'
 
 /**
- * Gives the bytes of an upload from `sentFrom` the place of an original with the same content that is lost, or seems to be: `restored`.
- * What lies there is read first: it may be intact after all (`found`); if it is not, it goes to quarantine. Returns
- * `taken` if the drive does not let go of the place, `changed` if somebody else has changed what is there meanwhile.
+ * Gives the bytes of an upload from `sentFrom` the place of an original with the same content that is lost, or seems to
+ * be: `restored`. What lies there is read first: it may be intact after all (`found`); if it is not, it goes to
+ * quarantine. Returns `taken` if the drive does not let go of the place, `changed` if somebody else has changed what is
+ * there meanwhile.
  */
 export async function takeLostPlace(
   library: Library,

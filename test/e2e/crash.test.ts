@@ -26,7 +26,10 @@ interface Asset {
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
-/** What a few phones have taken: sizes from small to large, Live Photos, one name again and again, pictures on several phones. */
+/**
+ * What a few phones have taken: sizes from small to large, Live Photos, one name again and again, pictures on several
+ * phones.
+ */
 function takePhotos(round: number, phones: number): Asset[][] {
   const shared = jpeg({ date: '2024:03:05 10:00:00', size: 30_000, seed: `shared ${round}` })
   return Array.from({ length: phones }, (_, phone) => {

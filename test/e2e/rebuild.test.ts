@@ -19,7 +19,10 @@ import { makeFolder, removeFolder, startServer, type TestServer } from '../suppo
 import { EMBEDDED } from '../support/surroundings.ts'
 import { until } from '../support/until.ts'
 
-/** A drive as it is after a clean stop, what the server answered, and the database that belongs to it; nobody changes them. */
+/**
+ * A drive as it is after a clean stop, what the server answered, and the database that belongs to it; nobody changes
+ * them.
+ */
 let template: { folder: string; library: string; household: Household; answers: unknown; database: TestDatabase }
 
 let folder: string
@@ -227,7 +230,8 @@ describe('a rebuild that is killed', () => {
   })
 
   /**
-   * What holds it up when the step is over: the table that the next step writes to, and when. (Every step: test/faults/rebuild-crash.test.ts.)
+   * What holds it up when the step is over: the table that the next step writes to, and when. (Every step:
+   * test/faults/rebuild-crash.test.ts.)
    */
   const HOLDS = {
     '2 import': 'before insert on files for each row when (new.checksum is null) execute function hold()',

@@ -13,8 +13,8 @@ import { type Moment, type StoppableServer, startStoppable } from '../support/st
 import { until } from '../support/until.ts'
 
 /*
- * The rows of the crash tables in docs/design.md, under their names: the server ends right after that step, as by kill -9, and is
- * started again on the same folder and database.
+ * The rows of the crash tables in docs/design.md, under their names: the server ends right after that step, as by kill
+ * -9, and is started again on the same folder and database.
  */
 
 let folder: string
@@ -73,7 +73,10 @@ class Photo {
 
 interface Row {
   moment: Moment
-  /** What is on the drive: in staging, a part of the photo or all of it; of the month, nothing, the folder, the original. */
+  /**
+   * What is on the drive: in staging, a part of the photo or all of it; of the month, nothing, the folder, the
+   * original.
+   */
   staged: 'nothing' | 'part' | 'all'
   month: 'missing' | 'empty' | 'there'
   /** What the catalogue says. */

@@ -66,7 +66,10 @@ interface Row {
   month: readonly string[] | undefined
 }
 
-/** Stores a photo, looks at what a server leaves that ends at that moment, and starts it again: then there is a copy, and only one. */
+/**
+ * Stores a photo, looks at what a server leaves that ends at that moment, and starts it again: then there is a copy,
+ * and only one.
+ */
 async function crash({ moment, isStaged, month }: Row): Promise<void> {
   await server.stopAt(moment)
   const photo = await store()

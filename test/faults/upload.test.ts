@@ -153,8 +153,8 @@ interface Story {
   /** Its name in the library. */
   called: string
   /**
-   * Its name if what has that one can't be read, so that it is not known to be the same, can't be made durable or can't be moved to
-   * quarantine: that must not stand in its way.
+   * Its name if what has that one can't be read, so that it is not known to be the same, can't be made durable or can't
+   * be moved to quarantine: that must not stand in its way.
    */
   otherwise?: string
   /** The drive. */

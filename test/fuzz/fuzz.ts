@@ -12,7 +12,9 @@ export interface Run {
   corpora: string
   seed: number
   executions: number
-  /** For how many executions it is watched what they reach, and what reaches something new becomes a source of others. */
+  /**
+   * For how many executions it is watched what they reach, and what reaches something new becomes a source of others.
+   */
   watched?: number
   /** Is told of each input before it is run. */
   onInput?: (input: Buffer) => void

@@ -6,8 +6,9 @@ import { check } from '../fuzz/target.ts'
 import { inspectBytes, inspectReading } from './inspecting.ts'
 
 /**
- * Rejects if inspecting `file`, which claims to have `size` bytes, costs more than it may or yields what cannot be: a kind
- * of another type, an impossible date, or one that the file does not hold. `isEndless`: where the file ends it begins anew.
+ * Rejects if inspecting `file`, which claims to have `size` bytes, costs more than it may or yields what cannot be: a
+ * kind of another type, an impossible date, or one that the file does not hold. `isEndless`: where the file ends it
+ * begins anew.
  */
 export async function checkHarmless(file: Buffer, size: number, { isEndless = false } = {}): Promise<void> {
   const inspection = isEndless ? inspectReading(repeating(file), size) : inspectBytes(file, size)

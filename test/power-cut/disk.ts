@@ -25,8 +25,8 @@ export interface Disk {
   /** Cuts its power: all that was not flushed is gone, and whoever uses the disk gets errors from now on. */
   cut(): Promise<void>
   /**
-   * Takes the dead disk away and mounts it again with its power on, as a computer does that starts after a cut: the file system
-   * repairs itself. Nobody may have anything open on it any more.
+   * Takes the dead disk away and mounts it again with its power on, as a computer does that starts after a cut: the
+   * file system repairs itself. Nobody may have anything open on it any more.
    */
   restore(): Promise<void>
   /** Idempotent; done at the end of the test, or file, in any case. */
@@ -44,9 +44,9 @@ export function cuttable(kind: Kind): string | undefined {
 }
 
 /**
- * Makes a disk of 512 MB and mounts it, with `mountOptions` if given. From the bottom: an image file; nbdkit, whose cache holds all writes
- * until they are flushed, and dies with them; nbdfuse, which makes a file of it; a loop device; the file system. A flush
- * goes all the way down.
+ * Makes a disk of 512 MB and mounts it, with `mountOptions` if given. From the bottom: an image file; nbdkit, whose
+ * cache holds all writes until they are flushed, and dies with them; nbdfuse, which makes a file of it; a loop device;
+ * the file system. A flush goes all the way down.
  */
 export async function makeDisk(kind: Kind, mountOptions: readonly string[] = []): Promise<Disk> {
   const { path: folder, reap } = makeReapedFolder()

@@ -13,8 +13,8 @@ export interface Fault {
   /** What it is about: a regular expression for the absolute path, or for `201 /photos/upload`. */
   path: string
   /**
-   * `halt`: the whole program stands still there for good. `lie`: a flush is said to be done, and nothing is done. An answer is
-   * halted before, whatever is said.
+   * `halt`: the whole program stands still there for good. `lie`: a flush is said to be done, and nothing is done. An
+   * answer is halted before, whatever is said.
    */
   does: 'halt before' | 'halt after' | 'lie'
 }

@@ -13,8 +13,9 @@ import { Phones } from './phones.ts'
 const MOUNT_OPTIONS = { ext4: ['commit=300'], xfs: [], btrfs: ['commit=300'] }
 
 /**
- * Backs up one photo on a machine whose calls fail in that way, cuts the power when all is done and the answer is about to go out, and
- * returns what is lost then. The database is not on the disk: what it flushes could save what the server has not flushed.
+ * Backs up one photo on a machine whose calls fail in that way, cuts the power when all is done and the answer is about
+ * to go out, and returns what is lost then. The database is not on the disk: what it flushes could save what the server
+ * has not flushed.
  */
 async function lossesWith(kind: Kind, ...faultsArmed: readonly Fault[]): Promise<string[]> {
   const random = randomFor(`liars ${kind}`)

@@ -7,8 +7,8 @@ import type { Machine } from './machine.ts'
 import type { Phones } from './phones.ts'
 
 /**
- * Looks, after a start of the server, at all that docs/design.md promises under "Invariants", from outside: a sentence for each promise
- * broken. Sends one acknowledged file again.
+ * Looks, after a start of the server, at all that docs/design.md promises under "Invariants", from outside: a sentence
+ * for each promise broken. Sends one acknowledged file again.
  */
 export async function findLosses(machine: Machine, phones: Phones, random: () => number): Promise<string[]> {
   const { server } = machine

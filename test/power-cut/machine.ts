@@ -82,8 +82,8 @@ export class Machine {
   }
 
   /**
-   * Runs `iclood verify` beside the server and returns what it printed unless it found everything intact; `undefined` then, and
-   * where the program has no such command.
+   * Runs `iclood verify` beside the server and returns what it printed unless it found everything intact; `undefined`
+   * then, and where the program has no such command.
    */
   async verify(): Promise<string | undefined> {
     if (!(await hasVerify())) return undefined

@@ -36,8 +36,8 @@ export class Phones {
   }
 
   /**
-   * Takes the pictures of one more day with three phones, about 7 MB: photos and a video of several megabytes, Live Photos, one name again
-   * and again, one picture on all phones.
+   * Takes the pictures of one more day with three phones, about 7 MB: photos and a video of several megabytes, Live
+   * Photos, one name again and again, one picture on all phones.
    */
   takePictures(): void {
     const day = this.taken.length
@@ -109,7 +109,9 @@ export class Phones {
     return this.taken.filter((asset) => !this.acknowledged.has(asset))
   }
 
-  /** Asks for each phone which of its files the server wants, and returns those. Throws if the server does not answer. */
+  /**
+   * Asks for each phone which of its files the server wants, and returns those. Throws if the server does not answer.
+   */
   async offerAll(server: TestServer): Promise<Asset[]> {
     const devices = [...new Set(this.taken.map((asset) => asset.device))]
     const wanted = await Promise.all(
@@ -134,8 +136,8 @@ export class Phones {
   }
 
   /**
-   * Sends all that is not acknowledged, from all phones at once and two files at a time from each, until `isOver`. What the server does
-   * not take now is sent again later.
+   * Sends all that is not acknowledged, from all phones at once and two files at a time from each, until `isOver`. What
+   * the server does not take now is sent again later.
    */
   async sendAll(server: TestServer, isOver: () => boolean): Promise<void> {
     // In no order of theirs, and in the same one with the same seed.

@@ -14,9 +14,9 @@ const SOON_MS = 40
 const LATER_MS = 4_000
 
 /**
- * Cuts the power `cuts` times at random moments, again and again on the same disk, which has library and database: during the first start of
- * all, while several phones send or soon after, now and then during the start after a cut. After each the server is started again, and
- * nothing may be lost.
+ * Cuts the power `cuts` times at random moments, again and again on the same disk, which has library and database:
+ * during the first start of all, while several phones send or soon after, now and then during the start after a cut.
+ * After each the server is started again, and nothing may be lost.
  */
 export async function cutAtRandom(kind: Kind, cuts: number): Promise<void> {
   const random = randomFor(kind)

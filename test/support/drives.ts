@@ -159,7 +159,10 @@ export function withSbin(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
 }
 
-/** Makes a file `path` that takes all the room there is, as another program does; a server may take some of it meanwhile. */
+/**
+ * Makes a file `path` that takes all the room there is, as another program does; a server may take some of it
+ * meanwhile.
+ */
 export async function fillUp(path: string): Promise<void> {
   const file = await open(path, 'w')
   try {
@@ -182,7 +185,10 @@ async function wasWritten(file: FileHandle, chunk: Buffer): Promise<boolean> {
   }
 }
 
-/** All originals in `folder` and below, as paths relative to it, in order: no SHA256SUMS, nothing in `.iclood` and `lost+found`. */
+/**
+ * All originals in `folder` and below, as paths relative to it, in order: no SHA256SUMS, nothing in `.iclood` and
+ * `lost+found`.
+ */
 export async function originalsIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   return entries

@@ -9,10 +9,10 @@ interface Watched {
 }
 
 /**
- * What of a drive would outlive a power cut at this moment, as POSIX has it: the bytes of a file as they were when it was flushed last,
- * under names whose folder was flushed since they were made. A flush that fails drops what it was to flush, and says so only
- * once: the next one succeeds and writes nothing, unless a folder has been changed in between, which is then written as a whole;
- * a file stays as it was before.
+ * What of a drive would outlive a power cut at this moment, as POSIX has it: the bytes of a file as they were when it
+ * was flushed last, under names whose folder was flushed since they were made. A flush that fails drops what it was to
+ * flush, and says so only once: the next one succeeds and writes nothing, unless a folder has been changed in between,
+ * which is then written as a whole; a file stays as it was before.
  */
 export class Durability {
   readonly #root: string

@@ -39,8 +39,9 @@ export interface Installation {
 }
 
 /**
- * Compiles the sources into a new folder with mode 0700. `ownPackage`: with a copy of the PostgreSQL package in it, without the
- * links that its install script makes, as `npm ci --ignore-scripts` leaves it; else it shares this repository's packages.
+ * Compiles the sources into a new folder with mode 0700. `ownPackage`: with a copy of the PostgreSQL package in it,
+ * without the links that its install script makes, as `npm ci --ignore-scripts` leaves it; else it shares this
+ * repository's packages.
  */
 export async function install(options: { ownPackage: boolean }): Promise<Installation> {
   const folder = await mkdtemp(join(tmpdir(), 'iclood-installed-'))

@@ -13,9 +13,9 @@ const owners = new Map<string, string>()
 const currentOwner = () => TestRunner.getCurrentTest()?.id ?? OF_FILE
 
 /**
- * Has `undo` called when what runs now is over, however it ends: the test, or the file where no test runs (in `beforeAll`, at the top).
- * What was started last is undone first, after the test's own `afterEach`. For whatever a helper starts; `undo` must not mind if the test
- * has ended it already.
+ * Has `undo` called when what runs now is over, however it ends: the test, or the file where no test runs (in
+ * `beforeAll`, at the top). What was started last is undone first, after the test's own `afterEach`. For whatever a
+ * helper starts; `undo` must not mind if the test has ended it already.
  */
 export function endsWithTest(undo: Undo): void {
   endsWith(currentOwner(), undo)
@@ -27,7 +27,10 @@ export function folderEndsWithTest(folder: string, undo: Undo): void {
   endsWithTest(undo)
 }
 
-/** Has `undo` called before `folder` is removed: a server may be started again by one of several tests that have it in common. */
+/**
+ * Has `undo` called before `folder` is removed: a server may be started again by one of several tests that have it in
+ * common.
+ */
 export function endsWithFolder(folder: string, undo: Undo): void {
   let at = folder
   while (!owners.has(at) && at !== dirname(at)) at = dirname(at)

@@ -9,8 +9,9 @@ import type { Durability } from './durability.ts'
 export type Call = keyof typeof io
 
 /**
- * How a call goes wrong: nothing is done, for a defect of the drive or want of room; it is done, and reported as failed; it takes
- * or gives only a part, as it may; it takes only a part, because the drive is full, which the next call of its kind is told.
+ * How a call goes wrong: nothing is done, for a defect of the drive or want of room; it is done, and reported as
+ * failed; it takes or gives only a part, as it may; it takes only a part, because the drive is full, which the next
+ * call of its kind is told.
  */
 export type Fault = 'EIO' | 'ENOSPC' | 'EIO, but done' | 'short' | 'short, then ENOSPC'
 
@@ -75,8 +76,8 @@ export function named<Story extends { name: string }>(stories: readonly Story[])
 }
 
 /**
- * Runs `attempt` without a failure, then once for each call that it has made and each of `plans` for such a call. `attempt` arms the
- * plan and returns the calls that it made from then on. Returns the number of failures.
+ * Runs `attempt` without a failure, then once for each call that it has made and each of `plans` for such a call.
+ * `attempt` arms the plan and returns the calls that it made from then on. Returns the number of failures.
  */
 export async function withEachFailure(
   plans: readonly Omit<Plan, 'nth'>[],
@@ -105,7 +106,10 @@ export interface Faults {
   disarm(): { calls: Map<Call, number>; hasFailed: boolean }
   /** How often each function has been called since `arm`, or since the last call of this. */
   count(): Map<Call, number>
-  /** Makes the drive another kind of drive: `answer` is called instead of the function of that name. `undefined` undoes it. */
+  /**
+   * Makes the drive another kind of drive: `answer` is called instead of the function of that name. `undefined` undoes
+   * it.
+   */
   behave(call: Call, answer: ((...args: readonly unknown[]) => unknown) | undefined): void
   /** Has every call told to `durability` from now on. */
   watch(durability: Durability): void

@@ -13,7 +13,10 @@ import { clearStaging } from '../../src/storage/staging.ts'
 import { endsWithTest } from './ends.ts'
 import type { TestDatabase } from './postgres.ts'
 
-/** The server in the test's own process, without what it does in the background, so that a test knows every call it makes. */
+/**
+ * The server in the test's own process, without what it does in the background, so that a test knows every call it
+ * makes.
+ */
 export interface InProcessServer {
   readonly url: string
   readonly root: string

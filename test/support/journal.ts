@@ -79,7 +79,10 @@ export async function journalIn(library: string): Promise<string[]> {
   return (await readdir(join(library, JOURNAL)).catch(() => [])).sort()
 }
 
-/** What a reader in another language makes of a library's journal, by id and path; `needs(command('python3', 'python3'))`. */
+/**
+ * What a reader in another language makes of a library's journal, by id and path; `needs(command('python3',
+ * 'python3'))`.
+ */
 export interface Foreign {
   backups: Record<string, BackupRecord>
   ignored: Record<string, IgnoredRecord>

@@ -18,7 +18,10 @@ export interface Answer {
   headers: Headers
 }
 
-/** The form of an upload as React Native on iOS writes it: the file first, headers in lower case, a 70-character boundary. */
+/**
+ * The form of an upload as React Native on iOS writes it: the file first, headers in lower case, a 70-character
+ * boundary.
+ */
 export function formOf(bytes: Buffer, { name = 'IMG_0001.HEIC', type = 'image/jpeg', fields = {} }: UploadOptions) {
   const boundary = randomBytes(35).toString('hex')
   const fileName =
@@ -53,8 +56,8 @@ export async function get(url: string, path: string): Promise<Answer> {
 }
 
 /**
- * One request on a connection of its own, which could be used again: a server hangs up on an idle one when it likes, and that it does so at
- * this very moment would be this client's bad luck.
+ * One request on a connection of its own, which could be used again: a server hangs up on an idle one when it likes,
+ * and that it does so at this very moment would be this client's bad luck.
  */
 async function exchange(url: string, method: string, contentType: string, body?: Buffer): Promise<Answer> {
   const agent = new Agent({ keepAlive: true })

@@ -19,8 +19,9 @@ export { silentLog } from './run-postgres.ts'
 let databases = 0
 
 /**
- * Makes a new database that ends with the test, or the file, that calls this: with the tables of today and nothing in them. On the one real
- * PostgreSQL of the run, beside those of other files, which share its roles and its 200 connections.
+ * Makes a new database that ends with the test, or the file, that calls this: with the tables of today and nothing in
+ * them. On the one real PostgreSQL of the run, beside those of other files, which share its roles and its 200
+ * connections.
  */
 export async function startTestDatabase(): Promise<TestDatabase> {
   return endingWithTest(await createDatabase(MIGRATED))

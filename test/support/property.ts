@@ -4,5 +4,7 @@ import { rounds } from './rounds.ts'
 
 fc.configureGlobal({ seed: inject('seed'), numRuns: rounds(100) })
 
-/** fast-check, whose choices follow from the run's seed; give it `numRuns: rounds(…)` where the usual 100 are not right. */
+/**
+ * fast-check, whose choices follow from the run's seed; give it `numRuns: rounds(…)` where the usual 100 are not right.
+ */
 export { fc }

@@ -6,7 +6,9 @@ export interface Reads {
   bytes: number
 }
 
-/** Counts them, and lets all reading fail behind `most`: what would be read for hours ends. Done with at the test's end. */
+/**
+ * Counts them, and lets all reading fail behind `most`: what would be read for hours ends. Done with at the test's end.
+ */
 export function boundReads(most: number): Reads {
   const { read } = io
   const reads = { bytes: 0 }

@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs'
 import type { Reporter, SerializedError, TestCase, TestModule, Vitest } from 'vitest/node'
 
 /**
- * Says what repeats the random choices of this run, and writes what `npm test` ends with to the file that the environment names in `ICLOOD_TEST_SUMMARY`: the counts and the
- * skipped tests with their reasons. Whatever fails outside a test (a file that doesn't load, a hook, a rejection that
- * nobody handles) counts as one failed test.
+ * Says what repeats the random choices of this run, and writes what `npm test` ends with to the file that the
+ * environment names in `ICLOOD_TEST_SUMMARY`: the counts and the skipped tests with their reasons. Whatever fails
+ * outside a test (a file that doesn't load, a hook, a rejection that nobody handles) counts as one failed test.
  */
 // biome-ignore lint/style/noDefaultExport: Vitest takes a reporter's default export.
 export default class SummaryReporter implements Reporter {

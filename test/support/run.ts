@@ -28,8 +28,8 @@ declare module 'vitest' {
 }
 
 /**
- * Begins a run of the tests: its folder, and one PostgreSQL for all files, which starts while the first of them are loaded. Returns how
- * to end it.
+ * Begins a run of the tests: its folder, and one PostgreSQL for all files, which starts while the first of them are
+ * loaded. Returns how to end it.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   // What tests start as a user does is compiled; of other sources than theirs it would be another program.
@@ -47,7 +47,9 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
 }
 
-/** As the server starts its own one, but for many at a time, and without flushing: nothing of it shall outlive the run. */
+/**
+ * As the server starts its own one, but for many at a time, and without flushing: nothing of it shall outlive the run.
+ */
 async function startPostgres(runFolder: string): Promise<Postmaster> {
   const cluster = join(runFolder, 'postgres')
   const account = await chooseAccount(runFolder, cluster)

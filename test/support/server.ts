@@ -41,10 +41,10 @@ export async function removeFolder(folder: string): Promise<void> {
 }
 
 /**
- * Starts the compiled server in `folder` and returns when it answers `/ping` and is ready, or says why not (throws with what it
- * printed if it does not come up). `env` is added to an environment that holds no other settings of the server. Its database is on
- * the run's PostgreSQL, the same one at each start in the folder: `EMBEDDED` among `env` has it run its own one. Killed
- * before its folder goes, if it still runs then.
+ * Starts the compiled server in `folder` and returns when it answers `/ping` and is ready, or says why not (throws with
+ * what it printed if it does not come up). `env` is added to an environment that holds no other settings of the server.
+ * Its database is on the run's PostgreSQL, the same one at each start in the folder: `EMBEDDED` among `env` has it run
+ * its own one. Killed before its folder goes, if it still runs then.
  */
 export async function startServer(folder: string, env: Record<string, string> = {}): Promise<TestServer> {
   const port = Number(env['PORT'] ?? (await freePort()))

@@ -4,8 +4,8 @@ import { undoAtEnds } from './ends.ts'
 import { makeReapedFolder } from './reaper.ts'
 
 /*
- * Runs before each test file, in its process. Everything that the file makes lies in one folder, for temporary files of programs that it
- * starts as well, and ends with it.
+ * Runs before each test file, in its process. Everything that the file makes lies in one folder, for temporary files of
+ * programs that it starts as well, and ends with it.
  */
 
 const folder = makeReapedFolder(inject('runFolder'))

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 const USUAL_MS = 170
 
 /**
- * Returns how many times slower this machine is now than the one on which limits of time were chosen, at least 1: it does a piece of
- * all that tests do, which takes a fraction of a second there. What else runs on the machine counts, as it will slow the tests, too.
+ * Returns how many times slower this machine is now than the one on which limits of time were chosen, at least 1: it
+ * does a piece of all that tests do, which takes a fraction of a second there. What else runs on the machine counts, as
+ * it will slow the tests, too.
  */
 export function measureSlowness(): number {
   const begin = performance.now()

@@ -9,7 +9,10 @@ import { until } from './until.ts'
 export interface Moment {
   when: 'before' | 'after'
   call: readonly Call[]
-  /** What the call's paths must fit, separated by a space; that of a descriptor, too, and how a file is opened (`path wx`). */
+  /**
+   * What the call's paths must fit, separated by a space; that of a descriptor, too, and how a file is opened (`path
+   * wx`).
+   */
   path: RegExp
   /** Not that call itself, but the next one of any kind. */
   isNext?: true
@@ -21,8 +24,8 @@ export interface StoppableServer extends TestServer {
 }
 
 /**
- * Loaded by Node before the program, it wraps the functions of the one place through which that touches the drive. The moment is
- * read at the start, and whenever a signal says so.
+ * Loaded by Node before the program, it wraps the functions of the one place through which that touches the drive. The
+ * moment is read at the start, and whenever a signal says so.
  */
 const PRELOAD = `
 import { constants, existsSync, readFileSync, unlinkSync } from 'node:fs'

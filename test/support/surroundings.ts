@@ -5,7 +5,9 @@ import { MIGRATED } from './run-postgres.ts'
 /** The program as npm installs it. */
 export const PROGRAM = fileURLToPath(new URL('../../bin/iclood.cjs', import.meta.url))
 
-/** Among the settings of a server or a command: it runs the PostgreSQL that it brings, as it does at a person's home. */
+/**
+ * Among the settings of a server or a command: it runs the PostgreSQL that it brings, as it does at a person's home.
+ */
 export const EMBEDDED = { DATABASE_URL: '' }
 
 type Settings = Readonly<Record<string, string>>
@@ -30,7 +32,10 @@ export async function removeDatabases(folder: string): Promise<void> {
   }
 }
 
-/** The environment of a server or command in `folder`: `env`, the database that was prepared there, and no other settings. */
+/**
+ * The environment of a server or command in `folder`: `env`, the database that was prepared there, and no other
+ * settings.
+ */
 export function surroundings(folder: string, env: Settings): NodeJS.ProcessEnv {
   const { DATABASE_URL = databases.get(homeOf(folder, env))?.url, ...others } = env
   return {

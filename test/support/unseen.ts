@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 
 /**
- * Writes other bytes into a file, as many as it has, and leaves its times as they were: as rot does, or whoever does not
- * want to be seen.
+ * Writes other bytes into a file, as many as it has, and leaves its times as they were: as rot does, or whoever does
+ * not want to be seen.
  */
 export async function writeUnseen(path: string, text: string): Promise<void> {
   const before = await stat(path, { bigint: true })

@@ -2,8 +2,8 @@ import { setTimeout } from 'node:timers/promises'
 import { hanging } from './limits.ts'
 
 /**
- * Resolves to what `look` returns once that is neither undefined nor false; throws after so long that it hangs, with what `more` says
- * about it. Looks often at first: most things take a moment.
+ * Resolves to what `look` returns once that is neither undefined nor false; throws after so long that it hangs, with
+ * what `more` says about it. Looks often at first: most things take a moment.
  */
 export async function until<Found>(
   what: string,

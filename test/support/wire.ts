@@ -6,8 +6,8 @@ import { formOf, type UploadOptions } from './phone.ts'
 import type { TestServer } from './server.ts'
 
 /*
- * Requests that `fetch` can't or won't make: from another address, without headers that it adds by itself, in pieces, or
- * broken.
+ * Requests that `fetch` can't or won't make: from another address, without headers that it adds by itself, in pieces,
+ * or broken.
  */
 
 export interface WireRequest {

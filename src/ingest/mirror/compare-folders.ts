@@ -40,7 +40,8 @@ const REWRITTEN = 'a new SHA256SUMS'
  * Compares the mirror's month folders with the catalogue: records a finding for each file there that the catalogue does
  * not have and each SHA256SUMS that disagrees with the copies, which is then replaced, by whoever keeps the mirror, and
  * closes those that no longer hold. What is wrong is looked at once more after a while: something may be on its way.
- * Returns the ids of the findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what `pause` throws.
+ * Returns the ids of the findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what `pause`
+ * throws.
  */
 export async function compareFolders(mirror: Mirror, options: ComparisonOptions): Promise<number[]> {
   const doubtful: MonthFolder[] = []

@@ -13,8 +13,8 @@ export interface JournalFile {
 const NAME = /^(\d{8})-(snapshot|log)\.jsonl$/
 
 /**
- * No server comes to this number by itself: with a file for each start and for each 4 MB, that takes more than a lifetime.
- * From there on a run has as many numbers before it as behind it.
+ * No server comes to this number by itself: with a file for each start and for each 4 MB, that takes more than a
+ * lifetime. From there on a run has as many numbers before it as behind it.
  */
 const FAR = 50_000_000
 /** Nor to this one: what was written on from a number just below `FAR` is behind it as well. */
@@ -43,8 +43,8 @@ export function journalFiles(names: readonly string[]): JournalFile[] {
 }
 
 /**
- * Those of `files` (in order) whose numbers keep a writer from going on: none, unless somebody has put one there that is
- * `FAR` from where a writer comes; then also what may have been written after it.
+ * Those of `files` (in order) whose numbers keep a writer from going on: none, unless somebody has put one there that
+ * is `FAR` from where a writer comes; then also what may have been written after it.
  */
 export function outOfReach(files: readonly JournalFile[]): JournalFile[] {
   return (files.at(-1)?.number ?? 0) < FAR ? [] : files.filter(({ number }) => number >= NEAR)

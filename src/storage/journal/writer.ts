@@ -50,8 +50,8 @@ export class JournalWriter {
   readonly #onPutAside: (path: string, place: string) => void
 
   /**
-   * `committer` is that of the drive. `onPutAside` hears of files that were moved to quarantine, since no number would have
-   * come after theirs, with their places there.
+   * `committer` is that of the drive. `onPutAside` hears of files that were moved to quarantine, since no number would
+   * have come after theirs, with their places there.
    */
   constructor(
     drive: Drive,
@@ -72,8 +72,8 @@ export class JournalWriter {
   }
 
   /**
-   * Whether a snapshot is due: there is no journal, its logs have outgrown it, a part of it was put aside, or it is not as
-   * this writer left it (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
+   * Whether a snapshot is due: there is no journal, its logs have outgrown it, a part of it was put aside, or it is not
+   * as this writer left it (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
    */
   async needsSnapshot(): Promise<boolean> {
     const files = await this.#open()
@@ -279,8 +279,8 @@ export class JournalWriter {
   }
 
   /**
-   * Those of `files` after which numbers can go on. The others are moved to quarantine, whatever they are: the catalogue
-   * knows all that they may say, and so does the snapshot that is due then.
+   * Those of `files` after which numbers can go on. The others are moved to quarantine, whatever they are: the
+   * catalogue knows all that they may say, and so does the snapshot that is due then.
    */
   async #withinReach(files: readonly JournalFile[]): Promise<JournalFile[]> {
     const far = outOfReach(files)

@@ -12,8 +12,8 @@ const OURS =
   /^(?:photos\.example\.com|(?:.+\.)?example\.net|.+\.(?:example\.org|flat\.example\.edu|zuhause|local|lan|home|home\.arpa|internal|localdomain|fritz\.box|ts\.net))$/
 
 /**
- * Host headers. Whatever is taken for a host of ours is one to a browser, by the URL standard: an address, a name without
- * a dot, or one that is listed.
+ * Host headers. Whatever is taken for a host of ours is one to a browser, by the URL standard: an address, a name
+ * without a dot, or one that is listed.
  */
 export const hosts: Target = {
   name: 'hosts',

@@ -29,8 +29,8 @@ const CHECK_LENGTH = 18
 const WHOLE = '='
 
 /**
- * Lines of the journal. None makes the reader, or the judge of records, throw; what is read is written and read again the
- * same, as one line; and a path that is taken stays within the library.
+ * Lines of the journal. None makes the reader, or the judge of records, throw; what is read is written and read again
+ * the same, as one line; and a path that is taken stays within the library.
  */
 export const journal: Target = {
   name: 'journal',

@@ -5,8 +5,8 @@ import { Random } from '../random.ts'
 import { check, checkSame, type Target } from '../target.ts'
 
 /**
- * Lists that phones announce. A list is taken if, and only if, `JSON.parse` takes it, and means the same, however it is cut
- * into chunks; each entry comes back byte for byte, and what is read from it is of the right kind. But for what is
+ * Lists that phones announce. A list is taken if, and only if, `JSON.parse` takes it, and means the same, however it is
+ * cut into chunks; each entry comes back byte for byte, and what is read from it is of the right kind. But for what is
  * written below.
  */
 export const lists: Target = {

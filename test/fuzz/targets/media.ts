@@ -6,7 +6,9 @@ import type { Target } from '../target.ts'
 /** Others take too long to copy. */
 const MAX_SEED_BYTES = 16 * 1024
 
-/** Photos and videos: none costs more than a bounded number of short reads, and none yields a date that is not in it. */
+/**
+ * Photos and videos: none costs more than a bounded number of short reads, and none yields a date that is not in it.
+ */
 export const media: Target = {
   name: 'media',
   seeds: [...MADE, ...SORTS].map(([, file]) => file).filter((file) => file.length <= MAX_SEED_BYTES),

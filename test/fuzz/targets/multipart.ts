@@ -66,8 +66,8 @@ const TOKENS = [
 ]
 
 /**
- * Bodies of uploads. However a body is cut into chunks, the same comes out; what comes out is what a plain reading of the
- * whole body yields, and what busboy yields; and busboy takes all that we take. But for what is written below.
+ * Bodies of uploads. However a body is cut into chunks, the same comes out; what comes out is what a plain reading of
+ * the whole body yields, and what busboy yields; and busboy takes all that we take. But for what is written below.
  */
 export const multipart: Target = {
   name: 'multipart',
@@ -143,7 +143,9 @@ const NEXT_LINE = `--${BOUNDARY}[ \\t]{0,254}\\r\\n`
 const LAST_LINE = `--${BOUNDARY}--(?:[ \\t]{0,252}\\r(?:\\n|$)|[ \\t]{0,253}(?:\\n|$))`
 const FIRST_OF_ALL = new RegExp(`(?:^|\\r\\n)(?:(${NEXT_LINE})|${LAST_LINE})`)
 
-/** Reads the body at once: each content ends at the first line that is a boundary. Knows the headers of our seeds alone. */
+/**
+ * Reads the body at once: each content ends at the first line that is a boundary. Knows the headers of our seeds alone.
+ */
 function plainReading(body: Buffer): ReadPart[] {
   const parts: ReadPart[] = []
   let rest = body.toString('latin1')
@@ -185,7 +187,8 @@ function nameIn(headers: string): { name: string; hasFileName: boolean } {
  * Whether busboy has to say the same. Where it need not:
  * - A boundary counts as a whole line only, with white space before its end (RFC 2046, 5.1.1). busboy takes whatever
  *   begins like one for a boundary, and drops the part behind one with white space.
- * - Phones write raw names between quotes, in UTF-8 or Latin-1, and we read what they mean. busboy reads the grammar, and
+ * - Phones write raw names between quotes, in UTF-8 or Latin-1, and we read what they mean. busboy reads the grammar,
+ * and
  *   drops parts whose names break it.
  * - We take each field's bytes as UTF-8 whatever its `charset` is, and a field of any media type for a field.
  * - A file name that is empty marks a file (that is how a form says "none"); to busboy it is a field.

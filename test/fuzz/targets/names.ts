@@ -12,9 +12,9 @@ const FORBIDDEN = /[/\\:*?"<>|\p{Cc}\p{Cs}\u2028\u2029]/u
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|$)/i
 
 /**
- * Names and paths from phones, and paths from journals. A name for the drive is a name on every drive, within its folder,
- * and stays what it is; a path that is taken stays within the library. Behind a zero byte the input is UTF-16, which can
- * hold halves of characters.
+ * Names and paths from phones, and paths from journals. A name for the drive is a name on every drive, within its
+ * folder, and stays what it is; a path that is taken stays within the library. Behind a zero byte the input is UTF-16,
+ * which can hold halves of characters.
  */
 export const names: Target = {
   name: 'names',

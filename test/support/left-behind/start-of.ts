@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * When the process `pid` was started, in ticks since the start of the system; empty if there is none, or if it has ended and waits for its
- * parent to hear of it.
+ * When the process `pid` was started, in ticks since the start of the system; empty if there is none, or if it has
+ * ended and waits for its parent to hear of it.
  */
 export function startOf(pid: number): string {
   try {

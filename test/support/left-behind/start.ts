@@ -16,7 +16,10 @@ function noteProcess(pid: number | undefined): void {
   note(`process ${pid} ${startOf(Number(pid))}`)
 }
 
-/** Starts all kinds of things, some of them past every helper, and notes them: `process 17 …`, `path /tmp/…`, `image /tmp/…`. */
+/**
+ * Starts all kinds of things, some of them past every helper, and notes them: `process 17 …`, `path /tmp/…`, `image
+ * /tmp/…`.
+ */
 export async function startThings(): Promise<number> {
   const folder = await makeFolder()
   note(`path ${folder}`)
