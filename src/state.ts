@@ -5,7 +5,7 @@ import { AppError } from './errors.ts'
 import type { Service } from './http/service.ts'
 import type { NoteChange } from './ingest/changes.ts'
 import type { Health } from './ingest/health/model.ts'
-import type { Unwritten } from './ingest/journal/retries.ts'
+import type { LastingFailure } from './ingest/journal/retries.ts'
 import type { Library } from './ingest/library.ts'
 import type { MirrorStatus } from './ingest/mirror/status.ts'
 import { Uploads } from './uploads.ts'
@@ -24,7 +24,7 @@ export class ServerState implements Service {
   #assess: (() => Promise<Health>) | undefined
   #dataDirSpace: DataDirSpace | undefined
   #mirrorStatus: (() => Promise<MirrorStatus>) | undefined
-  #journalTrouble: (() => Unwritten | undefined) | undefined
+  #journalTrouble: (() => LastingFailure | undefined) | undefined
   #reason = new AppError(
     'database_unavailable',
     'The server is starting and its database is not ready yet. Try again soon.',
@@ -68,11 +68,11 @@ export class ServerState implements Service {
   }
 
   /** How it is found out what keeps the journal from being written. */
-  setJournalTrouble(trouble: () => Unwritten | undefined): void {
+  setJournalTrouble(trouble: () => LastingFailure | undefined): void {
     this.#journalTrouble = trouble
   }
 
-  journalTrouble(): Unwritten | undefined {
+  journalTrouble(): LastingFailure | undefined {
     return this.#journalTrouble?.()
   }
 

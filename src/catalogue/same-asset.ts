@@ -204,8 +204,7 @@ const asOffered = sql`
 
 /**
  * Whether the asset of a row of `backups` is ignored; without an id, never by an address for a row of which nobody
- * knows whose it is. Two questions, each with its index: one with `or` would read
- * every ignore for every row.
+ * knows whose it is. Two questions, each with its index: one with `or` would read every ignore for every row.
  */
 export const isIgnoredRow = sql`(
   exists (select from ignored_files, lateral (${asOffered}) as offered where ${isIgnoredHere})

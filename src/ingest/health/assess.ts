@@ -10,7 +10,7 @@ import { findSuperuser } from '../../catalogue/superuser.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../../catalogue/verification.ts'
 import { believed } from '../../clock.ts'
 import { AppError } from '../../errors.ts'
-import type { Unwritten } from '../journal/retries.ts'
+import type { LastingFailure } from '../journal/retries.ts'
 import { driveUsage, type Library } from '../library.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { DriveState, Facts, Health, HealthRules } from './model.ts'
@@ -24,7 +24,7 @@ export interface Subject {
   /** `undefined` if it is not known yet. */
   readonly mirror: (library: Library) => Promise<MirrorStatus | undefined>
   /** What keeps the journal from being written, as far as it is known. */
-  readonly journal: () => Unwritten | undefined
+  readonly journal: () => LastingFailure | undefined
   /** `undefined` if the database is not an embedded one. */
   readonly dataDir: () => Promise<DataDirUsage | undefined>
   readonly rules: HealthRules

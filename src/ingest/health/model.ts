@@ -6,7 +6,7 @@ import type { TooMuchPower } from '../../catalogue/superuser.ts'
 import type { Proof } from '../../catalogue/verification.ts'
 import type { AppError } from '../../errors.ts'
 import type { DiskUsage } from '../../storage/space.ts'
-import type { Unwritten } from '../journal/retries.ts'
+import type { LastingFailure } from '../journal/retries.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 
 /** The library's drive, if it is there; `refusal` says why it can't be written to, `undefined` if it can. */
@@ -30,7 +30,7 @@ export interface Facts {
   /** `undefined` if it is not known, since the library has not been there yet. */
   mirror: MirrorStatus | undefined
   /** What keeps the journal from being written. A command, which does not write it, knows of nothing. */
-  journal: Unwritten | undefined
+  journal: LastingFailure | undefined
   /** Those that have backed up for the longest time first; of many, the first of them. */
   devices: readonly Device[]
   /** The alerts that are raised, by key: when they were last told. */

@@ -9,7 +9,7 @@ import type { Library } from '../library.ts'
 import { hearLeftChanges } from './left-changes.ts'
 import { PendingChanges } from './pending.ts'
 import { readNews } from './records.ts'
-import { type Log, Retries, type Unwritten } from './retries.ts'
+import { type LastingFailure, type Log, Retries } from './retries.ts'
 import { SumsKeeper } from './sums-keeper.ts'
 
 /** From a change until it is written down, together with all that have come since; the promise is five seconds. */
@@ -78,7 +78,7 @@ export class JournalKeeper {
   }
 
   /** What keeps the drive from learning of its originals, if that is so for longer; the drive itself is there. */
-  get trouble(): Unwritten | undefined {
+  get trouble(): LastingFailure | undefined {
     return this.#flushes.lasting ?? this.#catchUps.lasting
   }
 

@@ -11,8 +11,8 @@ const MAX_RETRY_MS = 5 * 60_000
 /** Once may be a drive that was just then pulled out. */
 const TRIES_TO_TELL = 2
 
-/** Why something has not been written since a moment. */
-export interface Unwritten {
+/** Why work in the background has not succeeded since a moment. */
+export interface LastingFailure {
   /** What a person is told of it; `undefined` if only the log knows. */
   readonly reason: AppError | undefined
   readonly since: Date
@@ -25,7 +25,7 @@ export class Retries {
   #trouble: string | undefined
   #isTold = false
   #delay = RETRY_MS
-  #failure: (Unwritten & { tries: number }) | undefined
+  #failure: (LastingFailure & { tries: number }) | undefined
 
   /** `what` is being written. */
   constructor(log: Log, what: string) {
@@ -41,7 +41,7 @@ export class Retries {
   /**
    * What has kept it from succeeding more than once in a row, and is not told by those who look for drive and database.
    */
-  get lasting(): Unwritten | undefined {
+  get lasting(): LastingFailure | undefined {
     return (this.#failure?.tries ?? 0) >= TRIES_TO_TELL ? this.#failure : undefined
   }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { BEYOND_ORIGINAL, LARGEST_ORIGINAL } from '../../../src/budgets.ts'
 import { findFindings } from '../../../src/catalogue/findings.ts'
 import type { OfferedFile } from '../../../src/catalogue/offered.ts'
@@ -16,7 +16,7 @@ import { jpeg } from '../../support/media.ts'
 import { get, post, upload } from '../../support/phone.ts'
 import { startTestDatabase } from '../../support/postgres.ts'
 import { boundReads } from '../../support/reads.ts'
-import { makeFolder, removeFolder } from '../../support/server.ts'
+import { makeFolder } from '../../support/server.ts'
 
 /*
  * Whoever can write to the drive puts a file of terabytes, which takes no space there, where an original was. Nothing
@@ -31,10 +31,6 @@ const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex
 let server: InProcessServer
 beforeAll(async () => {
   server = await startInProcess(await makeFolder(), await startTestDatabase())
-})
-afterAll(async () => {
-  await server.stop()
-  await removeFolder(server.root)
 })
 
 const place = (path: string) => join(server.root, path)

@@ -1,6 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { verifyOriginal } from '../../../src/ingest/verify/verify-original.ts'
 import type { LibraryPath } from '../../../src/storage/layout.ts'
 import { type InProcessServer, startInProcess } from '../../support/in-process.ts'
@@ -8,16 +8,12 @@ import { jpeg } from '../../support/media.ts'
 import { post, upload } from '../../support/phone.ts'
 import { startTestDatabase } from '../../support/postgres.ts'
 import { rounds } from '../../support/rounds.ts'
-import { makeFolder, removeFolder } from '../../support/server.ts'
+import { makeFolder } from '../../support/server.ts'
 
 let server: InProcessServer
 
 beforeAll(async () => {
   server = await startInProcess(await makeFolder(), await startTestDatabase())
-})
-afterAll(async () => {
-  await server.stop()
-  await removeFolder(server.root)
 })
 
 it('originals are lost and found while their phone asks about them, and neither waits for the other for ever', async () => {

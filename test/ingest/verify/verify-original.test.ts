@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeAll, expect, it } from 'vitest'
 import { listOpenFindings } from '../../../src/catalogue/findings.ts'
 import { declareLost } from '../../../src/catalogue/losses.ts'
 import type { Outcome } from '../../../src/ingest/verify/verify-original.ts'
@@ -15,7 +15,7 @@ import { type InProcessServer, startInProcess } from '../../support/in-process.t
 import { jpeg } from '../../support/media.ts'
 import { post, upload } from '../../support/phone.ts'
 import { startTestDatabase } from '../../support/postgres.ts'
-import { makeFolder, removeFolder } from '../../support/server.ts'
+import { makeFolder } from '../../support/server.ts'
 
 const originals = { open: io.open, read: io.read }
 let server: InProcessServer
@@ -27,10 +27,6 @@ beforeAll(async () => {
 afterEach(() => {
   faults?.restore()
   faults = undefined
-})
-afterAll(async () => {
-  await server.stop()
-  await removeFolder(server.root)
 })
 
 interface Photo {
