@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { hostname, networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import { describeDatabaseUrl } from './config/values.ts'
@@ -7,6 +6,7 @@ import { type AppError, inFull } from './errors.ts'
 import { humanSize } from './http/human-size.ts'
 import { driveUsage, type Library } from './ingest/library.ts'
 import { print } from './print.ts'
+import { isOnSystemDisk } from './storage/one-device.ts'
 
 /** Tells a person where their photos are kept and what to type into the phone; without a terminal, the log. */
 export async function announceLibrary(library: Library, config: Config, port: number, log: Logger): Promise<void> {
@@ -60,8 +60,4 @@ function phoneAddresses(host: string | undefined, port: number): string[] {
 function databaseName(config: Config): string {
   if (config.databaseUrl === undefined) return `embedded, in ${config.dataDir}`
   return describeDatabaseUrl(config.databaseUrl)
-}
-
-async function isOnSystemDisk(folder: string): Promise<boolean> {
-  return process.platform !== 'win32' && (await stat(folder)).dev === (await stat('/')).dev
 }

@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises'
 import { AppError, hasErrno } from './errors.ts'
 import { acquireProcessLock, type ProcessLock } from './process-lock.ts'
 import { readIdentity } from './storage/identity.ts'
+import { io } from './storage/io.ts'
 
 /** Locks a folder under whatever path it is reached; `undefined` when another process has it. */
 export async function lockFolder(path: string): Promise<ProcessLock | undefined> {
@@ -37,7 +37,7 @@ export async function lockLibrary(folder: string, id: string): Promise<ProcessLo
 /** One name for a folder: links, mounts, `..`; its path while there is none. */
 async function folderKey(path: string): Promise<string> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true })
+    const { dev, ino } = await io.stat(path)
     return `folder ${dev}:${ino}`
   } catch (error) {
     if (hasErrno(error)) return `folder ${path}`

@@ -14,6 +14,11 @@ export async function areOnOneDevice(folder: string, other: string): Promise<boo
   return disk !== undefined && disk === (await diskOf(b.dev))
 }
 
+/** Whether a folder lies in the file system that the system itself is on. System errors pass. */
+export async function isOnSystemDisk(folder: string): Promise<boolean> {
+  return process.platform !== 'win32' && (await io.stat(folder)).dev === (await io.stat('/')).dev
+}
+
 /**
  * The disk with the device number `dev`, or with that partition, as a path in sysfs; `undefined` where there is none.
  */

@@ -4,25 +4,61 @@ import { expect, it } from 'vitest'
 import { io } from '../../src/storage/io.ts'
 import { TREATMENTS } from '../support/faults.ts'
 
+const SRC = join(import.meta.dirname, '../../src')
+
 it('every function of the seam can be made to fail', () => {
   expect(Object.keys(TREATMENTS).sort()).toEqual(Object.keys(io).sort())
   for (const [call, { faults }] of Object.entries(TREATMENTS)) expect(faults.length, call).toBeGreaterThan(0)
 })
 
-it('nothing below the edges touches the drive but through the seam', async () => {
+/** The files of `src`, whatever room they are in, that import one of these packages for more than types and numbers. */
+async function importing(packages: RegExp): Promise<string[]> {
   const found: string[] = []
-  for (const folder of ['storage', 'ingest', 'catalogue', 'media', 'http']) {
-    const root = join(import.meta.dirname, '../../src', folder)
-    for (const file of (await readdir(root, { recursive: true })).filter((name) => name.endsWith('.ts'))) {
-      const source = await readFile(join(root, file), 'utf8')
-      // Types and numbers touch nothing.
-      const imports = source.matchAll(/^import (?!type )(.*) from 'node:fs(\/promises)?'$/gm)
-      for (const [, names] of imports) if (names !== '{ constants }') found.push(`${folder}/${file}`)
+  for (const file of (await readdir(SRC, { recursive: true })).filter((name) => /\.[jt]s$/.test(name))) {
+    const source = await readFile(join(SRC, file), 'utf8')
+    const imports = source.matchAll(
+      /^(?:import|export) (?!type )([^']*?) from '([^']+)'|\b(?:import|require)\('([^']+)'/gm,
+    )
+    for (const [, names, from, called] of imports) {
+      if (packages.test(from ?? called ?? '') && names !== '{ constants }') found.push(file)
     }
   }
-  // The embedded database lives beside the drive, on this machine; what disks there are the system knows.
-  const others = new Set(found.filter((file) => !file.startsWith('catalogue/embedded/')))
+  return [...new Set(found)].sort()
+}
+
+it('nothing touches the file system but the seam, and what belongs to this machine rather than to a drive', async () => {
+  const files = await importing(/^(node:)?fs(\/promises)?$/)
+  // The embedded database lies beside the drive, in DATA_DIR.
+  const others = files.filter((file) => !file.startsWith('catalogue/embedded/'))
   expect(others).toEqual(
-    new Set(['descriptors', 'entry', 'inside', 'io', 'one-device'].map((name) => `storage/${name}.ts`)),
+    [
+      // The seam itself.
+      'storage/descriptors.ts',
+      'storage/entry.ts',
+      'storage/inside.ts',
+      'storage/io.ts',
+      // What disks there are, the system knows.
+      'storage/one-device.ts',
+      // The program's own settings, version and names; locks and folders of DATA_DIR.
+      'config/dot-env.ts',
+      'config/values.ts',
+      'main.ts',
+      'own-names.ts',
+      'held-folder.ts',
+      'make-folders.ts',
+      'process-lock.ts',
+    ].sort(),
   )
+})
+
+it('nothing speaks SQL but the catalogue', async () => {
+  const files = await importing(/^(pg|kysely)(\/|$)/)
+  expect(files.filter((file) => !file.startsWith('catalogue/'))).toEqual([])
+  expect(files.length).toBeGreaterThan(0)
+})
+
+it('nothing knows of HTTP but http, and the one who starts it', async () => {
+  const files = await importing(/^@?fastify(\/|$)/)
+  expect(files.filter((file) => !file.startsWith('http/'))).toEqual([])
+  expect(files.length).toBeGreaterThan(0)
 })
