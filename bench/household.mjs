@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { DATABASE, ROLE } from '../dist/catalogue/embedded/settings.js'
+import { DATABASE, ROLE } from '../dist/postgres/settings.js'
 
 /*
  * Years of backups, written into the embedded database by SQL: asset number n of a phone that took one photo an hour.

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { exit, exitNow } from './base/exit.ts'
+import { createOutput } from './base/log.ts'
+import { printFailure } from './base/print.ts'
 import { UnfitDatabase } from './catalogue/encoding.ts'
 import { acceptCommand } from './cli/accept.ts'
 import type { CommandContext } from './cli/context.ts'
@@ -8,13 +11,10 @@ import { mirrorCommand } from './cli/mirror.ts'
 import { rebuildCommand } from './cli/rebuild.ts'
 import { statusCommand } from './cli/status.ts'
 import { verifyCommand } from './cli/verify.ts'
-import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config.ts'
-import { exit, exitNow } from './exit.ts'
-import { createOutput } from './log.ts'
-import { printFailure } from './print.ts'
-import type { RunningServer } from './serve.ts'
-import { StartError } from './start.ts'
-import { feedWatchdog } from './watchdog.ts'
+import { type Config, ConfigError, loadConfig, misspeltSettings, readEnvironment } from './config/config.ts'
+import type { RunningServer } from './server/serve.ts'
+import { StartError } from './server/start.ts'
+import { feedWatchdog } from './server/watchdog.ts'
 
 /** From sysexits.h: something was configured wrongly. */
 const EX_CONFIG = 78
@@ -63,7 +63,7 @@ async function run(): Promise<void> {
   })
   try {
     // Loaded for this alone: a command needs no web server, which takes longer to load than all else.
-    const { serve } = await import('./serve.ts')
+    const { serve } = await import('./server/serve.ts')
     server = await serve(config, version, { log, show }, giveUp.signal)
   } catch (error) {
     if (giveUp.signal.aborted) return exit(0)

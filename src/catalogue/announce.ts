@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { ASSETS_OF_A_PATH, ROWS_OF_AN_ORIGINAL } from '../budgets.ts'
+import { ASSETS_OF_A_PATH, ROWS_OF_AN_ORIGINAL } from '../base/budgets.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import { STATEMENT_MS } from '../budgets.ts'
+import { STATEMENT_MS } from '../base/budgets.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Tables } from './tables.ts'
 

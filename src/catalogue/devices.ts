@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { believableUntil } from '../clock.ts'
+import { believableUntil } from '../base/clock.ts'
 import { AppError } from '../errors.ts'
 import type { Database } from './connection.ts'
 

@@ -1,5 +1,11 @@
 import { type RawBuilder, sql } from 'kysely'
-import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts, OriginalRecord } from '../journal-record.ts'
+import type {
+  BackupRecord,
+  IgnoredRecord,
+  JournalRecord,
+  OriginalFacts,
+  OriginalRecord,
+} from '../format/journal-record.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
 

@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
-import { ROWS_WEIGHED } from '../budgets.ts'
+import { ROWS_WEIGHED } from '../base/budgets.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { batched } from './batch.ts'
 import type { Database } from './connection.ts'

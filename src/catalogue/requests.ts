@@ -1,5 +1,11 @@
 import { sql } from 'kysely'
-import { LIST_CONNECTIONS, LIST_STATEMENT_MS, LIST_TEMP_SPACE, LIST_WAIT_MS, LIST_WORK_MEMORY } from '../budgets.ts'
+import {
+  LIST_CONNECTIONS,
+  LIST_STATEMENT_MS,
+  LIST_TEMP_SPACE,
+  LIST_WAIT_MS,
+  LIST_WORK_MEMORY,
+} from '../base/budgets.ts'
 import { type ConnectionSettings, type Database, openPool, overPool } from './connection.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { DEVICES_OF_AN_ADDRESS, EMPTY_SHARES, type RowBounds } from '../budgets.ts'
+import { DEVICES_OF_AN_ADDRESS, EMPTY_SHARES, type RowBounds } from '../base/budgets.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { sweepEmpty } from './empty-counts.ts'

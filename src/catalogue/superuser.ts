@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
+import { handOver } from '../postgres/hand-over.ts'
 import type { Database } from './connection.ts'
-import { handOver } from './hand-over.ts'
 
 /** The statements that end it, for `psql` on the catalogue's database as a superuser, and what to do after them. */
 export interface TooMuchPower {

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { WAITING_DAYS } from '../budgets.ts'
+import { WAITING_DAYS } from '../base/budgets.ts'
 import type { Database } from './connection.ts'
 import { sweepEmpty } from './empty-counts.ts'
 

@@ -1,8 +1,8 @@
+import { exitNow } from '../base/exit.ts'
+import { logTo } from '../base/log.ts'
+import { printFailure } from '../base/print.ts'
 import { UnfitDatabase } from '../catalogue/encoding.ts'
-import { type Config, ConfigError } from '../config.ts'
-import { exitNow } from '../exit.ts'
-import { logTo } from '../log.ts'
-import { printFailure } from '../print.ts'
+import { type Config, ConfigError } from '../config/config.ts'
 import { type Session, withSession } from './session.ts'
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */

@@ -1,5 +1,5 @@
-import { humanSize } from '../http/human-size.ts'
-import { printable } from '../shown.ts'
+import { humanSize } from '../base/human-size.ts'
+import { printable } from '../base/shown.ts'
 
 /** Work on files, as far as it has come. */
 export interface Work {

@@ -1,8 +1,8 @@
-import type { Config } from '../config.ts'
-import { humanSize } from '../http/human-size.ts'
-import type { Health } from '../ingest/health/model.ts'
-import { deviceName, devicesOf, fullness, isForgotten } from '../ingest/health/problems.ts'
-import type { MirrorStatus } from '../ingest/mirror/status.ts'
+import { humanSize } from '../base/human-size.ts'
+import type { Config } from '../config/config.ts'
+import type { Health } from '../health/model.ts'
+import { deviceName, devicesOf, fullness, isForgotten } from '../health/problems.ts'
+import type { MirrorStatus } from '../mirror/status.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 /** Phones listed; in a household there are fewer. */

@@ -1,6 +1,6 @@
+import { humanSize } from '../base/human-size.ts'
 import type { Finding } from '../catalogue/findings.ts'
-import { humanSize } from '../http/human-size.ts'
-import type { PassReport } from '../ingest/verify/pass.ts'
+import type { PassReport } from '../control/pass.ts'
 
 /** The result of `iclood verify` for programs. */
 export function resultOf({ files, bytes, seconds, findings }: PassReport) {

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
-import { isAtHome, type Network, parseNetwork, tooLarge } from '../addresses.ts'
+import { isAtHome, type Network, parseNetwork, tooLarge } from '../base/addresses.ts'
 import { hasErrno } from '../errors.ts'
 
 /**

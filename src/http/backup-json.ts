@@ -1,5 +1,5 @@
+import { shown } from '../base/shown.ts'
 import type { Backup as BackupRow } from '../catalogue/backups.ts'
-import { shown } from '../shown.ts'
 import type { Backup } from './schemas.ts'
 
 /** A row as the API shows it. */

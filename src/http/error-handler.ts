@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { printable } from '../base/shown.ts'
 import { AppError, type ErrorCode, hasErrno } from '../errors.ts'
-import { printable } from '../shown.ts'
 
 // `satisfies` makes a code without a status a compile error.
 const STATUS = {

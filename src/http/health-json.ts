@@ -1,10 +1,10 @@
 import Type, { type Static } from 'typebox'
-import { DEVICES_SHOWN } from '../budgets.ts'
+import { DEVICES_SHOWN } from '../base/budgets.ts'
 import type { Problem } from '../catalogue/alerts.ts'
 import type { Finding } from '../catalogue/findings.ts'
 import { inFull } from '../errors.ts'
-import type { Health } from '../ingest/health/model.ts'
-import { devicesOf, fullness, isForgotten } from '../ingest/health/problems.ts'
+import type { Health } from '../health/model.ts'
+import { devicesOf, fullness, isForgotten } from '../health/problems.ts'
 import { Nullable, Timestamp } from './schemas.ts'
 
 const Count = Type.Integer()

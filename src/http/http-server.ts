@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import { isIn, parseAddress, parseNetwork } from '../addresses.ts'
-import { CONNECTIONS } from '../budgets.ts'
-import { Connections, MAX_LEAVING } from './connections.ts'
-import { Pipelines } from './pipeline.ts'
+import { isIn, parseAddress, parseNetwork } from '../base/addresses.ts'
+import { CONNECTIONS } from '../base/budgets.ts'
+import { Connections, MAX_LEAVING } from './limits/connections.ts'
+import { Pipelines } from './limits/pipeline.ts'
 
 /** Node's server with the bounds that it knows itself, and ours on connections and on what waits on each. */
 export function createHttpServer(handle: RequestListener, trustedProxies: readonly string[]): Server {

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError } from '../errors.ts'
-import { consumeBody } from './body.ts'
+import { consumeBody } from './limits/body.ts'
 
 const MAX_BYTES = 1024 * 1024
 

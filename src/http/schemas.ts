@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox'
-import { DEVICE_LENGTH, ID_LENGTH, NAME_LENGTH, PATH_LENGTH } from '../budgets.ts'
+import { DEVICE_LENGTH, ID_LENGTH, NAME_LENGTH, PATH_LENGTH } from '../base/budgets.ts'
 
 export const Nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([schema, Type.Null()])
 

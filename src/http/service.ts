@@ -1,7 +1,7 @@
+import type { NoteChange } from '../archive/changes.ts'
+import type { Library } from '../archive/library.ts'
 import type { Database } from '../catalogue/connection.ts'
-import type { NoteChange } from '../ingest/changes.ts'
-import type { Health } from '../ingest/health/model.ts'
-import type { Library } from '../ingest/library.ts'
+import type { Health } from '../health/model.ts'
 import type { MediaKind } from '../media/media-type.ts'
 
 /** What the routes work with; it may not be there yet, or not any more. */

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
-import { ANSWER_BYTES } from '../budgets.ts'
+import { ANSWER_BYTES } from '../base/budgets.ts'
 import { AppError } from '../errors.ts'
-import { Rate } from './rate.ts'
+import { Rate } from './limits/rate.ts'
 
 export type Piece = string | Buffer
 /** Each may hold a few texts of some KB. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
+import { shown } from '../base/shown.ts'
 import type { Alert } from '../catalogue/alerts.ts'
-import { shown } from '../shown.ts'
 
 /** Somebody who wants to hear when something goes wrong, and when it is well again. */
 export interface Receiver {

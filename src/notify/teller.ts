@@ -1,9 +1,9 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { withResolvers } from '../base/resolvers.ts'
 import { type Alert, keepReceivers, listUntold, recordTold } from '../catalogue/alerts.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { AppError } from '../errors.ts'
-import { withResolvers } from '../resolvers.ts'
 import type { Receiver } from './receiver.ts'
 import { NotDelivered, send } from './send.ts'
 

@@ -1,11 +1,11 @@
 import { AppError, hasErrno } from '../errors.ts'
+import { type LibraryPath, splitPath } from '../format/layout.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import type { Entry } from './entry.ts'
 import { FolderSync } from './folder-sync.ts'
 import { exists } from './identity.ts'
 import { io } from './io.ts'
-import { type LibraryPath, splitPath } from './layout.ts'
 
 /** What a file system answers to `link` when it has no hard links: exFAT, FAT, some network and FUSE file systems. */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as const

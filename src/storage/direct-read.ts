@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { LARGEST_ORIGINAL } from '../budgets.ts'
+import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Drive } from './drive.ts'

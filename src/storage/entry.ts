@@ -2,8 +2,8 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
+import { splitPath } from '../format/layout.ts'
 import { whereIs } from './descriptors.ts'
-import { splitPath } from './layout.ts'
 
 const lstat = promisify(fs.lstat)
 

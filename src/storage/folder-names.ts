@@ -1,11 +1,11 @@
 import { hasErrno } from '../errors.ts'
+import { type MonthFolder, SUMS_FILE } from '../format/layout.ts'
+import { nameKey, numberedName, splitName } from '../format/names.ts'
 import { EDITS, mediaTypeByName } from '../media/media-type.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { io } from './io.ts'
-import { type MonthFolder, SUMS_FILE } from './layout.ts'
 import { isOriginalName } from './month-folders.ts'
-import { nameKey, numberedName, splitName } from './names.ts'
 
 /** Listings kept; phones send one month after the other, so a few are enough. */
 const KEPT_LISTINGS = 8

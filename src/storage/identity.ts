@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { dirname } from 'node:path'
-import { IDENTITY_BYTES } from '../budgets.ts'
+import { IDENTITY_BYTES } from '../base/budgets.ts'
 import { AppError, hasErrno } from '../errors.ts'
+import { IDENTITY_FILE, PRIVATE_FOLDER } from '../format/layout.ts'
 import { discard } from './discard.ts'
 import { type Entry, Root } from './entry.ts'
 import { CREATE, io } from './io.ts'
-import { IDENTITY_FILE, PRIVATE_FOLDER } from './layout.ts'
 import { ELSEWHERE } from './touched.ts'
 import { writeAll } from './write-all.ts'
 

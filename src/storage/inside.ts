@@ -2,9 +2,9 @@ import fs, { type BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
+import { splitPath } from '../format/layout.ts'
 import { DESCRIPTORS, hasDescriptors, nameOf, O_PATH } from './descriptors.ts'
 import { type Entry, type Expected, foldersAbove, lookForStrange, type Root } from './entry.ts'
-import { splitPath } from './layout.ts'
 
 const { constants } = fs
 const lstat = promisify(fs.lstat)

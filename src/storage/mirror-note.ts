@@ -1,11 +1,11 @@
-import { IDENTITY_BYTES } from '../budgets.ts'
+import { IDENTITY_BYTES } from '../base/budgets.ts'
 import { hasErrno } from '../errors.ts'
+import { type LibraryPath, MIRROR_NOTE } from '../format/layout.ts'
 import type { Committer } from './commit.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { parseUuid } from './identity.ts'
 import { io } from './io.ts'
-import { type LibraryPath, MIRROR_NOTE } from './layout.ts'
 import { Space } from './space.ts'
 import { StagedFile } from './staging.ts'
 

@@ -1,11 +1,11 @@
 import type { BigIntStats } from 'node:fs'
 import { hasErrno } from '../errors.ts'
+import { isMonthFolder, type LibraryPath, type MonthFolder } from '../format/layout.ts'
+import { isSumsName } from '../format/names.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { type Kind, kindOf, lookForStrange } from './entry.ts'
 import { io } from './io.ts'
-import { isMonthFolder, type LibraryPath, type MonthFolder } from './layout.ts'
-import { isSumsName } from './names.ts'
 
 /** What computers leave in folders that they have shown. */
 const LEFT_BY_COMPUTERS = ['thumbs.db', 'desktop.ini']

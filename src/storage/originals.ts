@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { hasErrno } from '../errors.ts'
+import type { LibraryPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { ReadAt } from '../media/read.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { kindOf, StrangeEntry } from './entry.ts'
 import { EDIT, io, READ } from './io.ts'
-import type { LibraryPath } from './layout.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 

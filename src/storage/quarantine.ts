@@ -1,8 +1,8 @@
+import { type LibraryPath, QUARANTINE_FOLDER, splitPath } from '../format/layout.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { exists } from './identity.ts'
 import { io } from './io.ts'
-import { type LibraryPath, QUARANTINE_FOLDER, splitPath } from './layout.ts'
 
 const MAX_NAME_BYTES = 255
 

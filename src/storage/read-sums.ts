@@ -1,12 +1,12 @@
-import { SUMS_BYTES, SUMS_LINE_BYTES, SUMS_LINES } from '../budgets.ts'
+import { SUMS_BYTES, SUMS_LINE_BYTES, SUMS_LINES } from '../base/budgets.ts'
 import { hasErrno } from '../errors.ts'
+import { type MonthFolder, pathIn, SUMS_FILE } from '../format/layout.ts'
+import { splitLines } from '../format/split-lines.ts'
+import { addLine, type ParsedSums } from '../format/sums-format.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { type Entry, type StrangeEntry, tooLarge } from './entry.ts'
 import { io, READ } from './io.ts'
-import { type MonthFolder, pathIn, SUMS_FILE } from './layout.ts'
-import { splitLines } from './split-lines.ts'
-import { addLine, type ParsedSums } from './sums-format.ts'
 
 const CHUNK_BYTES = 256 * 1024
 

@@ -1,4 +1,4 @@
-import { PROMISED_AHEAD } from '../budgets.ts'
+import { PROMISED_AHEAD } from '../base/budgets.ts'
 import { AppError } from '../errors.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { hasErrno } from '../errors.ts'
+import { PRIVATE_FOLDER } from '../format/layout.ts'
 import type { Entry } from './entry.ts'
 import { io } from './io.ts'
-import { PRIVATE_FOLDER } from './layout.ts'
 
 /**
  * What is done to files and folders that were touched a moment ago. Each trip to another thread costs more than the

@@ -12,7 +12,7 @@ import {
 import { beginJournal, completeJournal, rememberLibrary } from '../../src/catalogue/library.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'
 import { leaveUnwritten, takeUnwritten } from '../../src/catalogue/unwritten.ts'
-import type { JournalRecord } from '../../src/journal-record.ts'
+import type { JournalRecord } from '../../src/format/journal-record.ts'
 import { startTestDatabase } from '../support/postgres.ts'
 
 /** More than two pages of each. */

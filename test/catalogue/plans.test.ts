@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { ROWS_WEIGHED } from '../../src/budgets.ts'
+import { ROWS_WEIGHED } from '../../src/base/budgets.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
 import { migrate } from '../../src/catalogue/migrate.ts'

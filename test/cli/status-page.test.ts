@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { renderStatus } from '../../src/cli/status-page.ts'
 import { AppError } from '../../src/errors.ts'
-import type { Health } from '../../src/ingest/health/model.ts'
-import { NO_MIRROR } from '../../src/ingest/mirror/status.ts'
+import type { Health } from '../../src/health/model.ts'
+import { NO_MIRROR } from '../../src/mirror/status.ts'
 
 const GB = 1024 ** 3
 const at = new Date('2026-03-10T12:00:00Z')

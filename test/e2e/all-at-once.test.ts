@@ -1,6 +1,6 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { UPLOADS } from '../../src/budgets.ts'
+import { UPLOADS } from '../../src/base/budgets.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, post, upload } from '../support/phone.ts'

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CONNECTIONS, LISTS, UPLOADS, WAITING_PER_CONNECTION } from '../../src/budgets.ts'
+import { CONNECTIONS, LISTS, UPLOADS, WAITING_PER_CONNECTION } from '../../src/base/budgets.ts'
 import { jpeg } from '../support/media.ts'
 import { needs } from '../support/needs.ts'
 import { get, upload } from '../support/phone.ts'

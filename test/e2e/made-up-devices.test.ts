@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DEVICES_MEASURED, DEVICES_SHOWN, DEVICES_TOLD } from '../../src/budgets.ts'
+import { DEVICES_MEASURED, DEVICES_SHOWN, DEVICES_TOLD } from '../../src/base/budgets.ts'
 import { runCommand } from '../support/command.ts'
 import { jpeg } from '../support/media.ts'
 import { get, post, upload } from '../support/phone.ts'

@@ -29,7 +29,7 @@ async function importing(packages: RegExp): Promise<string[]> {
 it('nothing touches the file system but the seam, and what belongs to this machine rather than to a drive', async () => {
   const files = await importing(/^(node:)?fs(\/promises)?$/)
   // The embedded database lies beside the drive, in DATA_DIR.
-  const others = files.filter((file) => !file.startsWith('catalogue/embedded/'))
+  const others = files.filter((file) => !file.startsWith('postgres/'))
   expect(others).toEqual(
     [
       // The seam itself.
@@ -43,10 +43,10 @@ it('nothing touches the file system but the seam, and what belongs to this machi
       'config/dot-env.ts',
       'config/values.ts',
       'main.ts',
-      'own-names.ts',
-      'held-folder.ts',
-      'make-folders.ts',
-      'process-lock.ts',
+      'server/own-names.ts',
+      'base/held-folder.ts',
+      'base/make-folders.ts',
+      'base/process-lock.ts',
     ].sort(),
   )
 })

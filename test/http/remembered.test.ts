@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
+import { withResolvers } from '../../src/base/resolvers.ts'
 import { Remembered } from '../../src/http/remembered.ts'
-import { withResolvers } from '../../src/resolvers.ts'
 
 it('makes an answer once, whoever asks for it, until something has changed', async () => {
   let version = 0

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { fastify } from 'fastify'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { ANSWER_BYTES } from '../../src/budgets.ts'
+import { ANSWER_BYTES } from '../../src/base/budgets.ts'
 import { jsonArray, type Piece, sendPieces } from '../../src/http/stream-answer.ts'
 import { until } from '../support/until.ts'
 

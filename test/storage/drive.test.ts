@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { withResolvers } from '../../src/resolvers.ts'
+import { withResolvers } from '../../src/base/resolvers.ts'
 import type { Drive } from '../../src/storage/drive.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
 import { CREATE, io } from '../../src/storage/io.ts'

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import type { EmbeddedServer } from '../../src/postgres/server.ts'
 import { endsWithTest } from './ends.ts'
 import { until } from './until.ts'
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { BackupRecord, IgnoredRecord, OriginalFacts } from '../../src/journal-record.ts'
+import type { BackupRecord, IgnoredRecord, OriginalFacts } from '../../src/format/journal-record.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import { fc } from './property.ts'
 

@@ -1,6 +1,6 @@
 import { inject } from 'vitest'
-import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
 import { hasErrno } from '../../src/errors.ts'
+import type { EmbeddedServer } from '../../src/postgres/server.ts'
 import { endsWithTest } from './ends.ts'
 import { execute, MIGRATED, type RunPostgres, readAnswer } from './run-postgres.ts'
 import { until } from './until.ts'

@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
-import type { EmbeddedServer } from '../../src/catalogue/embedded/server.ts'
+import type { EmbeddedServer } from '../../src/postgres/server.ts'
 
 /** The PostgreSQL of a run, which its process has started for the files of tests, each in a process of its own. */
 export interface RunPostgres {

@@ -1,5 +1,5 @@
 import { afterAll, inject } from 'vitest'
-import { keepLocksIn } from '../../src/process-lock.ts'
+import { keepLocksIn } from '../../src/base/process-lock.ts'
 import { undoAtEnds } from './ends.ts'
 import { makeReapedFolder } from './reaper.ts'
 

@@ -1,4 +1,4 @@
-import { addLine, type ParsedSums } from '../../src/storage/sums-format.ts'
+import { addLine, type ParsedSums } from '../../src/format/sums-format.ts'
 
 /** Reads a whole SHA256SUMS. */
 export function parseSums(text: string): ParsedSums {

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { withResolvers } from '../../src/resolvers.ts'
+import { withResolvers } from '../../src/base/resolvers.ts'
 import { command, root } from './needs.ts'
 import { until } from './wire.ts'
 

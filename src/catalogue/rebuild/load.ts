@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts } from '../../journal-record.ts'
+import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts } from '../../format/journal-record.ts'
 import type { Database } from '../connection.ts'
 
 /** Records sent in one statement: some 600 KB of JSON, several times that while PostgreSQL reads it. */

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { JournalRecord } from '../../journal-record.ts'
+import type { JournalRecord } from '../../format/journal-record.ts'
 import type { Database } from '../connection.ts'
 import { recordLookedUntil } from '../old-originals.ts'
 import { createSaid, loadSaid } from './load.ts'

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { shown } from '../../base/shown.ts'
 import {
   type Backup as BackupRow,
   countBackups,
@@ -9,7 +10,6 @@ import {
 } from '../../catalogue/backups.ts'
 import type { Database } from '../../catalogue/connection.ts'
 import { AppError } from '../../errors.ts'
-import { shown } from '../../shown.ts'
 import { backupJson } from '../backup-json.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
 import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'

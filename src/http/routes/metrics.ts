@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Gauge, type Registry } from 'prom-client'
 import { AppError } from '../../errors.ts'
-import { libraryMetrics } from '../library-metrics.ts'
+import { libraryMetrics } from '../metrics/library-metrics.ts'
 import type { Service } from '../service.ts'
 
 /** `GET /metrics`: for Prometheus. Without the database it still says what the server itself knows. */

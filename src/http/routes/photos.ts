@@ -1,14 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ASSETS_OF_A_PATH } from '../../budgets.ts'
+import { ASSETS_OF_A_PATH } from '../../base/budgets.ts'
+import { shown } from '../../base/shown.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
 import { type IgnoredFile, listIgnoredIds, readIgnored } from '../../catalogue/ignored.ts'
 import { AppError } from '../../errors.ts'
-import { ignore, unignore } from '../../ingest/ignore.ts'
-import { offer } from '../../ingest/offer.ts'
-import { shown } from '../../shown.ts'
+import { ignore, unignore } from '../../phones/ignore.ts'
+import { offer } from '../../phones/offer.ts'
 import { backupJson } from '../backup-json.ts'
-import { invalidJson, type ReceivedList, received, takeLists } from '../photo-list.ts'
+import { invalidJson, type ReceivedList, received, takeLists } from '../lists/photo-list.ts'
+import type { UploadMetrics } from '../metrics/upload-metrics.ts'
 import { receiveUpload } from '../receive-upload.ts'
 import {
   Backup,
@@ -25,7 +26,6 @@ import {
 import type { Service } from '../service.ts'
 import { jsonArray, sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'
-import type { UploadMetrics } from '../upload-metrics.ts'
 
 /** The lists that phones send: which of my files do you want, and which shall be left alone? */
 export function listRoutes(service: Service): FastifyPluginAsyncTypebox {

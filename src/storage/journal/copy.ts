@@ -1,5 +1,7 @@
-import { JOURNAL_FILE_BYTES } from '../../budgets.ts'
+import { JOURNAL_FILE_BYTES } from '../../base/budgets.ts'
 import { hasErrno } from '../../errors.ts'
+import { type JournalFile, journalFiles } from '../../format/journal-files.ts'
+import { JOURNAL_FOLDER, type LibraryPath, PRIVATE_FOLDER } from '../../format/layout.ts'
 import type { Committer } from '../commit.ts'
 import { copyInto, SourceError } from '../copy.ts'
 import { discard } from '../discard.ts'
@@ -7,10 +9,8 @@ import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
 import type { Entry } from '../entry.ts'
 import { io, READ } from '../io.ts'
-import { JOURNAL_FOLDER, type LibraryPath, PRIVATE_FOLDER } from '../layout.ts'
 import { Space } from '../space.ts'
 import { StagedFile } from '../staging.ts'
-import { type JournalFile, journalFiles } from './files.ts'
 
 /** What is compared of each end of a file that another run has copied. */
 const END_BYTES = 4096

@@ -1,8 +1,8 @@
-import { JOURNAL_GARBAGE_BYTES, JOURNAL_LINE_BYTES } from '../../budgets.ts'
+import { JOURNAL_GARBAGE_BYTES, JOURNAL_LINE_BYTES } from '../../base/budgets.ts'
+import { type ReadLine, splitLines } from '../../format/split-lines.ts'
 import { isMediumError } from '../drive-error.ts'
 import type { Entry } from '../entry.ts'
 import { io, READ } from '../io.ts'
-import { type ReadLine, splitLines } from '../split-lines.ts'
 
 const CHUNK_BYTES = 256 * 1024
 /** A drive's sector; what can't be read is given up in these. */

@@ -1,12 +1,12 @@
-import { JOURNAL_LINE_BYTES } from '../../budgets.ts'
+import { JOURNAL_LINE_BYTES } from '../../base/budgets.ts'
 import { AppError, hasErrno } from '../../errors.ts'
-import type { HeaderLine, JournalLine, JournalRecord } from '../../journal-record.ts'
+import { type JournalFile, journalFiles } from '../../format/journal-files.ts'
+import { parseLine } from '../../format/journal-line.ts'
+import type { HeaderLine, JournalLine, JournalRecord } from '../../format/journal-record.ts'
+import { JOURNAL_FOLDER } from '../../format/layout.ts'
 import { driveError, isMediumError } from '../drive-error.ts'
 import { type Entry, Root, StrangeEntry } from '../entry.ts'
 import { io } from '../io.ts'
-import { JOURNAL_FOLDER } from '../layout.ts'
-import { type JournalFile, journalFiles } from './files.ts'
-import { parseLine } from './line.ts'
 import { readLines, readTail } from './lines.ts'
 
 /** The only format there is. */

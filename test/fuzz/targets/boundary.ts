@@ -1,6 +1,6 @@
 import busboy from 'busboy'
 import { AppError } from '../../../src/errors.ts'
-import { boundaryOf } from '../../../src/http/multipart.ts'
+import { boundaryOf } from '../../../src/http/multipart/multipart.ts'
 import { check, type Target } from '../target.ts'
 
 /** Content-Type headers of uploads: where we and busboy take one, it is for the same boundary. */

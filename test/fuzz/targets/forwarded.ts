@@ -2,7 +2,7 @@ import { BlockList, isIP, isIPv4 } from 'node:net'
 import parseForwarded from 'forwarded-parse'
 import proxyAddr from 'proxy-addr'
 import { AppError } from '../../../src/errors.ts'
-import { createAccessGuard } from '../../../src/http/access.ts'
+import { createAccessGuard } from '../../../src/http/access/access.ts'
 import { check, type Target } from '../target.ts'
 
 const TRUSTED = ['127.0.0.1', '192.168.1.2', '10.1.0.0/16', 'fd00:1::/32', '203.0.113.80']

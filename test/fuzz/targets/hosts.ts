@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { createHostJudge, parseHost } from '../../../src/http/host-names.ts'
+import { createHostJudge, parseHost } from '../../../src/http/access/host-names.ts'
 import { check, type Target } from '../target.ts'
 
 const judge = createHostJudge(['photos.example.com', '*.example.org', '.example.net'], () => ({

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
-import { isAcceptable } from '../../../src/ingest/rebuild/acceptable.ts'
-import type { JournalLine } from '../../../src/journal-record.ts'
-import { formatLine, parseLine } from '../../../src/storage/journal/line.ts'
+import { isAcceptable } from '../../../src/format/acceptable.ts'
+import { formatLine, parseLine } from '../../../src/format/journal-line.ts'
+import type { JournalLine } from '../../../src/format/journal-record.ts'
 import { check, checkSame, type Target } from '../target.ts'
 
 const CHECKSUM = '0f'.repeat(32)

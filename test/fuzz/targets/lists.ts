@@ -1,6 +1,6 @@
 import { AppError } from '../../../src/errors.ts'
-import { FileListScanner } from '../../../src/http/file-list.ts'
-import { readOfferedFile } from '../../../src/http/offered-file.ts'
+import { FileListScanner } from '../../../src/http/lists/file-list.ts'
+import { readOfferedFile } from '../../../src/http/lists/offered-file.ts'
 import { Random } from '../random.ts'
 import { check, checkSame, type Target } from '../target.ts'
 

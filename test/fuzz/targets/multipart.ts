@@ -1,6 +1,6 @@
 import busboy from 'busboy'
 import { AppError } from '../../../src/errors.ts'
-import { MultipartParser } from '../../../src/http/multipart.ts'
+import { MultipartParser } from '../../../src/http/multipart/multipart.ts'
 import { Random } from '../random.ts'
 import { check, checkSame, type Target } from '../target.ts'
 

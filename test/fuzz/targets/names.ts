@@ -1,8 +1,8 @@
 import { resolve, sep } from 'node:path'
 import { AppError } from '../../../src/errors.ts'
-import { nameOnPhone, stemOnPhone, wholeName } from '../../../src/ingest/phone-path.ts'
-import { monthFolder, parseLibraryPath, pathIn, splitPath } from '../../../src/storage/layout.ts'
-import { nameKey, numberedName, safeName } from '../../../src/storage/names.ts'
+import { monthFolder, parseLibraryPath, pathIn, splitPath } from '../../../src/format/layout.ts'
+import { nameKey, numberedName, safeName } from '../../../src/format/names.ts'
+import { nameOnPhone, stemOnPhone, wholeName } from '../../../src/upload/phone-path.ts'
 import { check, type Target } from '../target.ts'
 
 const ROOT = `${sep}library`

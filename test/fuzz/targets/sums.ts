@@ -1,4 +1,4 @@
-import { formatSum } from '../../../src/storage/sums-format.ts'
+import { formatSum } from '../../../src/format/sums-format.ts'
 import { parseSums } from '../../support/sums.ts'
 import { check, checkSame, type Target } from '../target.ts'
 

@@ -1,0 +1,115 @@
+import { KeyedLock } from '../base/keyed-lock.ts'
+import type { Database } from '../catalogue/connection.ts'
+import { namesIn } from '../catalogue/files.ts'
+import { createLookUp } from '../catalogue/look-up.ts'
+import { createRecord } from '../catalogue/record.ts'
+import { Committer } from '../storage/commit.ts'
+import { DirectReader } from '../storage/direct-read.ts'
+import type { Drive } from '../storage/drive.ts'
+import { FolderNames } from '../storage/folder-names.ts'
+import { type Hasher, hashHere } from '../storage/hashing/hasher.ts'
+import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
+import type { NoteChange } from './changes.ts'
+import { ExifTool } from './exiftool.ts'
+import type { Source } from './source.ts'
+import { Unrecorded } from './unrecorded.ts'
+
+/** Everything that the story of an upload needs: the drive and the catalogue that belong together, and their locks. */
+export interface Library {
+  readonly db: Database
+  readonly drive: Drive
+  readonly space: Space
+  /** Hashes what is staged. */
+  readonly hasher: Hasher
+  readonly committer: Committer
+  readonly names: FolderNames
+  /** Reads originals back. */
+  readonly reader: DirectReader
+  readonly lookUp: ReturnType<typeof createLookUp>
+  readonly record: ReturnType<typeof createRecord>
+  /** What this server has put on the drive and may not be in the catalogue. */
+  readonly unrecorded: Unrecorded
+  /** Where the content of lost originals may be found, beside the drive itself. */
+  readonly sources: Source[]
+  /**
+   * Taken in this order, so that no two uploads wait for each other. `loss` (its only key is `''`) lets one original at
+   * a time be declared lost or restored: each of them keeps a connection to the database while it waits for the drive.
+   */
+  readonly locks: {
+    readonly content: KeyedLock
+    readonly asset: KeyedLock
+    readonly folder: KeyedLock
+    readonly loss: KeyedLock
+  }
+  /** Knows dates that we can't read, if it is installed. */
+  readonly exifTool: ExifTool
+  /** Stands in for what originals do not say about where they were taken. */
+  readonly timeZone: string
+  /** The present. */
+  readonly now: () => Date
+  /** Hears of every change that is made to the catalogue. */
+  readonly changed: NoteChange
+  /**
+   * Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the
+   * drive.
+   */
+  readonly readSoon: (around?: Date) => void
+}
+
+export function createLibrary(
+  db: Database,
+  drive: Drive,
+  options: {
+    minFreeSpace: number
+    timeZone: string
+    now: () => Date
+    changed: NoteChange
+    /** The catalogue over connections for uploads alone; left out: `db`. */
+    uploads?: Database
+    hasher?: Hasher
+    readSoon?: Library['readSoon']
+  },
+): Library {
+  const unrecorded = new Unrecorded()
+  return {
+    db,
+    drive,
+    space: new Space(drive, options.minFreeSpace),
+    hasher: options.hasher ?? hashHere,
+    committer: new Committer(drive),
+    // What is on its way into the catalogue is no stranger: asked for first, so that it is in one of the two.
+    names: new FolderNames(drive, async (folder) => [...unrecorded.namesIn(folder), ...(await namesIn(db, folder))]),
+    reader: new DirectReader(drive),
+    lookUp: createLookUp(options.uploads ?? db),
+    record: createRecord(options.uploads ?? db),
+    unrecorded,
+    sources: [],
+    locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
+    exifTool: new ExifTool(),
+    timeZone: options.timeZone,
+    now: options.now,
+    changed: options.changed,
+    readSoon: options.readSoon ?? (() => {}),
+  }
+}
+
+/**
+ * The same library with a reader of its own: for those in the background who may be held up for as long as uploads go
+ * on, and must not keep the memory that others read into.
+ */
+export function withOwnReader(library: Library): Library {
+  return { ...library, reader: new DirectReader(library.drive) }
+}
+
+/** Forgets what was learnt about the drive's folders; call it when the drive has come back. */
+export function forgetFolders(library: Library): void {
+  library.committer.forget()
+  library.names.forget()
+  library.reader.forget()
+}
+
+/** How full the library's drive is. Throws `drive_missing` or `drive_error`. */
+export async function driveUsage({ drive }: Library): Promise<DiskUsage> {
+  await drive.check()
+  return diskUsage(drive)
+}

@@ -1,0 +1,114 @@
+import { type CopyWanted, findOldestCopyProof, listDueCopies, recordCopiesVerified } from '../catalogue/copies.ts'
+import { AppError } from '../errors.ts'
+import type { Checksum } from '../media/checksum.ts'
+import { dueAt, dueBefore, horizon, type Rules } from '../verify/schedule.ts'
+import type { Mirror } from './mirror.ts'
+import { verifyCopy } from './verify-copy.ts'
+
+export interface DueOptions {
+  /** Milliseconds within which every copy is read back. */
+  every: number
+  /** Awaited between chunks. */
+  pause: () => Promise<void>
+  /** Whether there is something more important to do. */
+  isWanted: () => boolean
+  log: { warn(facts: object, message: string): void }
+  /** Hears that something was found wrong; `isHealed`: it has been copied again. */
+  onFinding: (path: string, isHealed: boolean) => void
+}
+
+const PORTION = 20
+/** So many errors in a row are the drive's, not the files'. */
+const MAX_FAILURES = 3
+/** What could not be judged is tried again after this. */
+const RETRY_MS = 60 * 60 * 1000
+
+/** Reads the copies on a mirror that is there back when they are due, by the same rules as the library's originals. */
+export class DueCopies {
+  readonly #mirror: Mirror
+  readonly #options: DueOptions
+  readonly #rules: Rules
+  readonly #postponed = new Set<string>()
+  /** Nothing is due before, in ms since 1970. */
+  #dueAt = 0
+  #failures = 0
+
+  constructor(mirror: Mirror, options: DueOptions) {
+    this.#mirror = mirror
+    this.#options = options
+    this.#rules = { every: options.every, timeZone: mirror.library.timeZone }
+  }
+
+  /** Milliseconds until something may be due. */
+  get dueIn(): number {
+    const now = this.#now()
+    // Further ahead than anything can be: the clock has been set back.
+    if (this.#dueAt > Math.max(horizon(now, this.#rules), now + RETRY_MS)) return 0
+    return Math.max(0, this.#dueAt - now)
+  }
+
+  /**
+   * Reads some of what is due. Returns whether there may be more. Throws what `verifyCopy` throws, if it is not about
+   * one file.
+   */
+  async verifyNext(): Promise<boolean> {
+    if (this.dueIn > 0) return false
+    const { db } = this.#mirror.library
+    const now = this.#now()
+    const times = { before: new Date(dueBefore(now, this.#rules)), now: new Date(now) }
+    const due = await listDueCopies(db, times, PORTION + this.#postponed.size)
+    const copies = due.filter(({ path }) => !this.#postponed.has(path))
+    if (copies.length === 0) {
+      this.#dueAt = await this.#nextDue()
+      this.#postponed.clear()
+      return false
+    }
+    await this.#readAll(copies)
+    return true
+  }
+
+  async #readAll(copies: readonly CopyWanted[]): Promise<void> {
+    const proven: { path: string; checksum: Checksum; at: Date }[] = []
+    try {
+      for (const copy of copies) {
+        if (this.#options.isWanted()) return
+        await this.#options.pause()
+        const outcome = await this.#read(copy)
+        if (outcome?.state === 'intact') proven.push(outcome)
+        else if (outcome !== undefined) this.#report(copy, outcome)
+      }
+    } finally {
+      await recordCopiesVerified(this.#mirror.library.db, proven)
+    }
+  }
+
+  async #read(copy: CopyWanted): ReturnType<typeof verifyCopy> {
+    try {
+      const outcome = await verifyCopy(this.#mirror, copy, this.#options.pause)
+      this.#failures = 0
+      return outcome
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'drive_error') || ++this.#failures >= MAX_FAILURES) throw error
+      this.#options.log.warn({ path: copy.path, err: error }, 'a photo could not be read back from the second copy')
+      this.#postponed.add(copy.path)
+      return undefined
+    }
+  }
+
+  #report({ path }: CopyWanted, { state, isHealed }: { state: string; isHealed: boolean }): void {
+    this.#options.log.warn({ path, state, isHealed }, 'a photo is not on the second copy as it was stored')
+    this.#options.onFinding(path, isHealed)
+  }
+
+  async #nextDue(): Promise<number> {
+    const now = this.#now()
+    if (this.#postponed.size > 0) return now + RETRY_MS
+    const oldest = await findOldestCopyProof(this.#mirror.library.db, new Date(now))
+    const due = oldest === undefined ? Number.POSITIVE_INFINITY : dueAt(oldest, this.#rules)
+    return Math.min(horizon(now, this.#rules), Math.max(due, now + 1_000))
+  }
+
+  #now(): number {
+    return this.#mirror.library.now().getTime()
+  }
+}

@@ -1,0 +1,126 @@
+import type { Library } from '../archive/library.ts'
+import { type Backlog, findMirrorId, sumUncopied } from '../catalogue/copies.ts'
+import { AppError, hasErrno, inFull } from '../errors.ts'
+import { Drive } from '../storage/drive.ts'
+import { MIRROR_DRIVE } from '../storage/drive-role.ts'
+import { areOnOneDevice } from '../storage/one-device.ts'
+import { diskUsage } from '../storage/space.ts'
+
+/**
+ * How the second copy is: `none` is wanted; `ok` has everything; `behind` is on its way; `missing` is not there; `full`
+ * has no room for some photos; `error` could not take some, and is tried again.
+ */
+export type MirrorState = 'none' | 'ok' | 'behind' | 'missing' | 'full' | 'error'
+
+export interface MirrorStatus {
+  state: MirrorState
+  /** What is wrong and what to do, as a sentence; null if nothing is. */
+  reason: string | null
+  /** What the mirror does not have yet. */
+  backlog: Backlog
+  /** Whether library and mirror lie on one physical device, and would be lost together. */
+  isOnOneDevice: boolean
+}
+
+/** What keeps the mirror from being up to date. */
+export interface MirrorTrouble {
+  state: 'missing' | 'full' | 'error'
+  reason: string
+}
+
+export const NO_MIRROR: MirrorStatus = {
+  state: 'none',
+  reason: null,
+  backlog: { files: 0, bytes: 0, oldest: null },
+  isOnOneDevice: false,
+}
+
+/** What an error says about the mirror. */
+export function troubleOf(error: AppError): MirrorTrouble {
+  const { code } = error
+  if (code === 'mirror_missing') return { state: 'missing', reason: inFull(error) }
+  return { state: code === 'disk_full' ? 'full' : 'error', reason: `The second copy: ${inFull(error)}` }
+}
+
+/** Puts together what is known of the mirror in the folder `root`. */
+export async function describe(
+  library: Library,
+  root: string,
+  trouble: MirrorTrouble | undefined,
+  backlog: Backlog,
+): Promise<MirrorStatus> {
+  const isOnOneDevice = trouble?.state !== 'missing' && (await isOneDevice(library.drive.root, root))
+  if (trouble !== undefined) return { ...trouble, backlog, isOnOneDevice }
+  return { state: backlog.files > 0 ? 'behind' : 'ok', reason: null, backlog, isOnOneDevice }
+}
+
+/**
+ * Looks how the mirror is from outside the server that keeps it: what only that one knows (such as what a drive
+ * refused) is not told. `root` undefined: there is none. Throws `database_unavailable`.
+ */
+export async function mirrorStatus(
+  library: Library,
+  root: string | undefined,
+  minFreeSpace: number,
+): Promise<MirrorStatus> {
+  if (root === undefined) return NO_MIRROR
+  const backlog = await sumUncopied(library.db, library.now())
+  return describe(library, root, await troubleIn(library, root, minFreeSpace, backlog), backlog)
+}
+
+async function troubleIn(
+  library: Library,
+  root: string,
+  minFreeSpace: number,
+  backlog: Backlog,
+): Promise<MirrorTrouble | undefined> {
+  try {
+    const drive = await openMirrorDrive(library, root)
+    await drive.checkWritable()
+    if (backlog.files === 0 || (await diskUsage(drive)).free > minFreeSpace) return undefined
+    return { state: 'full', reason: 'The drive with the second copy is full. Make room on it or use a larger one.' }
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
+    return troubleOf(error)
+  }
+}
+
+/**
+ * The drive with the mirror that the catalogue knows, there in the folder `root`. Throws `mirror_missing`,
+ * `drive_error`.
+ */
+export async function openMirrorDrive(library: Library, root: string): Promise<Drive> {
+  const id = await findMirrorId(library.db)
+  if (id === undefined) {
+    throw new AppError(
+      'mirror_missing',
+      'There is no second copy yet. Start the server with MIRROR_FOLDER to have one.',
+    )
+  }
+  const drive = new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }, MIRROR_DRIVE)
+  await drive.check()
+  return drive
+}
+
+/**
+ * Why the folder `root`, which is there, may be the wrong place for a second copy; `undefined` if nothing is to be said
+ * against it.
+ */
+export async function doubtAboutPlace(library: Library, root: string): Promise<string | undefined> {
+  if (await isOneDevice(library.drive.root, root)) {
+    return 'The second copy is on the same drive as the library: when that drive fails, both are lost. Set MIRROR_FOLDER to a folder on another one.'
+  }
+  if (process.platform !== 'win32' && (await isOneDevice('/', root))) {
+    return 'The second copy is on the system disk. If it should be on a drive of its own, stop the server, move the folder there and mount it; or correct MIRROR_FOLDER.'
+  }
+  return undefined
+}
+
+async function isOneDevice(folder: string, other: string): Promise<boolean> {
+  try {
+    return await areOnOneDevice(folder, other)
+  } catch (error) {
+    if (hasErrno(error)) return false
+    throw error
+  }
+}

@@ -1,0 +1,248 @@
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Library } from '../archive/library.ts'
+import { Patience } from '../base/patience.ts'
+import { listMissingWithCopy } from '../catalogue/copies.ts'
+import { AppError, type ErrorCode } from '../errors.ts'
+import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
+import { Drive } from '../storage/drive.ts'
+import { driveError } from '../storage/drive-error.ts'
+import { MIRROR_DRIVE } from '../storage/drive-role.ts'
+import { JournalCopy } from '../storage/journal/copy.ts'
+import { compareFolders } from './compare-folders.ts'
+import { Copier } from './copier.ts'
+import { DueCopies } from './due-copies.ts'
+import type { JournalSchedule } from './journal-schedule.ts'
+import { createMirror, type Mirror } from './mirror.ts'
+import { Postponed } from './postponed.ts'
+import { type MirrorTrouble, troubleOf } from './status.ts'
+import type { WorkList } from './work-list.ts'
+
+export interface MirrorOptions {
+  /** Absolute. */
+  folder: string
+  /** Bytes. */
+  minFreeSpace: number
+  /** Milliseconds within which every copy is read back. */
+  verifyEvery: number
+  /** Whether uploads are under way. */
+  isBusy: () => boolean
+  /**
+   * Reads an original back that seems not to be intact any more, declares it lost if so and restores it if that can be
+   * done.
+   */
+  suspect: (path: LibraryPath) => Promise<void>
+  log: Pick<Logger, 'info' | 'warn'>
+  /** Hears of everything that may be a problem, or the end of one. */
+  onTrouble: () => void
+}
+
+/** What outlives the times during which the mirror is there. */
+export interface Upkept {
+  readonly work: WorkList
+  readonly schedule: JournalSchedule
+  /** Resolves when there may be work, or after `ms`; rejects on `signal`. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>
+  /** Something has been copied, or is about to be. */
+  progressed(): void
+  /** What is wrong, or nothing any more. */
+  setTrouble(trouble: MirrorTrouble | undefined, cause?: AppError): void
+}
+
+/** How often a mirror that has nothing to do is looked at. */
+const GLANCE_MS = 30_000
+/** What changes at about the same time is copied together. */
+const GATHER_MS = 300
+const FIRST_RETRY_MS = 10_000
+const LAST_RETRY_MS = 600_000
+const ELSEWHERE_RETRY_MS = 1_000
+/** The longest that uploads hold up one chunk: the mirror must not wait for days for a first backup to end. */
+const AT_MOST_MS = 250
+const PORTION = 100
+/** Not the mirror's fault, and soon over. */
+export const ELSEWHERE: readonly ErrorCode[] = ['drive_missing', 'database_unavailable']
+
+/**
+ * All that is done to a mirror while it is there: originals and the journal are copied, copies are read back. One thing
+ * at a time.
+ */
+export class Upkeep {
+  readonly mirror: Mirror
+  readonly journal: JournalCopy
+  readonly #options: MirrorOptions
+  readonly #upkept: Upkept
+  readonly #signal: AbortSignal
+  readonly #patience: Patience
+  readonly #postponed = new Postponed()
+  readonly #copier: Copier
+  readonly #due: DueCopies
+  #journalTrouble: MirrorTrouble | undefined
+  /** The drive has been away, and may be another device now: what was learnt about it no longer holds. */
+  #hasReturned = false
+  #hasRestored = false
+  /** When the folders are to be compared, by the clock of `performance.now()`. */
+  #compareAt = 0
+  #isFailing = false
+
+  /** `id` is the mirror's identity. */
+  constructor(library: Library, id: string, options: MirrorOptions, upkept: Upkept, signal: AbortSignal) {
+    const onReturned = () => {
+      this.#hasReturned = true
+    }
+    const drive = new Drive(options.folder, id, { onMissing: () => {}, onReturned }, MIRROR_DRIVE)
+    this.mirror = createMirror(library, drive, options.minFreeSpace)
+    this.journal = new JournalCopy(library.drive, drive, this.mirror.committer)
+    this.#options = options
+    this.#patience = new Patience(options.isBusy, { patienceMs: 0, atMostMs: AT_MOST_MS })
+    this.#upkept = upkept
+    this.#signal = signal
+    const { suspect, verifyEvery: every, log, onTrouble } = options
+    const pause = () => this.#pause()
+    this.#copier = new Copier(this.mirror, upkept.work, this.#postponed, { signal, pause, suspect })
+    const onFinding = (path: string, isHealed: boolean) => {
+      onTrouble()
+      if (!isHealed) upkept.work.hear([path])
+    }
+    this.#due = new DueCopies(this.mirror, { every, pause, isWanted: () => this.#isWanted, log, onFinding })
+  }
+
+  /** Has the folders compared as soon as there is nothing more important: something was found wrong there. */
+  compareSoon(): void {
+    this.#compareAt = performance.now()
+  }
+
+  /** Goes on until the mirror goes away, which it throws, or has been away. Waits out everything else that is wrong. */
+  async run(): Promise<void> {
+    let retries = 0
+    while (!this.#hasReturned) {
+      try {
+        await this.#doAll()
+        retries = 0
+      } catch (error) {
+        this.#signal.throwIfAborted()
+        const reason = driveError(error, 'the second copy was being written')
+        await this.mirror.drive.check()
+        await setTimeout(this.#noteFailure(reason, retries++), undefined, { signal: this.#signal })
+        continue
+      }
+      if (!this.#isWanted) await this.#rest()
+    }
+  }
+
+  /** Returns how long to wait before the next try, in ms. */
+  #noteFailure(reason: AppError, retries: number): number {
+    if (ELSEWHERE.includes(reason.code)) return ELSEWHERE_RETRY_MS
+    this.#isFailing = true
+    this.#upkept.setTrouble(troubleOf(reason), reason)
+    return Math.min(FIRST_RETRY_MS * 2 ** retries, LAST_RETRY_MS)
+  }
+
+  get #isWanted(): boolean {
+    return this.#upkept.work.hasNews || this.#upkept.schedule.isDue
+  }
+
+  async #doAll(): Promise<void> {
+    if (!this.#hasRestored) await this.#restoreLost()
+    for (let isMore = true; isMore; ) {
+      isMore = await this.#copier.copyNext()
+      this.#upkept.progressed()
+      await this.#updateJournal()
+      // A long catching up does not have to be over before it shows that the drive is well again.
+      if (this.#isFailing) this.#upkept.setTrouble(this.#trouble)
+      this.#isFailing = false
+    }
+    this.#upkept.setTrouble(this.#trouble)
+    if (this.#postponed.trouble === undefined) this.#postponed.forget()
+    while (!this.#isWanted && (await this.#due.verifyNext())) this.#upkept.progressed()
+    if (!this.#isWanted && performance.now() >= this.#compareAt) await this.#compareFolders()
+  }
+
+  /** What others have done to the folders, and what a kill or a cut has left. */
+  async #compareFolders(): Promise<void> {
+    const pause = () => this.#pause()
+    const all = { isWithin: () => true, isSelected: () => true }
+    const begunAt = performance.now()
+    const findings = await compareFolders(this.mirror, { ...all, canRepair: true, pause, signal: this.#signal })
+    // Unless something was found wrong meanwhile.
+    if (this.#compareAt <= begunAt) this.#compareAt = performance.now() + this.#options.verifyEvery / 2
+    if (findings.length === 0) return
+    this.#options.log.warn({ findings: findings.length }, 'the folders of the second copy were not as they should be')
+    this.#options.onTrouble()
+  }
+
+  get #trouble(): MirrorTrouble | undefined {
+    return this.#postponed.trouble ?? this.#journalTrouble
+  }
+
+  /** What the library has lost while the mirror was away comes back from it. */
+  async #restoreLost(): Promise<void> {
+    const { db } = this.mirror.library
+    let after: string | undefined = ''
+    while (after !== undefined) {
+      const paths: string[] = await listMissingWithCopy(db, after, PORTION)
+      for (const path of paths) {
+        await this.#pause()
+        await this.#options.suspect(parseLibraryPath(path))
+      }
+      after = paths.at(-1)
+    }
+    this.#hasRestored = true
+  }
+
+  /** A journal that can't be copied does not keep photos from being copied. */
+  async #updateJournal(): Promise<void> {
+    const { schedule } = this.#upkept
+    if (!schedule.isDue) return
+    schedule.begin()
+    try {
+      schedule.end(await this.journal.update(() => this.#pause()))
+      this.#journalTrouble = undefined
+    } catch (error) {
+      this.#signal.throwIfAborted()
+      schedule.retry()
+      const reason = driveError(error, 'the journal was being copied')
+      if (ELSEWHERE.includes(reason.code) || reason.code === 'mirror_missing') throw reason
+      this.#journalTrouble = troubleOf(reason)
+    }
+  }
+
+  /** Returns when there is something to do. */
+  async #rest(): Promise<void> {
+    const now = performance.now()
+    const until = Math.min(this.#upkept.schedule.dueAt, this.#postponed.dueAt)
+    await this.#upkept.sleep(Math.min(until - now, this.#due.dueIn, GLANCE_MS), this.#signal)
+    await this.mirror.drive.check()
+    await setTimeout(GATHER_MS, undefined, { signal: this.#signal })
+    if (performance.now() >= this.#postponed.dueAt) await this.#retryPostponed()
+  }
+
+  async #retryPostponed(): Promise<void> {
+    const { needs } = this.#postponed
+    if (needs !== undefined && !(await this.#hasRoomFor(needs))) {
+      this.#postponed.wait()
+      return
+    }
+    const paths = this.#postponed.take()
+    if (paths === undefined) this.#upkept.work.lookThrough()
+    else this.#upkept.work.hear(paths)
+  }
+
+  async #hasRoomFor(bytes: number): Promise<boolean> {
+    try {
+      const reservation = await this.mirror.space.reserve(bytes)
+      reservation.release()
+      return true
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'disk_full') return false
+      throw error
+    }
+  }
+
+  /** Gives way to uploads, though not for ever. */
+  async #pause(): Promise<void> {
+    this.#upkept.progressed()
+    this.#signal.throwIfAborted()
+    await setImmediate()
+    await this.#patience.giveWay(this.#signal)
+  }
+}

@@ -1,0 +1,78 @@
+import { ifReadable } from '../base/if-readable.ts'
+import { type CopyWanted, forgetCopy, recordCopies, sortWanted } from '../catalogue/copies.ts'
+import { healFindings, noteQuarantined, recordFinding } from '../catalogue/findings.ts'
+import { settleWithoutCopy } from '../catalogue/losses.ts'
+import { AppError, type ErrorCode } from '../errors.ts'
+import { parseLibraryPath } from '../format/layout.ts'
+import type { Checksum } from '../media/checksum.ts'
+import { SourceError } from '../storage/copy.ts'
+import type { Pause } from '../storage/direct-read.ts'
+import { quarantine } from '../storage/quarantine.ts'
+import { judge } from '../verify/judge.ts'
+import { copyOriginal } from './copy-original.ts'
+import type { Mirror } from './mirror.ts'
+import { COPY_LOSSES, FROM_LIBRARY } from './note-copies.ts'
+
+/** What came of reading a copy back. What it has led to has happened. */
+export type CopyOutcome =
+  | { state: 'intact'; path: string; checksum: Checksum; at: Date }
+  | {
+      state: 'missing' | 'corrupt' | 'unreadable'
+      /** The id of the finding that tells of it. */
+      finding: number
+      found: Checksum | null
+      /** Whether it has been copied again from the library. */
+      isHealed: boolean
+    }
+
+const PASSING: readonly ErrorCode[] = ['disk_full', 'drive_error', 'name_taken']
+
+/**
+ * Reads a copy back from the mirror and compares it. One that is not intact does not count from then on; what lies in
+ * its place is moved to the mirror's quarantine, and the original is copied again if the library has it. That one is
+ * intact is for the caller to record (`recordCopiesVerified`), many at a time. Returns `undefined` if somebody else has
+ * changed it meanwhile.
+ *
+ * Throws `mirror_missing`, `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than
+ * this file.
+ */
+export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause): Promise<CopyOutcome | undefined> {
+  const { library, drive } = mirror
+  const path = parseLibraryPath(copy.path)
+  const verdict = await judge(drive, mirror.reader, copy, { pause, isSizeKnown: true })
+  if (verdict.state === 'intact') return { state: 'intact', path, checksum: verdict.checksum, at: library.now() }
+
+  const { state, isStillSo } = verdict
+  const found = verdict.state === 'corrupt' ? verdict.found : null
+  const loss = { copy: 'mirror', kind: state, path, expected: copy.checksum, found } as const
+  if (!(await isStillSo())) return undefined
+  const finding = await recordFinding(library.db, loss, library.now())
+  await forgetCopy(library.db, path)
+  const { backups, originals } = await settleWithoutCopy(library.db, path, library.now())
+  if (backups.length + originals.length > 0) library.changed({ backups, originals: originals.map(parseLibraryPath) })
+  // Where the drive refuses that, it stays: it does not count any more.
+  if (state !== 'missing' && (await isStillSo())) {
+    const place = await ifReadable(quarantine(drive, path, library.now()))
+    if (place !== undefined) await noteQuarantined(library.db, 'mirror', path, place)
+  }
+  return { state, finding, found, isHealed: await copyAgain(mirror, path, pause) }
+}
+
+/** Its line in SHA256SUMS has stayed, so only the catalogue has to be told. */
+async function copyAgain(mirror: Mirror, path: string, pause?: Pause): Promise<boolean> {
+  const { library, drive } = mirror
+  const { wanted } = await sortWanted(library.db, [path])
+  const [copy] = wanted
+  if (copy === undefined) return false
+  try {
+    await copyOriginal(mirror, copy, async () => pause?.(0))
+  } catch (error) {
+    // The library does not have it either: its own verification sees to that. What only this copy met, the server tries
+    // again.
+    if (error instanceof SourceError || (error instanceof AppError && PASSING.includes(error.code))) return false
+    throw error
+  }
+  await recordCopies(library.db, drive.id, wanted, library.now())
+  await healFindings(library.db, 'mirror', COPY_LOSSES, [path], FROM_LIBRARY, library.now())
+  return true
+}

@@ -1,0 +1,152 @@
+import { noteIfUnsure } from '../archive/changes.ts'
+import type { Library } from '../archive/library.ts'
+import { recordContent } from '../archive/read-original.ts'
+import { ifReadable } from '../base/if-readable.ts'
+import { findCatalogued } from '../catalogue/files.ts'
+import { type HeldLoss, holdingLost } from '../catalogue/losses.ts'
+import { AppError } from '../errors.ts'
+import { type LibraryPath, pathIn, splitPath } from '../format/layout.ts'
+import { checksumOf, flushOriginal, sizeOf, stateOf } from '../storage/originals.ts'
+import type { Staged } from '../storage/staging.ts'
+import type { Wish } from './wish.ts'
+
+/**
+ * Gives a staged original its permanent place and returns its path, durable. If a file of the very same bytes lies on
+ * the drive and the catalogue does not know it (this server was killed, or lost its database, before it could record
+ * it), that one is taken instead, whatever its name: those that this server remembers, and those in the same folder.
+ * Returns `undefined` if the catalogue has learnt of such a file since it was asked, but not the `isLast` time.
+ */
+export async function commitOriginal(
+  library: Library,
+  staged: Staged,
+  wish: Wish,
+  isLast: boolean,
+): Promise<LibraryPath | undefined> {
+  const path = (await findRemembered(library, staged, isLast)) ?? (await takePlace(library, staged, wish, isLast))
+  if (path === 'catalogued') return undefined
+  await library.committer.settle(path).catch((error: unknown) => {
+    // The name has been given back, or is in doubt: the next look at the folder tells.
+    library.names.forget()
+    throw error
+  })
+  return path
+}
+
+async function findRemembered(library: Library, staged: Staged, isLast: boolean) {
+  const { drive, names, unrecorded } = library
+  const path = unrecorded.find(staged.checksum)
+  if (path === undefined) return undefined
+  if ((await stateOf(drive, path)) !== 'absent') return findUnrecorded(library, staged, [path], isLast)
+  // Gone with the drive is not gone from it.
+  await drive.check()
+  // The name was given back, since its flush had failed, or a person has taken the file away: it may be taken anew.
+  unrecorded.settle(staged.checksum)
+  names.forget()
+  return undefined
+}
+
+async function takePlace(
+  library: Library,
+  staged: Staged,
+  wish: Wish,
+  isLast: boolean,
+): Promise<LibraryPath | 'catalogued'> {
+  const { committer, names, locks } = library
+  await committer.makeFolder(wish.folder)
+  return locks.folder.run(wish.folder, async () => {
+    const strangers = (await names.strangers(wish.folder)).map((name) => pathIn(wish.folder, name))
+    return (await findUnrecorded(library, staged, strangers, isLast)) ?? takeName(library, staged, wish)
+  })
+}
+
+async function takeName(library: Library, staged: Staged, wish: Wish): Promise<LibraryPath> {
+  const { committer, names, unrecorded } = library
+  for (;;) {
+    const name = await freeName(library, wish)
+    const path = pathIn(wish.folder, name)
+    unrecorded.note(staged.checksum, path)
+    try {
+      await committer.takeName(staged.path, path)
+      await names.noteTaken(wish.folder, name)
+      return path
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'name_taken')) throw error
+      unrecorded.settle(staged.checksum)
+      // Somebody else took it just now, or the drive knows two names for one that look different to us.
+      await names.noteRefused(wish.folder, name)
+    }
+  }
+}
+
+async function freeName({ names }: Library, { folder, name, preferred, wholeStem }: Wish): Promise<string> {
+  if (preferred !== null && (await names.isFree(folder, preferred))) return preferred
+  return names.firstFree(folder, name, wholeStem)
+}
+
+/** Files looked at at once. */
+const PORTION = 100
+
+/**
+ * The first of `paths` with the same bytes as `staged` that the catalogue does not have, made durable; else whether it
+ * has such a one by now, but not the `isLast` time.
+ */
+async function findUnrecorded(
+  library: Library,
+  staged: Staged,
+  paths: readonly LibraryPath[],
+  isLast: boolean,
+): Promise<LibraryPath | 'catalogued' | undefined> {
+  const ofSize: LibraryPath[] = []
+  for (let start = 0; start < paths.length; start += PORTION) {
+    const portion = paths.slice(start, start + PORTION)
+    const sizes = await Promise.all(portion.map((path) => ifReadable(sizeOf(library.drive, path))))
+    ofSize.push(...portion.filter((_, index) => sizes[index] === staged.size))
+  }
+  let isCatalogued = false
+  for (const path of ofSize) {
+    if ((await ifReadable(checksumOf(library.drive, path, staged.size))) !== staged.checksum) continue
+    if ((await findCatalogued(library.db, [path])).size > 0) {
+      isCatalogued = true
+      continue
+    }
+    // Without that it may be lost, and a second flush would "succeed": our own copy is kept as well.
+    const isFlushed = await ifReadable(flushOriginal(library.drive, path).then(() => true))
+    if (isFlushed === true) return path
+  }
+  return isCatalogued && !isLast ? 'catalogued' : undefined
+}
+
+/**
+ * Puts a staged original, whose bytes are durable, into the place of a lost one with the same content, durably, and
+ * declares that one restored; `by` goes on after "healed by". One that was lost before it had been read takes any
+ * content, and is that of the address `sentFrom` from then on. Returns `false`, with nothing done, if something lies
+ * there, or if the original is not lost (any more).
+ */
+export async function putBack(
+  library: Library,
+  staged: Staged,
+  path: LibraryPath,
+  by: string,
+  sentFrom: string | null = null,
+): Promise<boolean> {
+  await library.committer.makeFolder(splitPath(path).folder)
+  let isUnread = false
+  const restore = async (held: HeldLoss) => {
+    isUnread = held.checksum === null
+    if (held.checksum !== null && held.checksum !== staged.checksum) return undefined
+    try {
+      await library.committer.takeName(staged.path, path)
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'name_taken') return undefined
+      throw error
+    }
+    await library.committer.settle(path)
+    return held.restored(by, staged.size, library.now(), isUnread ? sentFrom : null)
+  }
+  const holding = library.locks.loss.run('', () => holdingLost(library.db, path, restore))
+  const backups = await noteIfUnsure(library.changed, holding)
+  if (backups === undefined) return false
+  if (isUnread) await recordContent(library, path, staged, null)
+  library.changed({ originals: [path], backups })
+  return true
+}
