@@ -1,14 +1,22 @@
+/*
+ * archive/: What everybody holds: the drive and the catalogue that belong together, their locks, and what may be asked
+ * of them.
+ */
+
 import { KeyedLock } from '../base/keyed-lock.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { namesIn } from '../catalogue/files.ts'
 import { createLookUp } from '../catalogue/look-up.ts'
 import { createRecord } from '../catalogue/record.ts'
+import type { LibraryPath } from '../format/layout.ts'
+import type { Checksum } from '../media/checksum.ts'
 import { Committer } from '../storage/commit.ts'
 import { DirectReader } from '../storage/direct-read.ts'
 import type { Drive } from '../storage/drive.ts'
 import { FolderNames } from '../storage/folder-names.ts'
 import { type Hasher, hashHere } from '../storage/hashing/hasher.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
+import type { Staged } from '../storage/staging.ts'
 import type { NoteChange } from './changes.ts'
 import { ExifTool } from './exiftool.ts'
 import type { Source } from './source.ts'
@@ -45,6 +53,7 @@ export interface Library {
   readonly exifTool: ExifTool
   /** Stands in for what originals do not say about where they were taken. */
   readonly timeZone: string
+  readonly lostAndUnread: LostAndUnread
   /** The present. */
   readonly now: () => Date
   /** Hears of every change that is made to the catalogue. */
@@ -56,6 +65,30 @@ export interface Library {
   readonly readSoon: (around?: Date) => void
 }
 
+/**
+ * The one door from uploads to verification. An upload may need the place of an original that is lost, or meet one that
+ * an older server left and nobody has read. What verification finds then has the consequences that it always has.
+ */
+export interface LostAndUnread {
+  /**
+   * Whether the original at `path` is intact and has this checksum; its bytes are read to tell. `false` if the drive
+   * could not read them.
+   */
+  hasContent(library: Library, path: LibraryPath, checksum: Checksum): Promise<boolean>
+  /**
+   * Gives the bytes of an upload from `sentFrom` the place of an original with the same content that is lost, or seems
+   * to be: `restored`. What lies there is read first: it may be intact after all (`found`); if it is not, it goes to
+   * quarantine. Returns `taken` if the drive does not let go of the place, `changed` if something else has changed
+   * what is there meanwhile.
+   */
+  takePlace(
+    library: Library,
+    staged: Staged,
+    path: LibraryPath,
+    sentFrom: string,
+  ): Promise<'found' | 'restored' | 'taken' | 'changed'>
+}
+
 export function createLibrary(
   db: Database,
   drive: Drive,
@@ -64,6 +97,7 @@ export function createLibrary(
     timeZone: string
     now: () => Date
     changed: NoteChange
+    lostAndUnread: LostAndUnread
     /** The catalogue over connections for uploads alone; left out: `db`. */
     uploads?: Database
     hasher?: Hasher
@@ -87,6 +121,7 @@ export function createLibrary(
     locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
     exifTool: new ExifTool(),
     timeZone: options.timeZone,
+    lostAndUnread: options.lostAndUnread,
     now: options.now,
     changed: options.changed,
     readSoon: options.readSoon ?? (() => {}),

@@ -1,3 +1,8 @@
+/*
+ * catalogue/: What is known, in PostgreSQL. All SQL is here; a query works on sets and returns facts. It knows no
+ * drive.
+ */
+
 import { createHash } from 'node:crypto'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
@@ -15,7 +20,8 @@ const MAX_CONNECTIONS = 3
 /** A query that takes longer has lost its server: that gives up before (`STATEMENT_MS`). */
 const QUERY_TIMEOUT_MS = STATEMENT_MS + 15_000
 
-// Counts and sizes fit a double exactly, and sums as nearly as anybody wants to know them; Kysely and JSON want numbers.
+// Counts and sizes fit a double exactly, and sums as nearly as people want to know them; Kysely and JSON want
+// numbers.
 const NUMBERS: readonly number[] = [pg.types.builtins.INT8, pg.types.builtins.NUMERIC]
 const types = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>

@@ -1,3 +1,8 @@
+/*
+ * cli/: One file a command: what a person types, and what they read. A command opens the library for as long as it
+ * takes, prints, and ends with an exit code.
+ */
+
 import { exitNow } from '../base/exit.ts'
 import { logTo } from '../base/log.ts'
 import { printFailure } from '../base/print.ts'

@@ -5,6 +5,7 @@ import { print, printError, printJson } from '../base/print.ts'
 import type { AppError } from '../errors.ts'
 import { hasChanged, type RebuildProgress, type RebuildReport, rebuild } from '../rebuild/rebuild.ts'
 import { Drive } from '../storage/drive.ts'
+import { lostAndUnread } from '../verify/lost-and-unread.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
 import type { Session } from './session.ts'
@@ -34,7 +35,7 @@ async function run(session: Session, json: boolean): Promise<number> {
     const report = await rebuild(db, config.libraryFolder, {
       open: (id) => {
         const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
-        return createLibrary(db, drive, { ...config, now: () => new Date(), changed })
+        return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed })
       },
       report: (progress) => line.show(() => describe(progress)),
       reportTrouble: (path, error) => {

@@ -7,13 +7,14 @@ import { keepLocksIn, type ProcessLock } from '../base/process-lock.ts'
 import { type ConnectionSettings, type Database, openDatabase } from '../catalogue/connection.ts'
 import { expectUtf8 } from '../catalogue/encoding.ts'
 import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
-import { migrate } from '../catalogue/migrate.ts'
 import type { Config } from '../config/config.ts'
 import { AppError } from '../errors.ts'
 import { LeftChanges } from '../journal/left-changes.ts'
+import { migrate } from '../migrations/migrate.ts'
 import { connectionToRunning, startEmbeddedServer } from '../postgres/server.ts'
 import { Drive } from '../storage/drive.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
+import { lostAndUnread } from '../verify/lost-and-unread.ts'
 
 /** What a command works with: the settings, and the database that it shares with the server if one is running. */
 export interface Session {
@@ -100,5 +101,5 @@ export async function openLibrary({ config, db, changed }: Session): Promise<Lib
   const role = libraryDrive(await findWhereabouts(db))
   const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
   await drive.check()
-  return createLibrary(db, drive, { ...config, now: () => new Date(), changed })
+  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed })
 }

@@ -10,6 +10,7 @@ import { mirrorStatus } from '../mirror/status.ts'
 import { DataDirSpace } from '../postgres/space.ts'
 import { Drive } from '../storage/drive.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
+import { lostAndUnread } from '../verify/lost-and-unread.ts'
 import { type CommandContext, runCommand } from './context.ts'
 import type { Session } from './session.ts'
 import { renderStatus } from './status-page.ts'
@@ -64,7 +65,7 @@ async function openAnyway({ config, db }: Session): Promise<Library | AppError> 
       { detail: `UPLOAD_FOLDER is ${config.libraryFolder}.` },
     )
   }
-  return createLibrary(db, drive, { ...config, now: () => new Date(), changed: () => {} })
+  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed: () => {} })
 }
 
 async function isMissing(drive: Drive): Promise<boolean> {

@@ -1,3 +1,7 @@
+/*
+ * config/: Every setting: its name, its default, what it may be. Nothing else reads the environment.
+ */
+
 import { join, relative, sep } from 'node:path'
 import { readDotEnv } from './dot-env.ts'
 import { findMisspelt, type Misspelt } from './misspelt.ts'

@@ -1,10 +1,13 @@
+/*
+ * control/: What a person asks for beside the API: to verify everything now, to accept a loss.
+ */
+
 import type { Library } from '../archive/library.ts'
 import { inPortions, workThrough } from '../base/work-through.ts'
 import { countSelectedCopies } from '../catalogue/copies.ts'
 import { type Finding, findFindings } from '../catalogue/findings.ts'
 import {
   countSelected,
-  listLost,
   listSelected,
   type Provable,
   type Proven,
@@ -16,8 +19,8 @@ import { compareFolders } from '../mirror/compare-folders.ts'
 import type { Mirror } from '../mirror/mirror.ts'
 import { verifyCopies } from '../mirror/verify-copies.ts'
 import { versionOf } from '../storage/originals.ts'
-import { type Unknown, type WalkOptions, walkFolders } from '../verify/folders.ts'
-import { heal } from '../verify/heal.ts'
+import { type WalkOptions, walkFolders } from '../verify/folders.ts'
+import { healFromUnknown } from '../verify/heal.ts'
 import { partOf } from '../verify/part-of.ts'
 import { examine, healed, type Outcome, readBack } from '../verify/verify-original.ts'
 
@@ -201,29 +204,5 @@ function walkOf({ part, under }: Selection): Pick<WalkOptions, 'isSelected' | 'i
       (under === undefined || path === under || path.startsWith(`${under}/`)),
     isWithin: (folder) =>
       under === undefined || folder === under || folder.startsWith(`${under}/`) || under.startsWith(`${folder}/`),
-  }
-}
-
-/**
- * Puts lost originals back whose content lies, under another name, among the files that the catalogue does not have.
- */
-export async function healFromUnknown(
-  library: Library,
-  unknown: readonly Unknown[],
-  selection: Selection,
-  pause: () => Promise<void>,
-): Promise<void> {
-  if (unknown.length === 0) return
-  const bySize = new Map<number, Unknown[]>()
-  for (const one of unknown.filter(({ kind }) => kind === 'a file')) {
-    const others = bySize.get(one.size)
-    if (others === undefined) bySize.set(one.size, [one])
-    else others.push(one)
-  }
-  for (const lost of await listLost(library.db, selection)) {
-    const further = (lost.size === null ? [] : (bySize.get(lost.size) ?? [])).map(({ path }) => {
-      return { drive: library.drive, path, name: `the same photo, found as ${path}` }
-    })
-    if (further.length > 0) await heal(library, parseLibraryPath(lost.path), { further, pause })
   }
 }

@@ -1,3 +1,8 @@
+/*
+ * format/: drive-format.md as code: paths, names, sums, the journal's records. Pure; whoever reads a drive reads it
+ * with this.
+ */
+
 import { AppError } from '../errors.ts'
 
 declare const kind: unique symbol

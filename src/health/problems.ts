@@ -1,3 +1,7 @@
+/*
+ * health/: What is wrong: facts are gathered, and problems follow from them, in words that say what to do.
+ */
+
 import { DATABASE_RESERVE, DEVICES_KNOWN_TOLD, DEVICES_NAMED, DEVICES_TOLD } from '../base/budgets.ts'
 import { quoted, shown } from '../base/shown.ts'
 import { LONGEST_WAIT_MS, type Problem } from '../catalogue/alerts.ts'

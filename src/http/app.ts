@@ -1,3 +1,8 @@
+/*
+ * http/: The API: application, errors, schemas, answers. It translates between requests and the rooms below, once, and
+ * decides nothing about photos.
+ */
+
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'

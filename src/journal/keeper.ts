@@ -1,3 +1,7 @@
+/*
+ * journal/: The drive describes itself: journal and SHA256SUMS follow the catalogue.
+ */
+
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { NoteChange } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'

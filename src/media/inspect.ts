@@ -1,3 +1,7 @@
+/*
+ * media/: Pure: bytes in, facts out. What kind of file it is, and when it was taken.
+ */
+
 import type { CaptureDate } from './capture-date.ts'
 import { Found } from './found.ts'
 import { readJpeg } from './jpeg.ts'

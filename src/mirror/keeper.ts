@@ -1,3 +1,7 @@
+/*
+ * mirror/: The second copy: what it lacks is copied, what it has is read back, its journal follows.
+ */
+
 import { setTimeout } from 'node:timers/promises'
 import type { Change, NoteChange } from '../archive/changes.ts'
 import { lockLibrary } from '../archive/folder-locks.ts'

@@ -1,3 +1,7 @@
+/*
+ * notify/: Who is told of an alert, how, and how often. What is wrong is decided elsewhere.
+ */
+
 import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { withResolvers } from '../base/resolvers.ts'

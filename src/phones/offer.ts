@@ -1,3 +1,7 @@
+/*
+ * phones/: What a phone asks before it sends: what is backed up, what is ignored, what may be deleted there.
+ */
+
 import { type NoteChange, noteIfUnsure } from '../archive/changes.ts'
 import { type RowBounds, WAITING_ROWS } from '../base/budgets.ts'
 import { ifReadable } from '../base/if-readable.ts'

@@ -1,3 +1,7 @@
+/*
+ * postgres/: A PostgreSQL of our own, as a child process in DATA_DIR: found, initialised, started, watched, stopped.
+ */
+
 import { readFile, realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { makeFolders } from '../base/make-folders.ts'

@@ -1,3 +1,7 @@
+/*
+ * rebuild/: The catalogue from the drive: the journal is read, strangers are adopted, what is gone is declared lost.
+ */
+
 import type { Library } from '../archive/library.ts'
 import { acquireProcessLock } from '../base/process-lock.ts'
 import type { Database } from '../catalogue/connection.ts'

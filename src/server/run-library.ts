@@ -12,10 +12,12 @@ import { NO_MIRROR } from '../mirror/status.ts'
 import { Drive, type DriveEvents } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
-import { hasherFor, hashHere, measureSpeed } from '../storage/hashing/hasher.ts'
+import { hasherFor, measureSpeed } from '../storage/hashing/choose-hasher.ts'
+import { hashHere } from '../storage/hashing/hasher.ts'
 import { clearStaging, LEFT_ALONE } from '../storage/staging.ts'
 import { whereaboutsOf } from '../storage/whereabouts.ts'
 import { ContinuousVerification } from '../verify/continuous.ts'
+import { lostAndUnread } from '../verify/lost-and-unread.ts'
 import { verifyOriginal } from '../verify/verify-original.ts'
 import { Adoption } from './adoption.ts'
 import { announceLibrary, announceTrouble } from './announcement.ts'
@@ -76,6 +78,7 @@ export async function runLibrary(
     const library: Library = createLibrary(db, drive, {
       ...config,
       uploads,
+      lostAndUnread,
       now: () => new Date(),
       changed: state.changed,
       hasher,

@@ -1,3 +1,8 @@
+/*
+ * server/: One start and one stop. What runs is composed here: database, library, background work, watch, HTTP.
+ * Nothing below knows that it is a server.
+ */
+
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -9,13 +14,13 @@ import { keepLocksIn } from '../base/process-lock.ts'
 import { withResolvers } from '../base/resolvers.ts'
 import { openDatabase } from '../catalogue/connection.ts'
 import { expectUtf8 } from '../catalogue/encoding.ts'
-import { migrate } from '../catalogue/migrate.ts'
 import { openRequests } from '../catalogue/requests.ts'
 import type { Config } from '../config/config.ts'
 import { hasErrno } from '../errors.ts'
 import { createApp } from '../http/app.ts'
 import { endRequests, listen } from '../http/listen.ts'
 import { JournalKeeper } from '../journal/keeper.ts'
+import { migrate } from '../migrations/migrate.ts'
 import { startEmbeddedServer } from '../postgres/server.ts'
 import { DataDirSpace } from '../postgres/space.ts'
 import { Arrivals } from './arrivals.ts'

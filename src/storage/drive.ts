@@ -1,3 +1,8 @@
+/*
+ * storage/: Files on a drive that comes and goes: identity, staging, commit, reading back, quarantine. It knows no
+ * catalogue.
+ */
+
 import type { BigIntStats } from 'node:fs'
 import { join } from 'node:path'
 import { withResolvers } from '../base/resolvers.ts'

@@ -1,3 +1,8 @@
+/*
+ * upload/: One file arrives: received, inspected, looked up, decided, committed, recorded. When it is answered, it is
+ * durable.
+ */
+
 import { noteIfUnsure } from '../archive/changes.ts'
 import { askExifTool } from '../archive/exiftool.ts'
 import type { Library } from '../archive/library.ts'
@@ -15,11 +20,9 @@ import { EDITS, extensionOf, type MediaKind, mediaTypeOf } from '../media/media-
 import type { Drive } from '../storage/drive.ts'
 import { sizeOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
-import { readBack } from '../verify/verify-original.ts'
 import { chooseRow } from './choose-row.ts'
 import { nameOnPhone, stemOnPhone, wholeName, withoutFragment } from './phone-path.ts'
 import { commitOriginal } from './place.ts'
-import { takeLostPlace } from './take-lost-place.ts'
 import { stemOfEdited, type Wish, wishFor } from './wish.ts'
 
 /** A whole upload: its staged bytes and what the phone said about them. What it did not say is null. */
@@ -259,11 +262,10 @@ async function keep(
   await drive.checkTouched()
   for (const path of answer.unreadOfSize.map(parseLibraryPath)) {
     if (!(await mayHold(drive, path, staged.size))) continue
-    const read = await ifReadable(readBack(library, path))
-    if (read === undefined || read.state !== 'intact' || read.checksum !== staged.checksum) continue
+    if (!(await library.lostAndUnread.hasContent(library, path, staged.checksum))) continue
     // The catalogue has it by its content now.
     if (!isLast) return undefined
-    copies.push({ path, size: read.size, capturedAt: null, capturedOffset: null, isLost: false })
+    copies.push({ path, size: staged.size, capturedAt: null, capturedOffset: null, isLost: false })
   }
   const lost: LibraryPath[] = []
   for (const copy of copies) {
@@ -278,7 +280,7 @@ async function keep(
   if (lost.length === 0 && announced?.announcedFrom === address) lost.push(...lostUnread(answer, staged))
   for (const path of lost) {
     if (copies.length === 0 && !(await mayHold(drive, path, staged.size))) continue
-    const place = await takeLostPlace(library, staged, path, address)
+    const place = await library.lostAndUnread.takePlace(library, staged, path, address)
     if (place === 'found' || place === 'restored') return { path, origin: place, replaces: null }
     if (place === 'changed' && !isLast) return undefined
   }

@@ -17,11 +17,11 @@ import {
   recheckSince,
   recordVerified,
 } from '../catalogue/verification.ts'
-import { healFromUnknown } from '../control/pass.ts'
 import { AppError } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import type { Pause } from '../storage/direct-read.ts'
 import { walkFolders } from './folders.ts'
+import { healFromUnknown } from './heal.ts'
 import { dueAt, dueBefore, horizon, type Rules, walkDueAt } from './schedule.ts'
 import { examine, healed, type Outcome, readBack, verifyOriginal } from './verify-original.ts'
 

@@ -2,13 +2,14 @@ import type { Library } from '../archive/library.ts'
 import type { Candidate, Lost, Source } from '../archive/source.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { findLost, findTwins, type Twin } from '../catalogue/losses.ts'
-import { findOriginal } from '../catalogue/verification.ts'
+import { findOriginal, listLost, type Selection } from '../catalogue/verification.ts'
 import { AppError } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { copyInto, SourceError } from '../storage/copy.ts'
 import { StagedFile } from '../storage/staging.ts'
-import { putBack } from '../upload/place.ts'
+import type { Unknown } from './folders.ts'
+import { putBack } from './put-back.ts'
 
 /**
  * Tries to put a lost original back from where its content is still intact: on the drive, at one of the library's
@@ -41,6 +42,30 @@ export async function healContent(library: Library, checksum: Checksum, pause?: 
     if (await heal(library, parseLibraryPath(path), { pause })) healed++
   }
   return healed
+}
+
+/**
+ * Puts lost originals back whose content lies, under another name, among the files that the catalogue does not have.
+ */
+export async function healFromUnknown(
+  library: Library,
+  unknown: readonly Unknown[],
+  selection: Selection,
+  pause: () => Promise<void>,
+): Promise<void> {
+  if (unknown.length === 0) return
+  const bySize = new Map<number, Unknown[]>()
+  for (const one of unknown.filter(({ kind }) => kind === 'a file')) {
+    const others = bySize.get(one.size)
+    if (others === undefined) bySize.set(one.size, [one])
+    else others.push(one)
+  }
+  for (const lost of await listLost(library.db, selection)) {
+    const further = (lost.size === null ? [] : (bySize.get(lost.size) ?? [])).map(({ path }) => {
+      return { drive: library.drive, path, name: `the same photo, found as ${path}` }
+    })
+    if (further.length > 0) await heal(library, parseLibraryPath(lost.path), { further, pause })
+  }
 }
 
 async function findKnownLost(library: Library, path: LibraryPath): Promise<Lost | undefined> {

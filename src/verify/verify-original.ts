@@ -1,3 +1,8 @@
+/*
+ * verify/: Reading originals back: what is due, what it is compared with, what follows when it is lost, where it can
+ * be healed from. Nothing is deleted here.
+ */
+
 import { noteIfUnsure } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import { lookForDate, recordContent } from '../archive/read-original.ts'

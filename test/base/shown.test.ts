@@ -94,5 +94,5 @@ it('nothing is printed but through print.ts, the log and the line that is drawn 
     .filter((name) =>
       /\bconsole\.|std(out|err)\.write\(|\bpino\.destination|\bpino\(/.test(readFileSync(join(root, name), 'utf8')),
     )
-  expect(printing.sort()).toEqual(['log.ts', 'print.ts'])
+  expect(printing.sort()).toEqual(['base/log.ts', 'base/print.ts'])
 })

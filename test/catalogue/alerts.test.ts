@@ -9,7 +9,7 @@ import {
   recordTold,
 } from '../../src/catalogue/alerts.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { startTestDatabase } from '../support/postgres.ts'
 
 let db: Database

@@ -10,9 +10,9 @@ import {
   originalRecords,
 } from '../../src/catalogue/journal-rows.ts'
 import { beginJournal, completeJournal, rememberLibrary } from '../../src/catalogue/library.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import { leaveUnwritten, takeUnwritten } from '../../src/catalogue/unwritten.ts'
 import type { JournalRecord } from '../../src/format/journal-record.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { startTestDatabase } from '../support/postgres.ts'
 
 /** More than two pages of each. */

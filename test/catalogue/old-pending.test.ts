@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { expect, it } from 'vitest'
 import { openDatabase } from '../../src/catalogue/connection.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { FLASK_TABLES } from '../support/flask.ts'
 import { startEmptyDatabase } from '../support/postgres.ts'
 

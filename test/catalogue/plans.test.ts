@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { ROWS_WEIGHED } from '../../src/base/budgets.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 
 const ROWS = 3000

@@ -5,10 +5,10 @@ import { classify } from '../../src/catalogue/classify.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { ignore } from '../../src/catalogue/ignored.ts'
 import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import type { OfferedFile } from '../../src/catalogue/offered.ts'
 import { gatherEvidence } from '../../src/catalogue/verdict.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { startTestDatabase, type TestDatabase } from '../support/postgres.ts'
 
 const DAY = 86_400_000

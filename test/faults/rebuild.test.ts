@@ -10,6 +10,7 @@ import { allRecords } from '../../src/catalogue/journal-rows.ts'
 import { type RebuildReport, rebuild } from '../../src/rebuild/rebuild.ts'
 import { Drive } from '../../src/storage/drive.ts'
 import { JournalWriter } from '../../src/storage/journal/writer.ts'
+import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { originalsIn } from '../support/drives.ts'
 import { Durability } from '../support/durability.ts'
 import { ask } from '../support/embedded.ts'
@@ -97,6 +98,7 @@ async function rebuildNow(): Promise<{ report: RebuildReport; troubles: string[]
   const report = await rebuild(server.db, root, {
     open: (id) =>
       createLibrary(server.db, new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }), {
+        lostAndUnread,
         minFreeSpace: 0,
         timeZone: 'Europe/Berlin',
         // Nobody can be storing the stranger just now: it was written long ago.

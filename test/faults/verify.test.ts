@@ -7,6 +7,7 @@ import { createLibrary, type Library } from '../../src/archive/library.ts'
 import type { LibraryPath } from '../../src/format/layout.ts'
 import { Drive } from '../../src/storage/drive.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
+import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { verifyOriginal } from '../../src/verify/verify-original.ts'
 import { originalsIn, stagedIn } from '../support/drives.ts'
 import { Durability } from '../support/durability.ts'
@@ -42,7 +43,13 @@ afterAll(async () => {
 async function openLibrary(): Promise<Library> {
   const drive = new Drive(home.root, home.library.drive.id, { onMissing: () => {}, onReturned: () => {} })
   await clearStaging(drive)
-  return createLibrary(home.db, drive, { minFreeSpace: 0, timeZone: 'UTC', now: () => new Date(), changed: () => {} })
+  return createLibrary(home.db, drive, {
+    minFreeSpace: 0,
+    timeZone: 'UTC',
+    lostAndUnread,
+    now: () => new Date(),
+    changed: () => {},
+  })
 }
 
 interface Story {

@@ -6,11 +6,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createLibrary, type Library } from '../../src/archive/library.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { beginJournal, rememberLibrary } from '../../src/catalogue/library.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import type { LibraryPath } from '../../src/format/layout.ts'
 import { GATHER_MS, JournalKeeper, PATIENCE_MS } from '../../src/journal/keeper.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { io } from '../../src/storage/io.ts'
 import { openJournal } from '../../src/storage/journal/reader.ts'
+import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { journalIn, summedIn } from '../support/journal.ts'
 import { openLibrary } from '../support/library.ts'
 import { silentLog, startTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -33,6 +34,7 @@ beforeEach(async () => {
   library = createLibrary(db, drive, {
     minFreeSpace: 0,
     timeZone: 'UTC',
+    lostAndUnread,
     now: () => new Date(),
     changed: (change) => keeper.note(change),
   })

@@ -3,13 +3,14 @@ import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { createLibrary, forgetFolders, type Library } from '../../src/archive/library.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import { createApp } from '../../src/http/app.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { ServerState } from '../../src/server/state.ts'
 import { Drive } from '../../src/storage/drive.ts'
 import type { Hasher } from '../../src/storage/hashing/hasher.ts'
 import { createIdentity, readIdentity } from '../../src/storage/identity.ts'
 import { clearStaging } from '../../src/storage/staging.ts'
+import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { endsWithTest } from './ends.ts'
 import type { TestDatabase } from './postgres.ts'
 
@@ -56,6 +57,7 @@ export async function startInProcess(
     const library = createLibrary(db, drive, {
       minFreeSpace: 0,
       timeZone: 'Europe/Berlin',
+      lostAndUnread,
       now: () => new Date(),
       changed: state.changed,
       ...options,

@@ -5,11 +5,12 @@ import { sql } from 'kysely'
 import { createLibrary, type Library } from '../../src/archive/library.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { rememberLibrary } from '../../src/catalogue/library.ts'
-import { migrate } from '../../src/catalogue/migrate.ts'
 import type { LibraryPath } from '../../src/format/layout.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
+import { migrate } from '../../src/migrations/migrate.ts'
 import { type KeeperOptions, MirrorKeeper } from '../../src/mirror/keeper.ts'
 import type { MirrorStatus } from '../../src/mirror/status.ts'
+import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { endsWithTest } from './ends.ts'
 import { openLibrary } from './library.ts'
 import { startTestDatabase } from './postgres.ts'
@@ -48,6 +49,7 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
   const library = createLibrary(db, drive, {
     minFreeSpace: 0,
     timeZone: 'UTC',
+    lostAndUnread,
     now: () => new Date(),
     changed: () => {},
   })

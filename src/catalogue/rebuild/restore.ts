@@ -1,3 +1,7 @@
+/*
+ * catalogue/rebuild/: A catalogue filled from a journal: loaded into temporary tables, merged in one transaction.
+ */
+
 import { sql } from 'kysely'
 import type { JournalRecord } from '../../format/journal-record.ts'
 import type { Database } from '../connection.ts'

@@ -1,3 +1,8 @@
+/*
+ * http/access/: Who may ask: who is at home, who has the token, and which request was made by a page of somebody
+ * else's.
+ */
+
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   type Address,

@@ -1,3 +1,7 @@
+/*
+ * http/limits/: What one client may have of the server's memory, connections and time, so that all others get theirs.
+ */
+
 import type { EventEmitter } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'

@@ -1,3 +1,8 @@
+/*
+ * http/lists/: A phone's list of up to 10,000 files, cut out of its body entry by entry, so that a list never costs
+ * more than its bytes.
+ */
+
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'

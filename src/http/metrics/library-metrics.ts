@@ -1,3 +1,7 @@
+/*
+ * http/metrics/: What Prometheus is told.
+ */
+
 import { Counter, Gauge, Registry } from 'prom-client'
 import { DEVICES_MEASURED } from '../../base/budgets.ts'
 import { shown } from '../../base/shown.ts'

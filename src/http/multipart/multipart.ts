@@ -1,3 +1,7 @@
+/*
+ * http/multipart/: The one upload form, parsed as it comes: headers, boundaries, bytes, each bounded.
+ */
+
 import { isUtf8 } from 'node:buffer'
 import { AppError } from '../../errors.ts'
 import { BoundaryScanner } from './boundary-scanner.ts'

@@ -1,3 +1,7 @@
+/*
+ * http/routes/: One file for each group of routes: what it is asked, which room below does it, what it answers.
+ */
+
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { ASSETS_OF_A_PATH } from '../../base/budgets.ts'

@@ -1,3 +1,7 @@
+/*
+ * storage/journal/: The journal's files on the drive: written, read, copied. What stands in them is the format's.
+ */
+
 import { hasErrno } from '../../errors.ts'
 import { type JournalFile, journalFile, journalFiles, outOfReach } from '../../format/journal-files.ts'
 import { formatLine } from '../../format/journal-line.ts'

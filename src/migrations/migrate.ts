@@ -1,18 +1,22 @@
+/*
+ * migrations/: The database's tables, version by version. A migration that a household may have run is never edited.
+ */
+
 import { Migrator } from 'kysely'
+import type { Database } from '../catalogue/connection.ts'
 import { AppError } from '../errors.ts'
-import type { Database } from './connection.ts'
-import * as flaskTables from './migrations/0001-flask-tables.ts'
-import * as library from './migrations/0002-library.ts'
-import * as proof from './migrations/0003-proof.ts'
-import * as sameAsset from './migrations/0004-same-asset.ts'
-import * as alarms from './migrations/0005-alarms.ts'
-import * as oldOriginals from './migrations/0006-old-originals.ts'
-import * as originalsByKind from './migrations/0006-originals-by-kind.ts'
-import * as contentId from './migrations/0007-content-id.ts'
-import * as whereabouts from './migrations/0009-whereabouts.ts'
-import * as trust from './migrations/0011-trust.ts'
-import * as bounds from './migrations/0012-bounds.ts'
-import * as wrongSums from './migrations/0013-wrong-sums.ts'
+import * as flaskTables from './0001-flask-tables.ts'
+import * as library from './0002-library.ts'
+import * as proof from './0003-proof.ts'
+import * as sameAsset from './0004-same-asset.ts'
+import * as alarms from './0005-alarms.ts'
+import * as oldOriginals from './0006-old-originals.ts'
+import * as originalsByKind from './0006-originals-by-kind.ts'
+import * as contentId from './0007-content-id.ts'
+import * as whereabouts from './0009-whereabouts.ts'
+import * as trust from './0011-trust.ts'
+import * as bounds from './0012-bounds.ts'
+import * as wrongSums from './0013-wrong-sums.ts'
 
 /** By name, in order. */
 export const MIGRATIONS = {
