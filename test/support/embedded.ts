@@ -21,7 +21,7 @@ export interface Program {
 }
 
 const PROGRAM = `
-import { startEmbeddedServer } from './dist/catalogue/embedded/server.js'
+import { startEmbeddedServer } from './dist/postgres/server.js'
 const quiet = () => {}
 const log = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 process.on('SIGINT', quiet)
