@@ -5,7 +5,8 @@ import { AppError } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { isMediumError } from '../storage/drive-error.ts'
 import { StagedFile } from '../storage/staging.ts'
-import { type Stored, store, type Upload } from './store.ts'
+import type { Upload } from './inspect-upload.ts'
+import { type Stored, store } from './store.ts'
 
 /** What the phone says about its upload, when all of it has arrived. */
 export interface Description extends Omit<Upload, 'staged'> {
