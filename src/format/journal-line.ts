@@ -1,10 +1,15 @@
 import { crc32 } from 'node:zlib'
-import type { JournalLine } from './journal-record.ts'
-import { asJournalLine } from './journal-shape.ts'
+import type { TSchema } from 'typebox'
+import { type Checker, checker } from '../base/checker.ts'
+import { type JournalLine, LINES } from './journal-record.ts'
 
 const CHECK = ',"crc":'
 /** `"12345678"}` */
 const CHECK_VALUE_LENGTH = 11
+
+const CHECKERS = new Map<unknown, Checker<TSchema>>(
+  Object.entries(LINES).map(([type, schema]) => [type, checker(schema)]),
+)
 
 /** Writes a line with its check and its line feed. */
 export function formatLine(line: JournalLine): string {
@@ -13,8 +18,8 @@ export function formatLine(line: JournalLine): string {
 }
 
 /**
- * Reads a line without its line feed. Returns `undefined` if it is torn or damaged, or if it is none that
- * docs/drive-format.md describes; `'unknown'` if it is whole and of a type that is not described there.
+ * Reads a line without its line feed. Returns `undefined` if it is torn or damaged, or not as
+ * docs/drive-format.md describes its type; `'unknown'` if it is whole and of a type that is not described there.
  */
 export function parseLine(bytes: Buffer): JournalLine | 'unknown' | undefined {
   const end = bytes.byteLength - CHECK_VALUE_LENGTH - CHECK.length
@@ -28,7 +33,11 @@ export function parseLine(bytes: Buffer): JournalLine | 'unknown' | undefined {
     if (error instanceof SyntaxError) return undefined
     throw error
   }
-  return asJournalLine(value)
+  const { type } = (value ?? {}) as { type?: unknown }
+  if (typeof type !== 'string') return undefined
+  const line = CHECKERS.get(type)
+  if (line === undefined) return 'unknown'
+  return line.fits(value) ? (value as JournalLine) : undefined
 }
 
 function checkOf(text: string | Uint8Array): string {

@@ -2,7 +2,6 @@ import { believed } from '../base/clock.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { Restored } from '../catalogue/rebuild/merge.ts'
 import { restoreCatalogue } from '../catalogue/rebuild/restore.ts'
-import { isAcceptable } from '../format/acceptable.ts'
 import type { JournalRecord, OriginalFacts } from '../format/journal-record.ts'
 import type { LibraryFile } from '../storage/identity.ts'
 import { type JournalReading, JournalReplaced, openJournal } from '../storage/journal/reader.ts'
@@ -52,17 +51,15 @@ async function restore(
   const journal = await openJournalOf(root, library)
   const now = new Date()
   let lines = 0
-  let refused = 0
   async function* records(): AsyncGenerator<JournalRecord> {
     for await (const record of journal?.records ?? []) {
       options.signal.throwIfAborted()
       options.report(++lines)
-      if (isAcceptable(record)) yield withoutFuture(record, now)
-      else refused++
+      yield withoutFuture(record, now)
     }
   }
   const restored = await restoreCatalogue(db, library.id, records())
-  return { ...restored, hasJournal: journal !== undefined, damaged: (journal?.damaged() ?? 0) + refused }
+  return { ...restored, hasJournal: journal !== undefined, damaged: journal?.damaged() ?? 0 }
 }
 
 /** The journal of the library, or of the one that it mirrors; `undefined` if there is none. */

@@ -69,9 +69,14 @@ const anyText = fc.string({ unit: 'grapheme', maxLength: 30 })
 
 /** Assets with texts of all kinds. */
 export const anyBackup: fc.Arbitrary<BackupRecord> = fc
-  .record({ id: fc.nat(), texts: fc.array(fc.option(anyText), { minLength: 4, maxLength: 4 }), name: anyText })
+  .record({
+    id: fc.integer({ min: 1 }),
+    texts: fc.array(fc.option(anyText), { minLength: 4, maxLength: 4 }),
+    name: anyText,
+  })
   .map(({ id, texts: [device = null, phone_path = null, asset_id = null, failure = null], name }) => {
-    return { ...backupRecord(id, name), device, phone_path, asset_id, failure }
+    const original = originalFacts(`2024/07/${id} ${name.replaceAll('/', '_')}`, id)
+    return { ...backupRecord(id, name), device, phone_path, asset_id, failure, original }
   })
 
 /** The names of the journal's files in a library, in order. */

@@ -1,9 +1,33 @@
-import { sql } from 'kysely'
-import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts } from '../../format/journal-record.ts'
+import { type RawBuilder, sql } from 'kysely'
+import type { TProperties } from 'typebox'
+import {
+  type BackupRecord,
+  type IgnoredRecord,
+  type JournalRecord,
+  LINES,
+  type OriginalFacts,
+  titleOf,
+} from '../../format/journal-record.ts'
 import type { Database } from '../connection.ts'
 
 /** Records sent in one statement: some 600 KB of JSON, several times that while PostgreSQL reads it. */
 const BATCH = 1000
+
+/** The tables, as the journal's lines are: what has no title there is no column. */
+const TABLES: Readonly<Record<string, TProperties>> = {
+  said_originals: LINES.original.properties,
+  said_backups: { ...LINES.backup.properties, path: LINES.original.properties.path },
+  said_ignored: LINES.ignored.properties,
+}
+/** By title; all else is text. */
+const TYPES: Readonly<Record<string, RawBuilder<unknown>>> = {
+  path: sql`text collate "C"`,
+  id: sql`bigint`,
+  bytes: sql`bigint`,
+  minutes: sql`smallint`,
+  milliseconds: sql`float8`,
+  time: sql`timestamptz`,
+}
 
 /**
  * Makes the temporary tables `said_originals`, `said_backups` and `said_ignored`, which end with the transaction. Each
@@ -11,22 +35,15 @@ const BATCH = 1000
  * word that takes it away.
  */
 export async function createSaid(transaction: Database): Promise<void> {
-  await sql`
-    create temporary table said_originals (
-      seq bigint, removed boolean, path text collate "C", sha256 text, size bigint, media_type text, captured_at timestamptz,
-      captured_offset smallint, content_id text, stored_at timestamptz
-    ) on commit drop`.execute(transaction)
-  await sql`
-    create temporary table said_backups (
-      seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, kind text, status text,
-      failure text, at timestamptz, created float8, modified float8, announced_size bigint, announced_from text, sent_from text,
-      size bigint, media_type text, path text collate "C"
-    ) on commit drop`.execute(transaction)
-  await sql`
-    create temporary table said_ignored (
-      seq bigint, removed boolean, id bigint, device text, phone_path text, asset_id text, name text, at timestamptz,
-      created float8, announced_size bigint, ignored_from text
-    ) on commit drop`.execute(transaction)
+  for (const [table, members] of Object.entries(TABLES)) {
+    const columns = Object.entries(members).flatMap(([name, schema]) => {
+      const title = titleOf(schema)
+      return title === undefined ? [] : [sql`${sql.id(name)} ${TYPES[title] ?? sql`text`}`]
+    })
+    await sql`
+      create temporary table ${sql.id(table)} (seq bigint, removed boolean, ${sql.join(columns)})
+      on commit drop`.execute(transaction)
+  }
 }
 
 /** Fills the tables with all of `records`, in their order, holding a bounded part of them at a time. */

@@ -1,17 +1,24 @@
 import { expect, it } from 'vitest'
-import { isAcceptable } from '../../src/format/acceptable.ts'
-import type { BackupRecord, JournalRecord } from '../../src/format/journal-record.ts'
+import { checker } from '../../src/base/checker.ts'
+import { type BackupRecord, type JournalRecord, LINES } from '../../src/format/journal-record.ts'
 import { anyBackup, backupRecord, ignoredRecord, originalFacts } from '../support/journal.ts'
 import { fc } from '../support/property.ts'
 
+const CHECKERS = {
+  original: checker(LINES.original),
+  backup: checker(LINES.backup),
+  ignored: checker(LINES.ignored),
+  removed: checker(LINES.removed),
+}
 const fine = backupRecord(1)
 const original = originalFacts('2024/07/IMG.JPG', 1)
+const isAcceptable = (record: JournalRecord) => CHECKERS[record.type].fits(record)
 const withOriginal = (change: object): BackupRecord => ({ ...fine, original: { ...original, ...change } })
 
 it('takes what a server writes, of assets of all kinds', () => {
   fc.assert(
     fc.property(anyBackup, (backup) => {
-      expect(isAcceptable({ ...backup, id: backup.id + 1, original })).toBe(true)
+      expect(isAcceptable(backup)).toBe(true)
     }),
   )
   for (const record of [
