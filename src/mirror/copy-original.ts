@@ -1,11 +1,12 @@
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import type { CopyWanted } from '../catalogue/copies.ts'
-import { AppError, hasErrno } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath, splitPath } from '../format/layout.ts'
 import { copyInto, SourceError } from '../storage/copy.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { io } from '../storage/io.ts'
+import { lookAt } from '../storage/look-at.ts'
 import { flushOriginal, versionOf } from '../storage/originals.ts'
 import { quarantine } from '../storage/quarantine.ts'
 import { type Staged, StagedFile } from '../storage/staging.ts'
@@ -90,9 +91,8 @@ async function takePlace(mirror: Mirror, staged: Staged, path: LibraryPath, want
 async function clearPlace(mirror: Mirror, path: LibraryPath): Promise<void> {
   const { folder, name } = splitPath(path)
   try {
-    await io.lstat(mirror.drive.at(path))
+    if ((await lookAt(mirror.drive.at(path))) === undefined) return
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return
     throw driveError(error, `${path} was being looked for`)
   }
   const names = await listed(mirror, folder)

@@ -7,6 +7,8 @@ export interface Answers {
    * whoever looks at the same drive next must know.
    */
   owed: number
+  /** Folders in it, relative, whose last flush has failed: names in them may be lost. */
+  readonly unflushed: Set<string>
 }
 
 const answersIn = new Map<string, Answers>()
@@ -16,14 +18,14 @@ const answersFor = new Map<number, Answers>()
 export function answersOf(folder: string): Answers {
   const known = answersIn.get(folder)
   if (known !== undefined) return known
-  const none = { endedAt: Number.NEGATIVE_INFINITY, owed: 0 }
+  const none = { endedAt: Number.NEGATIVE_INFINITY, owed: 0, unflushed: new Set<string>() }
   answersIn.set(folder, none)
   return none
 }
 
 /** Notes which library an open file is in. */
-export function isIn(folder: string, file: number): number {
-  answersFor.set(file, answersOf(folder))
+export function isIn(answers: Answers, file: number): number {
+  answersFor.set(file, answers)
   return file
 }
 

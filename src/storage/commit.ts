@@ -1,11 +1,13 @@
 import { AppError, hasErrno } from '../errors.ts'
 import { type LibraryPath, splitPath } from '../format/layout.ts'
+import { discard } from './discard.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import type { Entry } from './entry.ts'
 import { FolderSync } from './folder-sync.ts'
-import { exists } from './identity.ts'
-import { io } from './io.ts'
+import { CREATE, io } from './io.ts'
+import { lookAt } from './look-at.ts'
+import { type Content, writeWhole } from './write-whole.ts'
 
 /** What a file system answers to `link` when it has no hard links: exFAT, FAT, some network and FUSE file systems. */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'] as const
@@ -124,6 +126,58 @@ export class Committer {
     await this.#folders.sync(folder, failures)
   }
 
+  /**
+   * Writes a new file of the server's own at `path`; returns once it would survive a power cut with its name. Throws
+   * `EEXIST` if the name is in use; what fails otherwise is removed. System errors pass.
+   */
+  async create(path: string, content: Content): Promise<void> {
+    const { folder } = splitPath(path)
+    const failures = this.#folders.failures(folder)
+    let isMade = false
+    try {
+      await writeWhole(this.#drive.at(path), content, async (entry) => {
+        const file = await this.#create(entry)
+        isMade = true
+        return file
+      })
+      await this.#folders.sync(folder, failures)
+      await this.settleFolder(folder)
+    } catch (error) {
+      // What was there before is not ours to remove.
+      if (isMade) await discard(this.#drive.at(path))
+      throw error
+    }
+  }
+
+  /**
+   * The same, in the place of whatever has the name `path`: it is written as `draft`, so that at any moment, after a
+   * power cut too, the file is the one before or all of this.
+   */
+  async write(path: LibraryPath, draft: string, content: Content): Promise<void> {
+    try {
+      await writeWhole(this.#drive.at(draft), content, (entry) => this.#create(entry))
+      await this.#drive.checkTouched()
+      await this.replace(draft, path)
+      await this.settleFolder(splitPath(path).folder)
+    } catch (error) {
+      await discard(this.#drive.at(draft))
+      throw error
+    }
+  }
+
+  async #create(entry: Entry): Promise<number> {
+    try {
+      return await io.open(entry, CREATE)
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error
+    }
+    // It is the first there, or somebody has removed the folder.
+    const { folder } = splitPath(entry.path)
+    this.#durable.delete(folder)
+    await this.#drive.makeOwnFolder(folder)
+    return io.open(entry, CREATE)
+  }
+
   /** Flushes a folder for names that were there before. */
   #flush(folder: string): Promise<void> {
     return this.#folders.sync(folder, this.#folders.failures(folder))
@@ -148,7 +202,7 @@ async function linkOrRename(staged: Entry, target: Entry): Promise<void> {
   }
   // Without hard links there is no exclusive rename to be had from Node. The name is free as far as this server
   // goes, which holds the folder's lock; another program would have to take it between these two calls.
-  if (await exists(target)) throw nameTaken(target.path)
+  if ((await lookAt(target)) !== undefined) throw nameTaken(target.path)
   await io.rename(staged, target)
 }
 

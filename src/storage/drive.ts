@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { withResolvers } from '../base/resolvers.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from '../format/layout.ts'
-import { type Answers, answersOf } from './answers.ts'
 import { driveError } from './drive-error.ts'
 import { type DriveRole, libraryDrive, missingDrive } from './drive-role.ts'
 import { type Entry, foldersAbove, Root } from './entry.ts'
 import { readIdentity } from './identity.ts'
 import { io } from './io.ts'
+import { lookAt } from './look-at.ts'
 import { ELSEWHERE, type Touched, touchedOn } from './touched.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
@@ -38,6 +38,8 @@ export class Drive {
   readonly id: string
   /** The library's folder, as whatever touches the drive knows it. */
   readonly files: Root
+  /** Names in staging that belong to uploads in flight. */
+  readonly inFlight = new Set<string>()
   readonly #events: DriveEvents
   #role: DriveRole
   /** The version of the identity file when it was last read and right; `undefined` while the drive is away. */
@@ -48,7 +50,6 @@ export class Drive {
   #begun = 0
   /** Of the checks whose outcome has counted, the one that began last. */
   #newest = 0
-  readonly #answers: Answers
 
   constructor(root: string, id: string, events: DriveEvents, role: DriveRole = libraryDrive()) {
     this.root = root
@@ -56,7 +57,6 @@ export class Drive {
     this.id = id
     this.#events = events
     this.#role = role
-    this.#answers = answersOf(root)
   }
 
   /** It is there now: what is found in its place when it is not is told by that. */
@@ -160,7 +160,7 @@ export class Drive {
    * answer nothing more is asked of it. Throws `drive_error` when it is silent; what `look` throws passes.
    */
   async answered<Result>(look: () => Promise<Result>): Promise<Result> {
-    if (this.#answers.owed > 0) throw silent()
+    if (this.files.answers.owed > 0) throw silent()
     const began = performance.now()
     const looking = look()
     const answer = looking.then((result) => ({ result }))
@@ -169,11 +169,11 @@ export class Drive {
       const timer = setTimeout(late.resolve, wait, undefined)
       const first = await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer))
       if (first !== undefined) return first.result
-      wait = Math.max(began, this.#answers.endedAt) + ANSWER_MS - performance.now()
+      wait = Math.max(began, this.files.answers.endedAt) + ANSWER_MS - performance.now()
     }
-    this.#answers.owed++
+    this.files.answers.owed++
     // It has been told that there was none.
-    looking.catch(() => {}).finally(() => this.#answers.owed--)
+    looking.catch(() => {}).finally(() => this.files.answers.owed--)
     throw silent()
   }
 
@@ -222,12 +222,9 @@ export class Drive {
   }
 
   async #statIdentity() {
-    try {
-      return await io.lstat(this.at(IDENTITY_FILE))
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw await missingDrive(this.#role, this.root, this.id)
-      throw error
-    }
+    const found = await lookAt(this.at(IDENTITY_FILE))
+    if (found === undefined) throw await missingDrive(this.#role, this.root, this.id)
+    return found
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
 import { splitPath } from '../format/layout.ts'
+import { type Answers, answersOf } from './answers.ts'
 import { whereIs } from './descriptors.ts'
 
 const lstat = promisify(fs.lstat)
@@ -63,11 +64,14 @@ export class Root {
   readonly folder: string
   /** Whether its file system is asked on this thread for what was touched a moment ago. */
   isLocal = false
+  /** How it has answered, whoever has asked. */
+  readonly answers: Answers
   #anchor: Anchor | undefined
   readonly #strange = new Map<string, StrangeEntry>()
 
   constructor(folder: string) {
     this.folder = folder
+    this.answers = answersOf(folder)
   }
 
   at(path: string, isTouched = false): Entry {

@@ -1,10 +1,9 @@
-import { hasErrno } from '../errors.ts'
 import { type MonthFolder, SUMS_FILE } from '../format/layout.ts'
 import { nameKey, numberedName, splitName } from '../format/names.ts'
 import { EDITS, mediaTypeByName } from '../media/media-type.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { io } from './io.ts'
+import { lookAt, namesIn } from './look-at.ts'
 import { isOriginalName } from './month-folders.ts'
 
 /** Listings kept; phones send one month after the other, so a few are enough. */
@@ -123,7 +122,7 @@ export class FolderNames {
     try {
       if (changed !== undefined) {
         const known = new Set(catalogued)
-        for (const name of await io.list(this.#drive.at(folder))) {
+        for (const name of (await namesIn(this.#drive.at(folder))) ?? []) {
           names.add(nameKey(name))
           if (!known.has(name) && isOriginalName(name)) strangers.push(name)
         }
@@ -140,9 +139,8 @@ export class FolderNames {
    */
   async #changed(folder: MonthFolder): Promise<bigint | undefined> {
     try {
-      return (await io.lstat(this.#drive.touchedAt(folder))).mtimeNs
+      return (await lookAt(this.#drive.touchedAt(folder)))?.mtimeNs
     } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return undefined
       throw driveError(error, `the folder ${folder} was being looked at`)
     }
   }

@@ -4,10 +4,11 @@ import { IDENTITY_BYTES } from '../base/budgets.ts'
 import { AppError, hasErrno } from '../errors.ts'
 import { IDENTITY_FILE, PRIVATE_FOLDER } from '../format/layout.ts'
 import { discard } from './discard.ts'
-import { type Entry, Root } from './entry.ts'
-import { CREATE, io } from './io.ts'
+import { Root } from './entry.ts'
+import { io } from './io.ts'
+import { lookAt } from './look-at.ts'
 import { ELSEWHERE } from './touched.ts'
-import { writeAll } from './write-all.ts'
+import { writeWhole } from './write-whole.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -76,8 +77,8 @@ export async function createIdentity(root: string, now: Date, mirrorOf?: string)
   const draft = files.at(`${IDENTITY_FILE}.${randomUUID()}`)
   const document = { format: 1, id: randomUUID(), created: now.toISOString(), mirror_of: mirrorOf }
   try {
-    await writeDraft(draft, `${JSON.stringify(document)}\n`)
-    if (await exists(target)) await io.unlink(draft)
+    await writeWhole(draft, Buffer.from(`${JSON.stringify(document)}\n`))
+    if ((await lookAt(target)) !== undefined) await io.unlink(draft)
     else await io.rename(draft, target)
     await settleIdentity(root, above)
   } catch (error) {
@@ -89,16 +90,6 @@ export async function createIdentity(root: string, now: Date, mirrorOf?: string)
   return id
 }
 
-async function writeDraft(draft: Entry, text: string): Promise<void> {
-  const file = await io.open(draft, CREATE)
-  try {
-    await writeAll(file, [Buffer.from(text)], 0)
-    await io.datasync(file)
-  } finally {
-    await io.close(file)
-  }
-}
-
 /**
  * Makes the name of the identity in the folder `root` durable, whoever has made it, and those of the folders from
  * `made` on, which are new. System errors pass.
@@ -108,16 +99,5 @@ export async function settleIdentity(root: string, made = root): Promise<void> {
   for (let folder = root; folder.length >= dirname(made).length; folder = dirname(folder)) {
     await ELSEWHERE.syncFolder(new Root(folder).at(''))
     if (folder === dirname(folder)) break
-  }
-}
-
-/** Whether anything at all has that name, also a link that leads nowhere. */
-export async function exists(entry: Entry): Promise<boolean> {
-  try {
-    await io.lstat(entry)
-    return true
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return false
-    throw error
   }
 }

@@ -36,9 +36,9 @@ const close = promisify(fs.close)
 export const io = {
   /** Opens a regular file. Throws `StrangeEntry` if it is anything else. */
   open: async (entry: Entry, flags: number): Promise<number> =>
-    isIn(entry.root.folder, (await openAsFile(entry, flags)).file),
+    isIn(entry.root.answers, (await openAsFile(entry, flags)).file),
   openOwn,
-  openFolder: async (entry: Entry): Promise<number> => isIn(entry.root.folder, await openAsFolder(entry)),
+  openFolder: async (entry: Entry): Promise<number> => isIn(entry.root.answers, await openAsFolder(entry)),
   writev: promisify(fs.writev) as (
     file: number,
     chunks: readonly NodeJS.ArrayBufferView[],
@@ -81,7 +81,7 @@ export const io = {
  */
 async function openOwn(entry: Entry): Promise<{ file: number; size: number } | undefined> {
   const { file, stats } = await openAsFile(entry, EDIT)
-  if (stats?.nlink === 1) return { file: isIn(entry.root.folder, file), size: stats.size }
+  if (stats?.nlink === 1) return { file: isIn(entry.root.answers, file), size: stats.size }
   await close(file)
   return undefined
 }

@@ -6,8 +6,7 @@ import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { parseUuid } from './identity.ts'
 import { io } from './io.ts'
-import { Space } from './space.ts'
-import { StagedFile } from './staging.ts'
+import { newDraft } from './staging.ts'
 
 /**
  * Reads from the library's drive which mirror it has, so that a mirror which is away is not taken for a new one when
@@ -28,16 +27,10 @@ export async function readMirrorNote(drive: Drive): Promise<string | undefined> 
 export async function writeMirrorNote(drive: Drive, committer: Committer, id: string): Promise<void> {
   if ((await readMirrorNote(drive)) === id) return
   await drive.check()
-  const file = new StagedFile(drive, await new Space(drive, 0).reserve(0))
   try {
-    file.write(Buffer.from(`${JSON.stringify({ mirror: id })}\n`))
-    const staged = await file.finish()
-    await staged.durable
-    await drive.checkTouched()
-    await committer.replace(staged.path, MIRROR_NOTE as LibraryPath)
+    const note = Buffer.from(`${JSON.stringify({ mirror: id })}\n`)
+    await committer.write(MIRROR_NOTE as LibraryPath, newDraft('part'), note)
   } catch (error) {
     throw driveError(error, `${MIRROR_NOTE} was being written`)
-  } finally {
-    await file.discard()
   }
 }

@@ -1,11 +1,10 @@
 import type { BigIntStats } from 'node:fs'
-import { hasErrno } from '../errors.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder } from '../format/layout.ts'
 import { isSumsName } from '../format/names.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { type Kind, kindOf, lookForStrange } from './entry.ts'
-import { io } from './io.ts'
+import { lookAt, namesIn } from './look-at.ts'
 
 /** What computers leave in folders that they have shown. */
 const LEFT_BY_COMPUTERS = ['thumbs.db', 'desktop.ini']
@@ -22,9 +21,9 @@ export function isOriginalName(name: string): boolean {
 export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
   await drive.check()
   const folders: MonthFolder[] = []
-  for (const year of (await namesIn(drive, '')).filter((name) => /^\d{4}$/.test(name)).sort()) {
+  for (const year of (await listAll(drive, '')).filter((name) => /^\d{4}$/.test(name)).sort()) {
     if (!(await isFolder(drive, year))) continue
-    for (const month of (await namesIn(drive, year)).sort()) {
+    for (const month of (await listAll(drive, year)).sort()) {
       const path = `${year}/${month}`
       if (isMonthFolder(path) && (await isFolder(drive, path))) folders.push(path)
     }
@@ -34,7 +33,7 @@ export async function listMonthFolders(drive: Drive): Promise<MonthFolder[]> {
 
 /** The names of what may be originals in a month folder (see `isOriginalName`), in no order. Throws `drive_error`. */
 export async function listNames(drive: Drive, folder: MonthFolder): Promise<string[]> {
-  return (await namesIn(drive, folder)).filter(isOriginalName)
+  return (await listAll(drive, folder)).filter(isOriginalName)
 }
 
 /** A file as it lies on the drive. */
@@ -80,20 +79,18 @@ async function isFolder({ files }: Drive, path: string): Promise<boolean> {
   }
 }
 
-async function namesIn(drive: Drive, folder: string): Promise<string[]> {
+async function listAll(drive: Drive, folder: string): Promise<string[]> {
   try {
-    return await io.list(drive.at(folder))
+    return (await namesIn(drive.at(folder))) ?? []
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw driveError(error, `the folder ${folder} was being listed`)
   }
 }
 
 async function statOf(drive: Drive, path: string): Promise<BigIntStats | undefined> {
   try {
-    return await io.lstat(drive.at(path))
+    return await lookAt(drive.at(path))
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
     throw driveError(error, `${path} was being looked at`)
   }
 }

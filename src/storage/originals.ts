@@ -7,16 +7,16 @@ import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
 import { kindOf, StrangeEntry } from './entry.ts'
 import { EDIT, io, READ } from './io.ts'
+import { lookAt } from './look-at.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 
 /** Size of the original at `path` in bytes; `undefined` if there is no regular file. Throws `drive_error`. */
 export async function sizeOf(drive: Drive, path: LibraryPath): Promise<number | undefined> {
   try {
-    const file = await io.lstat(drive.at(path))
-    return file.isFile() ? Number(file.size) : undefined
+    const file = await lookAt(drive.at(path))
+    return file?.isFile() ? Number(file.size) : undefined
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw driveError(error, `${path} was being looked for`)
   }
 }
@@ -30,11 +30,11 @@ export type FileState = { size: number; changedAt: number } | 'absent' | 'unread
 /** Looks at the original at `path` without opening it. Anything that is no regular file counts as absent. */
 export async function stateOf(drive: Drive, path: LibraryPath): Promise<FileState> {
   try {
-    const file = await io.lstat(drive.at(path))
-    return file.isFile() ? { size: Number(file.size), changedAt: Number(file.ctimeMs) } : 'absent'
+    const file = await lookAt(drive.at(path))
+    return file?.isFile() ? { size: Number(file.size), changedAt: Number(file.ctimeMs) } : 'absent'
   } catch (error) {
     if (!hasErrno(error) && !(error instanceof StrangeEntry)) throw error
-    return hasErrno(error, 'ENOENT', 'ENOTDIR') ? 'absent' : 'unreadable'
+    return 'unreadable'
   }
 }
 
@@ -48,12 +48,12 @@ export async function versionOf(
   path: LibraryPath,
 ): Promise<{ version: string; strange: string | null; size: number } | undefined> {
   try {
-    const file = await io.lstat(drive.at(path))
+    const file = await lookAt(drive.at(path))
+    if (file === undefined) return undefined
     const { dev, ino, size, mtimeNs, ctimeNs } = file
     const strange = file.isFile() ? null : `${path} is ${kindOf(file)}`
     return { version: `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`, strange, size: Number(size) }
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG')) return undefined
     if (hasErrno(error)) return { version: error.code ?? error.message, strange: null, size: 0 }
     if (error instanceof StrangeEntry) return { version: error.message, strange: strangeness(error), size: 0 }
     throw error

@@ -1,8 +1,8 @@
 import { type LibraryPath, QUARANTINE_FOLDER, splitPath } from '../format/layout.ts'
 import type { Drive } from './drive.ts'
 import { driveError } from './drive-error.ts'
-import { exists } from './identity.ts'
 import { io } from './io.ts'
+import { lookAt } from './look-at.ts'
 
 const MAX_NAME_BYTES = 255
 
@@ -33,7 +33,7 @@ async function freeName(drive: Drive, folder: string, name: string, now: Date): 
   for (let number = 1; ; number++) {
     const tail = number === 1 ? `.${time}` : `.${time}-${number}`
     const free = shortened(name, MAX_NAME_BYTES - tail.length) + tail
-    if (!(await exists(drive.at(`${folder}/${free}`)))) return free
+    if ((await lookAt(drive.at(`${folder}/${free}`))) === undefined) return free
   }
 }
 

@@ -33,9 +33,6 @@ export interface Staged {
   readAt: ReadAt
 }
 
-/** Names in staging that belong to uploads in flight; clearing leaves them alone. */
-const inFlight = new Set<string>()
-
 /**
  * An upload on its way to the drive. Bytes are given to `write` as they come, hashed, gathered and written in order.
  * The first failure is final: it is kept, and thrown by `drained` and `finish`.
@@ -64,7 +61,7 @@ export class StagedFile {
     this.#drive = drive
     this.#reservation = reservation
     this.#hashing = hasher.begin()
-    inFlight.add(this.#name)
+    drive.inFlight.add(this.#name)
   }
 
   /** Bytes taken so far. */
@@ -93,7 +90,7 @@ export class StagedFile {
 
   get #hasBatch(): boolean {
     // As many uploads as there may be, all of them stopped, take no more than a few dozen MB.
-    return this.#gathered.bytes >= Math.min(BATCH_BYTES, GATHERED_BYTES / inFlight.size)
+    return this.#gathered.bytes >= Math.min(BATCH_BYTES, GATHERED_BYTES / this.#drive.inFlight.size)
   }
 
   /** Resolves when there is room for more. Throws the first failure. */
@@ -179,7 +176,7 @@ export class StagedFile {
     } finally {
       if (isFirst) giveBlock(this.#head)
       this.#reservation.release()
-      inFlight.delete(this.#name)
+      this.#drive.inFlight.delete(this.#name)
     }
   }
 
@@ -265,6 +262,11 @@ export class StagedFile {
   }
 }
 
+/** A new name in staging for a file that is written there before it gets its own; `clearStaging` knows it. */
+export function newDraft(kind: 'part' | 'sums'): string {
+  return `${STAGING_FOLDER}/${randomUUID()}.${kind}`
+}
+
 /** What lay in staging. */
 export interface Cleared {
   /** How many files earlier uploads had left; they are removed. */
@@ -289,7 +291,7 @@ export async function clearStaging(drive: Drive): Promise<Cleared> {
     await drive.check()
     await io.mkdir(drive.at(STAGING_FOLDER))
     const cleared: Cleared = { files: 0, others: [] }
-    for (const name of (await io.list(drive.at(STAGING_FOLDER))).filter((name) => !inFlight.has(name))) {
+    for (const name of (await io.list(drive.at(STAGING_FOLDER))).filter((name) => !drive.inFlight.has(name))) {
       const isOurs = OWN_NAME.test(name) && (await io.unlinkFile(drive.at(`${STAGING_FOLDER}/${name}`)))
       if (isOurs) cleared.files++
       else cleared.others.push(name)

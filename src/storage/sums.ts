@@ -1,17 +1,17 @@
-import { randomUUID } from 'node:crypto'
-import { AppError, hasErrno } from '../errors.ts'
-import { type MonthFolder, pathIn, STAGING_FOLDER, SUMS_FILE } from '../format/layout.ts'
+import { AppError } from '../errors.ts'
+import { type MonthFolder, pathIn, SUMS_FILE } from '../format/layout.ts'
 import { isSumsName } from '../format/names.ts'
 import { formatSum, type ParsedSums } from '../format/sums-format.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Committer } from './commit.ts'
-import { discard } from './discard.ts'
 import type { Drive } from './drive.ts'
 import { driveError, isMediumError, isSystemError } from './drive-error.ts'
 import type { Entry } from './entry.ts'
-import { CREATE, io } from './io.ts'
+import { io } from './io.ts'
+import { lookAt, namesIn } from './look-at.ts'
 import { quarantine } from './quarantine.ts'
 import { readSums } from './read-sums.ts'
+import { newDraft } from './staging.ts'
 import { writeAll } from './write-all.ts'
 
 /** The originals of a folder: name to checksum, null if it has not been read yet. */
@@ -132,52 +132,17 @@ export class SumsFiles {
     originals: Originals,
   ): Promise<Map<string, Checksum> | undefined> {
     const others = [...found].filter(([name]) => (originals.get(name) ?? null) === null)
-    const names = await this.#namesIn(folder)
-    if (names === undefined) return undefined
+    const listed = await namesIn(this.#drive.at(folder))
+    if (listed === undefined) return undefined
+    const names = new Set(listed)
     const known = [...originals].flatMap(([name, sum]) => (sum === null ? [] : [[name, sum] as const]))
     return new Map([...others.filter(([name]) => names.has(name)), ...known])
   }
 
-  async #namesIn(folder: MonthFolder): Promise<Set<string> | undefined> {
-    try {
-      return new Set(await io.list(this.#drive.at(folder)))
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
-      throw error
-    }
-  }
-
   async #replace(folder: MonthFolder, sums: ReadonlyMap<string, Checksum>): Promise<void> {
     if (sums.size === 0) return io.unlink(this.#entry(folder))
-    const draft = await this.#draft([...sums].sort(([a], [b]) => (a < b ? -1 : 1)))
-    try {
-      await this.#committer.replace(draft, pathIn(folder, SUMS_FILE))
-    } catch (error) {
-      await discard(this.#drive.at(draft))
-      throw error
-    }
-  }
-
-  /** Writes a whole file, durably, where nobody takes it for an original; returns its path in the library. */
-  async #draft(sums: readonly (readonly [string, Checksum])[]): Promise<string> {
-    const path = `${STAGING_FOLDER}/${randomUUID()}.sums`
-    const file = await io.open(this.#drive.at(path), CREATE).catch(async (error: unknown) => {
-      if (!hasErrno(error, 'ENOENT')) throw error
-      await this.#drive.makeOwnFolder(STAGING_FOLDER)
-      return io.open(this.#drive.at(path), CREATE)
-    })
-    try {
-      try {
-        await writeAll(file, [Buffer.from(sums.map(([name, sum]) => formatSum(name, sum)).join(''))], 0)
-        await io.datasync(file)
-      } finally {
-        await io.close(file)
-      }
-      return path
-    } catch (error) {
-      await discard(this.#drive.at(path))
-      throw error
-    }
+    const lines = [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, sum]) => formatSum(name, sum))
+    await this.#committer.write(pathIn(folder, SUMS_FILE), newDraft('sums'), Buffer.from(lines.join('')))
   }
 
   async #keep(folder: MonthFolder, sums: Map<string, number>): Promise<void> {
@@ -194,13 +159,8 @@ export class SumsFiles {
 
   /** Changes whenever somebody writes to the file; `undefined` if there is none. */
   async #version(folder: MonthFolder): Promise<string | undefined> {
-    try {
-      const { size, mtimeNs } = await io.lstat(this.#entry(folder))
-      return `${size}:${mtimeNs}`
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
-      throw error
-    }
+    const found = await lookAt(this.#entry(folder))
+    return found && `${found.size}:${found.mtimeNs}`
   }
 
   #entry(folder: MonthFolder): Entry {

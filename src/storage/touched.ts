@@ -37,9 +37,6 @@ export const ELSEWHERE: Touched = {
   syncFolder: (folder) => syncFolder(folder, ELSEWHERE),
 }
 
-/** Folders whose flush has failed, in this process. */
-const failed = new Set<string>()
-
 /**
  * The system tells of names that a flush has lost once: another flush would succeed, and write nothing. A change to the
  * folder has it write that again; what lies in another block of a large folder may still be lost.
@@ -55,8 +52,8 @@ async function writeAgain({ root, path }: Entry): Promise<void> {
  * these errnos; an error of the drive itself is never among them.
  */
 async function syncFolder(entry: Entry, touched: Touched): Promise<void> {
-  const path = join(entry.root.folder, entry.path)
-  if (failed.has(path)) await writeAgain(entry)
+  const { unflushed } = entry.root.answers
+  if (unflushed.has(entry.path)) await writeAgain(entry)
   let folder: number
   try {
     folder = await io.openFolder(entry)
@@ -66,10 +63,10 @@ async function syncFolder(entry: Entry, touched: Touched): Promise<void> {
   }
   try {
     await io.fsync(folder)
-    failed.delete(path)
+    unflushed.delete(entry.path)
   } catch (error) {
     if (hasErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) return
-    failed.add(path)
+    unflushed.add(entry.path)
     throw error
   } finally {
     await touched.close(folder)

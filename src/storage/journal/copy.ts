@@ -9,6 +9,7 @@ import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
 import type { Entry } from '../entry.ts'
 import { io, READ } from '../io.ts'
+import { lookAt, namesIn } from '../look-at.ts'
 import { Space } from '../space.ts'
 import { StagedFile } from '../staging.ts'
 
@@ -124,12 +125,7 @@ export class JournalCopy {
 
   async #list(drive: Drive): Promise<JournalFile[]> {
     await drive.checkTouched()
-    try {
-      return journalFiles(await io.list(drive.at(JOURNAL_FOLDER)))
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
-      throw error
-    }
+    return journalFiles((await namesIn(drive.at(JOURNAL_FOLDER))) ?? [])
   }
 }
 
@@ -139,16 +135,11 @@ function namesOf(files: readonly JournalFile[]): string[] {
 
 /** Another one after each change; `undefined` if there is no such file. */
 async function versionOf(drive: Drive, { path }: JournalFile): Promise<string | undefined> {
-  try {
-    const found = await io.lstat(drive.at(path))
-    // What is not the server's is not copied: whoever reads the journal tells of it.
-    if (!found.isFile() || found.size > JOURNAL_FILE_BYTES) return undefined
-    const { ino, size, mtimeNs } = found
-    return `${ino}:${size}:${mtimeNs}`
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined
-    throw error
-  }
+  const found = await lookAt(drive.at(path))
+  // What is not the server's is not copied: whoever reads the journal tells of it.
+  if (!found?.isFile() || found.size > JOURNAL_FILE_BYTES) return undefined
+  const { ino, size, mtimeNs } = found
+  return `${ino}:${size}:${mtimeNs}`
 }
 
 /** The size of a file, and its first and last bytes. */

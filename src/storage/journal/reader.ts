@@ -6,7 +6,7 @@ import type { HeaderLine, JournalLine, JournalRecord } from '../../format/journa
 import { JOURNAL_FOLDER } from '../../format/layout.ts'
 import { driveError, isMediumError } from '../drive-error.ts'
 import { type Entry, Root, StrangeEntry } from '../entry.ts'
-import { io } from '../io.ts'
+import { namesIn } from '../look-at.ts'
 import { readLines, readTail } from './lines.ts'
 
 /** The only format there is. */
@@ -52,9 +52,8 @@ export async function openJournal(root: string, libraryIds: readonly string[]): 
 /** The names in the journal's folder; none where there is no folder. Throws `drive_error`. */
 export async function listNames(root: Root): Promise<string[]> {
   try {
-    return await io.list(root.at(JOURNAL_FOLDER))
+    return (await namesIn(root.at(JOURNAL_FOLDER))) ?? []
   } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return []
     throw driveError(error, 'its journal was being looked for')
   }
 }

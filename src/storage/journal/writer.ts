@@ -11,8 +11,8 @@ import type { Committer } from '../commit.ts'
 import { discard } from '../discard.ts'
 import type { Drive } from '../drive.ts'
 import { driveError } from '../drive-error.ts'
-import { type Entry, StrangeEntry } from '../entry.ts'
-import { CREATE, io } from '../io.ts'
+import { StrangeEntry } from '../entry.ts'
+import { io } from '../io.ts'
 import { quarantine } from '../quarantine.ts'
 import { writeAll } from '../write-all.ts'
 import { filesOf, listNames } from './reader.ts'
@@ -149,22 +149,10 @@ export class JournalWriter {
     const log: OpenLog = { file: journalFile(this.#next++, 'log'), size: bytes.byteLength }
     // Now: when this is done, a snapshot may have begun and ended it.
     this.#log = log
-    const entry = this.#drive.at(log.file.path)
-    let isMade = false
     try {
-      const file = await this.#create(entry)
-      isMade = true
-      try {
-        await writeAll(file, [bytes], 0)
-        await io.datasync(file)
-      } finally {
-        await io.close(file)
-      }
-      await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
+      await this.#committer.create(log.file.path, bytes)
     } catch (error) {
       if (this.#log === log) this.#log = undefined
-      // What was there before is not ours to remove.
-      if (isMade) await discard(entry)
       throw error
     }
     return log
@@ -179,23 +167,15 @@ export class JournalWriter {
     const files = await this.#open()
     const snapshot = journalFile(this.#next++, 'snapshot')
     this.#log = undefined
-    const draft = this.#drive.at(snapshot.path + UNFINISHED)
     try {
-      const file = await this.#create(draft)
-      let size: number
-      try {
+      let size = 0
+      await this.#committer.write(snapshot.path as LibraryPath, snapshot.path + UNFINISHED, async (file) => {
         size = await this.#fill(file, pages)
-      } finally {
-        await io.close(file)
-      }
-      await this.#drive.checkTouched()
-      await io.rename(draft, this.#drive.at(snapshot.path))
-      await this.#drive.touched.syncFolder(this.#drive.touchedAt(JOURNAL_FOLDER))
+      })
       files.set(snapshot, size)
       this.#last = { file: snapshot, size }
       this.#lacksSome = false
     } catch (error) {
-      await discard(draft)
       throw driveError(error, 'a snapshot of the journal was being written')
     }
     for (const file of [...files.keys()].filter(({ number }) => number < snapshot.number)) {
@@ -229,25 +209,11 @@ export class JournalWriter {
     }
     batch.push(Buffer.from(formatLine({ type: 'end', lines })))
     await write()
-    await io.datasync(file)
     return size
   }
 
   #header(kind: JournalFile['kind']): HeaderLine {
     return { type: 'header', format: 1, library: this.#drive.id, kind, created: this.#now().toISOString() }
-  }
-
-  async #create(entry: Entry): Promise<number> {
-    await this.#committer.makeFolder(JOURNAL_FOLDER)
-    await this.#committer.settleFolder(JOURNAL_FOLDER)
-    try {
-      return await io.open(entry, CREATE)
-    } catch (error) {
-      if (!hasErrno(error, 'ENOENT')) throw error
-    }
-    await this.#committer.makeFolderAgain(JOURNAL_FOLDER)
-    await this.#committer.settleFolder(JOURNAL_FOLDER)
-    return io.open(entry, CREATE)
   }
 
   /**
