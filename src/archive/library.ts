@@ -5,7 +5,7 @@
 
 import { KeyedLock } from '../base/keyed-lock.ts'
 import type { Database } from '../catalogue/connection.ts'
-import { namesIn } from '../catalogue/files.ts'
+import { listFolder } from '../catalogue/folders.ts'
 import { createLookUp } from '../catalogue/look-up.ts'
 import { createRecord } from '../catalogue/record.ts'
 import type { LibraryPath } from '../format/layout.ts'
@@ -112,7 +112,10 @@ export function createLibrary(
     hasher: options.hasher ?? hashHere,
     committer: new Committer(drive),
     // What is on its way into the catalogue is no stranger: asked for first, so that it is in one of the two.
-    names: new FolderNames(drive, async (folder) => [...unrecorded.namesIn(folder), ...(await namesIn(db, folder))]),
+    names: new FolderNames(drive, async (folder) => [
+      ...unrecorded.namesIn(folder),
+      ...(await listFolder(db, folder)).map(({ name }) => name),
+    ]),
     reader: new DirectReader(drive),
     lookUp: createLookUp(options.uploads ?? db),
     record: createRecord(options.uploads ?? db),

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import { ASSETS_OF_A_PATH, ROWS_OF_AN_ORIGINAL } from '../base/budgets.ts'
+import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
 import { hasSameExportKey, haveExports, isFromThere, isNobodys, isSameAsset, mayBeExported } from './same-asset.ts'
-import { lockAnnouncements } from './unsent.ts'
 
 /**
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced
@@ -23,7 +23,7 @@ export async function announce(
 ): Promise<number[]> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return db.transaction().execute(async (transaction) => {
-    await lockAnnouncements(transaction)
+    await lock(transaction, 'announcing')
     const gone = haveExports(files) ? await supersedeExports(transaction, { deviceId, address, files }) : []
     const { rows } = await sql<{ id: number }>`
       with offered as materialized (
@@ -113,8 +113,7 @@ export async function recordKnownContent(
   const places = files.map((file) => file.libraryPath)
   const paths = [...new Set(places)]
   return db.transaction().execute(async (transaction) => {
-    // One at a time: a phone that asks twice at once must not get two rows.
-    await sql`select pg_advisory_xact_lock(7236844, 3)`.execute(transaction)
+    await lock(transaction, 'recordingKnown')
     // Nobody may declare them lost until the rows that rely on them are there to be told.
     const { rows: held } = await sql<{ path: string }>`
       select path from files where path = any(${paths}::text[]) and missing_at is null order by path for share

@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
+import { listFolder } from './folders.ts'
 import { condition, type Selection } from './verification.ts'
 
 /** An original as far as its second copy needs it. */
@@ -11,25 +12,6 @@ export interface CopyWanted {
   checksum: Checksum
   /** Bytes; null if the catalogue does not know. */
   size: number | null
-}
-
-/** The identity of the mirror; `undefined` if none has been set up. */
-export async function findMirrorId(db: Database): Promise<string | undefined> {
-  return (await db.selectFrom('library').select('mirror_id').executeTakeFirst())?.mirror_id ?? undefined
-}
-
-/** Remembers the mirror, unless the catalogue has one already. Returns the one it has now. */
-export async function rememberMirror(db: Database, id: string): Promise<string> {
-  await db.updateTable('library').set({ mirror_id: id }).where('mirror_id', 'is', null).execute()
-  return (await findMirrorId(db)) ?? id
-}
-
-/** Makes `id` the mirror. What is known of copies on another one is forgotten. */
-export async function replaceMirror(db: Database, id: string): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    await transaction.updateTable('library').set({ mirror_id: id }).execute()
-    await transaction.deleteFrom('copies').execute()
-  })
 }
 
 /**
@@ -237,16 +219,8 @@ export async function findCopiesOf(db: Database, checksum: Checksum): Promise<st
 
 /** Returns the name and checksum of every copy in a folder such as `2024/07`, in the order of their names. */
 export async function copiesIn(db: Database, folder: string): Promise<{ name: string; checksum: Checksum }[]> {
-  // From "2024/07/" to "2024/070": "0" is the character after "/".
-  const { rows } = await sql<{ path: string; checksum: Checksum }>`
-    select path, encode(checksum, 'hex') as checksum
-    from copies join files using (path)
-    where path > ${`${folder}/`} and path < ${`${folder}0`} and checksum is not null
-    order by path
-  `.execute(db)
-  return rows
-    .map(({ path, checksum }) => ({ name: path.slice(folder.length + 1), checksum }))
-    .filter(({ name }) => !name.includes('/'))
+  const copies = await listFolder(db, folder, { isDirect: true, isCopied: true })
+  return copies.flatMap(({ name, checksum }) => (checksum === null ? [] : [{ name, checksum }]))
 }
 
 /** Originals that are missing from the library and have a copy, in the order of their paths, after the path `after`. */

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 
 /**
@@ -6,8 +7,8 @@ import type { Database } from './connection.ts'
  * seen. Names are whatever anybody sends. What a device has backed up keeps it. Runs within a transaction.
  */
 export async function sweepEmpty(transaction: Database): Promise<void> {
-  // That of the triggers that count: nobody is about to count on what is removed.
-  await sql`select pg_advisory_xact_lock(7236844, 1)`.execute(transaction)
+  // No trigger is about to count on what is removed.
+  await lock(transaction, 'counting')
   await sql`
     delete from row_shares where (what, address, device_id) in (
       select what, address, device_id from row_shares where count = 0 for update skip locked

@@ -12,15 +12,6 @@ export async function findCatalogued(db: Database, paths: readonly string[]): Pr
   return new Set(rows.map((row) => row.path))
 }
 
-/** Returns the names that the catalogue has in a folder such as `2024/07`, in no order. */
-export async function namesIn(db: Database, folder: string): Promise<string[]> {
-  // From "2024/07/" to "2024/070": "0" is the character after "/".
-  const { rows } = await sql<{ path: string }>`
-    select path from files where path > ${`${folder}/`} and path < ${`${folder}0`}
-  `.execute(db)
-  return rows.map((row) => row.path.slice(folder.length + 1))
-}
-
 /** Bytes that the library takes: each original once. */
 export async function libraryBytes(db: Database): Promise<number> {
   return (await db.selectFrom('library_size').select('bytes').executeTakeFirstOrThrow()).bytes

@@ -1,13 +1,16 @@
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
 
-/** An original as the catalogue has it. */
-export interface Catalogued {
+/** An original as the catalogue has it in a folder. */
+export interface Listed {
   path: string
+  /** Relative to the folder. */
+  name: string
   size: number | null
   /** Null if it has not been read yet. */
   checksum: Checksum | null
+  storedAt: Date | null
   isLost: boolean
   /** Whether a finding tells that it is lost. */
   isReported: boolean
@@ -21,19 +24,34 @@ export async function listFolders(db: Database): Promise<string[]> {
   return rows.map((row) => row.folder)
 }
 
-/** Returns what the catalogue has in a folder, not below it, in order. */
-export async function listFolder(db: Database, folder: string): Promise<Catalogued[]> {
-  const within = folder === '' ? sql`true` : sql`path > ${`${folder}/`} and path < ${`${folder}0`}`
-  const { rows } = await sql<Catalogued>`
+/** Whether a `path` lies in a folder such as `2024/07`, or below it; `''` is the library itself. */
+export function isBelow(folder: string): RawBuilder<boolean> {
+  // From "2024/07/" to "2024/070": "0" is the character after "/".
+  return folder === '' ? sql`true` : sql`(path > ${`${folder}/`} and path < ${`${folder}0`})`
+}
+
+/**
+ * Returns what the catalogue has in a folder and below it, in the order of the paths; with `isDirect` not below it,
+ * with `isCopied` only what has a copy.
+ */
+export async function listFolder(
+  db: Database,
+  folder: string,
+  { isDirect = false, isCopied = false } = {},
+): Promise<Listed[]> {
+  const start = folder === '' ? 1 : folder.length + 2
+  const name = sql`substr(path, ${start}::int)`
+  const { rows } = await sql<Listed>`
     select
-      path, size, encode(checksum, 'hex') as checksum, missing_at is not null as "isLost",
+      path, ${name} as name, size, encode(checksum, 'hex') as checksum, stored_at as "storedAt",
+      missing_at is not null as "isLost",
       missing_at is not null and exists (
         select from findings
         where findings.path = files.path and copy = 'library' and kind in ('missing', 'corrupt', 'unreadable')
           and healed_at is null
       ) as "isReported"
-    from files
-    where ${within} and strpos(substr(path, case when ${folder} = '' then 1 else length(${folder}) + 2 end), '/') = 0
+    from files ${isCopied ? sql`join copies using (path)` : sql``}
+    where ${isBelow(folder)} ${isDirect ? sql`and strpos(${name}, '/') = 0` : sql``}
     order by path
   `.execute(db)
   return rows
@@ -62,17 +80,4 @@ export async function addUnread(db: Database, files: readonly Stranger[]): Promi
     returning path
   `.execute(db)
   return rows.map((row) => row.path)
-}
-
-/**
- * When the library's folders were last compared with the catalogue from end to end; `undefined` until that is done
- * after a rebuild.
- */
-export async function findWalk(db: Database): Promise<Date | undefined> {
-  return (await db.selectFrom('library').select('walked_at').executeTakeFirst())?.walked_at ?? undefined
-}
-
-/** Says that they have just been compared. */
-export async function recordWalk(db: Database, now: Date): Promise<void> {
-  await db.updateTable('library').set({ walked_at: now }).execute()
 }

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
+import { lock } from './advisory-locks.ts'
 import { inOrder } from './backups.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
@@ -22,9 +23,7 @@ export async function ignore(
   const exports = haveExports(files)
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
-      // One at a time: old households have duplicates, so no unique index can keep two requests from marking one file
-      // twice.
-      await sql`select pg_advisory_xact_lock(7236844, 2)`.execute(transaction)
+      await lock(transaction, 'ignoring')
       const { rows } = await sql<{ id: number }>`
       with listed as materialized (
         ${offeredAssets({ deviceId, address, files }, { names: true, exports })}

@@ -8,6 +8,7 @@ import type {
 } from '../format/journal-record.ts'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
+import { listFolder } from './folders.ts'
 
 /** Rows read at a time for a snapshot: some milliseconds' work, and a megabyte. */
 const PAGE_ROWS = 500
@@ -167,12 +168,7 @@ async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
 
 /** All originals in a folder such as `2024/07`: their names, with the checksums of those that have been read. */
 export async function checksumsIn(db: Database, folder: string): Promise<Map<string, Checksum | null>> {
-  // From "2024/07/" to "2024/070": "0" is the character after "/".
-  const { rows } = await sql<{ path: string; checksum: Checksum | null }>`
-    select path, encode(checksum, 'hex') as checksum
-    from files where path > ${`${folder}/`} and path < ${`${folder}0`}
-  `.execute(db)
-  return new Map(rows.map((row) => [row.path.slice(folder.length + 1), row.checksum]))
+  return new Map((await listFolder(db, folder)).map(({ name, checksum }) => [name, checksum]))
 }
 
 /** The month folders in which the catalogue has originals, in order. Reads every path. */

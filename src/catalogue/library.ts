@@ -32,6 +32,49 @@ export async function noteWhereabouts(db: Database, folder: string, mountPoint: 
   await db.updateTable('library').set({ folder, mount_point: mountPoint }).execute()
 }
 
+/** The identity of the mirror; `undefined` if none has been set up. */
+export async function findMirrorId(db: Database): Promise<string | undefined> {
+  return (await db.selectFrom('library').select('mirror_id').executeTakeFirst())?.mirror_id ?? undefined
+}
+
+/** Remembers the mirror, unless the catalogue has one already. Returns the one it has now. */
+export async function rememberMirror(db: Database, id: string): Promise<string> {
+  await db.updateTable('library').set({ mirror_id: id }).where('mirror_id', 'is', null).execute()
+  return (await findMirrorId(db)) ?? id
+}
+
+/** Makes `id` the mirror. What is known of copies on another one is forgotten. */
+export async function replaceMirror(db: Database, id: string): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    await transaction.updateTable('library').set({ mirror_id: id }).execute()
+    await transaction.deleteFrom('copies').execute()
+  })
+}
+
+/**
+ * When the library's folders were last compared with the catalogue from end to end; `undefined` until that is done
+ * after a rebuild.
+ */
+export async function findWalk(db: Database): Promise<Date | undefined> {
+  return (await db.selectFrom('library').select('walked_at').executeTakeFirst())?.walked_at ?? undefined
+}
+
+/** Says that they have just been compared. */
+export async function recordWalk(db: Database, now: Date): Promise<void> {
+  await db.updateTable('library').set({ walked_at: now }).execute()
+}
+
+/** The path up to which old originals have been looked at; null if all have been, or there are none to be. */
+export async function findLookedUntil(db: Database): Promise<string | null> {
+  const library = await db.selectFrom('library').select('looked_until').executeTakeFirst()
+  return library === undefined ? '' : library.looked_until
+}
+
+/** Says up to which path they have been looked at; null: all. */
+export async function recordLookedUntil(db: Database, path: string | null): Promise<void> {
+  await db.updateTable('library').set({ looked_until: path }).execute()
+}
+
 /**
  * What lies at the top of a library that has all originals of the catalogue: years, mostly. One look into the index for
  * each.

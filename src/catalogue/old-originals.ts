@@ -16,17 +16,6 @@ export interface OldOriginal {
   isDisputed: boolean
 }
 
-/** The path up to which old originals have been looked at; null if all have been, or there are none to be. */
-export async function findLookedUntil(db: Database): Promise<string | null> {
-  const library = await db.selectFrom('library').select('looked_until').executeTakeFirst()
-  return library === undefined ? '' : library.looked_until
-}
-
-/** Says up to which path they have been looked at; null: all. */
-export async function recordLookedUntil(db: Database, path: string | null): Promise<void> {
-  await db.updateTable('library').set({ looked_until: path }).execute()
-}
-
 const isUnread = sql`files.checksum is null and files.missing_at is null`
 /** `files` has another collation than `backups`, in which PostgreSQL would not use the index. */
 const oldOriginal = sql`

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import { DEVICES_OF_AN_ADDRESS, EMPTY_SHARES, type RowBounds } from '../base/budgets.ts'
+import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { sweepEmpty } from './empty-counts.ts'
 import type { RowSharesTable } from './tables.ts'
-import { lockAnnouncements } from './unsent.ts'
 
 /** How many rows of one kind there are. */
 export interface RowShares {
@@ -76,7 +76,7 @@ const REMOVED_ROWS = 20_000
 
 async function removeOldest(db: Database, where: ReturnType<typeof sql>, most: number): Promise<number[]> {
   return db.transaction().execute(async (transaction) => {
-    await lockAnnouncements(transaction)
+    await lock(transaction, 'announcing')
     const { rows } = await sql<{ address: string; device: string }>`
       select address, device_id as device
       from (

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { WAITING_DAYS } from '../base/budgets.ts'
+import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 import { sweepEmpty } from './empty-counts.ts'
 
@@ -31,16 +32,11 @@ const FORGOTTEN_ROWS = 10_000
 /** Removes announcements that nobody sends; not all at once, if they are many. */
 export async function forgetUnsent(db: Database, now: Date): Promise<void> {
   await db.transaction().execute(async (transaction) => {
-    await lockAnnouncements(transaction)
+    await lock(transaction, 'announcing')
     await sql`
       delete from backups
       where id in (${forgotten(now)} limit ${FORGOTTEN_ROWS}) and status = 'Pending'
     `.execute(transaction)
     await sweepEmpty(transaction)
   })
-}
-
-/** One at a time: asking whether a row is there and making it is cheaper for all rows together than for each. */
-export async function lockAnnouncements(transaction: Database): Promise<void> {
-  await sql`select pg_advisory_xact_lock(7236844, 4)`.execute(transaction)
 }

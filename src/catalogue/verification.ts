@@ -4,6 +4,7 @@ import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { ownDateColumn } from './files.ts'
+import { isBelow } from './folders.ts'
 import type { FileState } from './tables.ts'
 
 /** An original as far as reading it back needs it. */
@@ -65,8 +66,7 @@ export function condition({ since, part, under }: Selection): RawBuilder<unknown
   const conditions = [sql`true`]
   if (since !== undefined) conditions.push(sql`stored_at >= ${since.toISOString()}::timestamptz`)
   if (under !== undefined) {
-    // From "2024/07/" to "2024/070": "0" is the character after "/".
-    conditions.push(sql`(path = ${under} or (path > ${`${under}/`} and path < ${`${under}0`}))`)
+    conditions.push(sql`(path = ${under} or ${isBelow(under)})`)
   }
   // The first 28 bits of the path's MD5; see `partOf`.
   if (part !== undefined) {

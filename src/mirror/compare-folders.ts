@@ -3,7 +3,7 @@ import { ifReadable } from '../base/if-readable.ts'
 import { copiesIn } from '../catalogue/copies.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { healFindings, listOpenPaths, type NewFinding, recordFindings } from '../catalogue/findings.ts'
-import { listOriginals } from '../catalogue/folder-sums.ts'
+import { listFolder } from '../catalogue/folders.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder, pathIn, SUMS_FILE, splitPath } from '../format/layout.ts'
 import { strangeNames } from '../format/strange-names.ts'
 import type { Checksum } from '../media/checksum.ts'
@@ -81,7 +81,7 @@ async function lookInto(
   const names = await listNames(drive, folder)
   const sums = await ifReadable(readSums(drive, folder).then((parsed) => ({ parsed })))
   // What has no copy yet may have a line, and a file that is about to become one.
-  const originals = (await listOriginals(db, folder)).map((original) => {
+  const originals = (await listFolder(db, folder)).map((original) => {
     return { ...original, checksum: copies.get(original.name) ?? null, storedAt: null, isLost: false }
   })
   const strange = strangeNames(

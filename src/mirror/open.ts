@@ -1,5 +1,5 @@
 import type { Library } from '../archive/library.ts'
-import { findMirrorId, rememberMirror, replaceMirror } from '../catalogue/copies.ts'
+import { findMirrorId, rememberMirror, replaceMirror } from '../catalogue/library.ts'
 import { AppError } from '../errors.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { MIRROR_DRIVE, missingDrive, refuseUnmounted } from '../storage/drive-role.ts'

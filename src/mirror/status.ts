@@ -1,5 +1,6 @@
 import type { Library } from '../archive/library.ts'
-import { type Backlog, findMirrorId, sumUncopied } from '../catalogue/copies.ts'
+import { type Backlog, sumUncopied } from '../catalogue/copies.ts'
+import { findMirrorId } from '../catalogue/library.ts'
 import { AppError, hasErrno, inFull } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { MIRROR_DRIVE } from '../storage/drive-role.ts'

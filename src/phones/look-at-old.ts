@@ -2,16 +2,9 @@ import { setImmediate } from 'node:timers/promises'
 import { type NoteChange, noteIfUnsure } from '../archive/changes.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import type { Database } from '../catalogue/connection.ts'
+import { findLookedUntil, recordLookedUntil } from '../catalogue/library.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
-import {
-  findLookedUntil,
-  listOld,
-  listOldOf,
-  type OldOriginal,
-  recordAbsent,
-  recordLookedUntil,
-  recordSizes,
-} from '../catalogue/old-originals.ts'
+import { listOld, listOldOf, type OldOriginal, recordAbsent, recordSizes } from '../catalogue/old-originals.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import type { Drive } from '../storage/drive.ts'
 import { type FileState, stateOf } from '../storage/originals.ts'

@@ -1,5 +1,5 @@
 import type { Library } from '../archive/library.ts'
-import { type Catalogued, listFolder, listFolders } from '../catalogue/folders.ts'
+import { type Listed, listFolder, listFolders } from '../catalogue/folders.ts'
 import type { AppError } from '../errors.ts'
 import { parseLibraryPath } from '../format/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
@@ -34,7 +34,7 @@ export async function findLosses(library: Library, options: LossOptions): Promis
   let looked = 0
   await library.drive.check()
   for (const folder of await listFolders(library.db)) {
-    const known = (await listFolder(library.db, folder)).filter((one) => one.checksum !== null)
+    const known = (await listFolder(library.db, folder, { isDirect: true })).filter((one) => one.checksum !== null)
     for (let start = 0; start < known.length; start += PORTION) {
       const portion = known.slice(start, start + PORTION)
       for (const suspect of await findSuspects(library, portion, options)) {
@@ -52,11 +52,7 @@ export async function findLosses(library: Library, options: LossOptions): Promis
   return losses
 }
 
-async function findSuspects(
-  library: Library,
-  portion: readonly Catalogued[],
-  options: LossOptions,
-): Promise<Catalogued[]> {
+async function findSuspects(library: Library, portion: readonly Listed[], options: LossOptions): Promise<Listed[]> {
   options.signal.throwIfAborted()
   const looked = await Promise.all(
     portion.map((known) =>
@@ -68,6 +64,6 @@ async function findSuspects(
   return looked.filter((known) => known !== undefined)
 }
 
-function isSuspect(known: Catalogued, size: number | undefined): boolean {
+function isSuspect(known: Listed, size: number | undefined): boolean {
   return size === undefined ? !known.isReported : known.isLost || (known.size !== null && known.size !== size)
 }

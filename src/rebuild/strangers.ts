@@ -4,7 +4,7 @@ import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { addUnread, listFolder, type Stranger } from '../catalogue/folders.ts'
 import { AppError } from '../errors.ts'
-import { type LibraryPath, type MonthFolder, pathIn, splitPath } from '../format/layout.ts'
+import { type LibraryPath, type MonthFolder, pathIn } from '../format/layout.ts'
 import { strangeNames } from '../format/strange-names.ts'
 import { type EntryFacts, entryOf, type FileFacts, listMonthFolders, listNames } from '../storage/month-folders.ts'
 import { flushOriginal, stateOf } from '../storage/originals.ts'
@@ -72,10 +72,10 @@ export async function settleAdopted({ db, drive, names, unrecorded }: Library): 
 async function findStrangers(library: Library, folder: MonthFolder): Promise<LibraryPath[]> {
   // The names first: what is recorded in between must not look like a stranger.
   const names = await listNames(library.drive, folder)
-  const known = await listFolder(library.db, folder)
+  const known = await listFolder(library.db, folder, { isDirect: true })
   return strangeNames(
     names,
-    known.map((one) => splitPath(one.path).name),
+    known.map(({ name }) => name),
   ).map((name) => pathIn(folder, name))
 }
 

@@ -1,5 +1,5 @@
 import { believed } from '../base/clock.ts'
-import type { Listed } from '../catalogue/folder-sums.ts'
+import type { Listed } from '../catalogue/folders.ts'
 import { SUMS_FILE } from '../format/layout.ts'
 import type { ParsedSums } from '../format/sums-format.ts'
 import type { Checksum } from '../media/checksum.ts'
@@ -26,7 +26,7 @@ const LISTED_MS = 60_000
  */
 export function compareSums(
   parsed: ParsedSums | undefined,
-  originals: readonly Listed[],
+  originals: readonly Pick<Listed, 'name' | 'checksum' | 'storedAt' | 'isLost'>[],
   present: readonly string[],
   now: Date,
   mayLack: (name: string) => boolean = () => false,

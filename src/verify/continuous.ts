@@ -4,8 +4,7 @@ import { believed } from '../base/clock.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { Patience } from '../base/patience.ts'
 import { countOpenFindings } from '../catalogue/findings.ts'
-import { findWalk, recordWalk } from '../catalogue/folders.ts'
-import { findLibrarySince } from '../catalogue/library.ts'
+import { findLibrarySince, findWalk, recordWalk } from '../catalogue/library.ts'
 import {
   findLastBackup,
   findOldestProof,

@@ -3,7 +3,7 @@ import type { Library } from '../archive/library.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { findHealed, healFindings, listOpenPaths, recordFinding, recordFindings } from '../catalogue/findings.ts'
-import { listOriginals } from '../catalogue/folder-sums.ts'
+import { listFolder } from '../catalogue/folders.ts'
 import {
   isMonthFolder,
   type LibraryPath,
@@ -132,7 +132,7 @@ async function lookInto(library: Library, folder: MonthFolder, { isSelected, may
   const names = await listNames(library.drive, folder)
   const sums = await ifReadable(readSums(library.drive, folder).then((parsed) => ({ parsed })))
   // After the names: what is recorded in between must not look like a stranger.
-  const originals = await listOriginals(library.db, folder)
+  const originals = await listFolder(library.db, folder)
   const known = originals.map(({ name }) => name)
   const strange = strangeNames(names, known)
     .map((name) => pathIn(folder, name))

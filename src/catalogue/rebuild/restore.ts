@@ -4,8 +4,9 @@
 
 import { sql } from 'kysely'
 import type { JournalRecord } from '../../format/journal-record.ts'
+import { lock } from '../advisory-locks.ts'
 import type { Database } from '../connection.ts'
-import { recordLookedUntil } from '../old-originals.ts'
+import { recordLookedUntil, rememberLibrary } from '../library.ts'
 import { createSaid, loadSaid } from './load.ts'
 import { mergeSaid, type Restored } from './merge.ts'
 
@@ -19,8 +20,7 @@ export async function restoreCatalogue(
   records: AsyncIterable<JournalRecord>,
 ): Promise<Restored> {
   return db.transaction().execute(async (transaction) => {
-    // One at a time: the second one finds nothing left to do.
-    await sql`select pg_advisory_xact_lock(7236844, 5)`.execute(transaction)
+    await lock(transaction, 'rebuilding')
     // Large sets, once each; the settings for small questions asked again and again do not fit.
     await sql`set local enable_seqscan = on`.execute(transaction)
     await sql`set local plan_cache_mode = auto`.execute(transaction)
@@ -29,7 +29,7 @@ export async function restoreCatalogue(
     await createSaid(transaction)
     await loadSaid(transaction, records)
     const restored = await mergeSaid(transaction, isEmpty)
-    await sql`insert into library (id) values (${id}) on conflict do nothing`.execute(transaction)
+    await rememberLibrary(transaction, id)
     // Of originals that nobody had read, the journal says what an older server has said.
     if (restored.originals > 0) await recordLookedUntil(transaction, '')
     return restored
