@@ -27,7 +27,10 @@ export async function connectTo(dataDir) {
 
 /** Adds the assets number `from` to `to` - 1 as backed up. */
 export async function fill(client, from, to) {
+  // Nothing of it is to be written down while something else is measured.
+  await client.query(`set iclood.outbox = 'snapshot'`)
   for (let start = from; start < to; start += PORTION) {
+    await client.query('begin')
     const range = [start, Math.min(start + PORTION, to) - 1]
     await client.query(
       `insert into files (path, checksum, size, media_type, captured_at, captured_offset, stored_at)
@@ -44,6 +47,8 @@ export async function fill(client, from, to) {
        from generate_series($1::integer, $2::integer) as n, ${takenAt('n')}`,
       range,
     )
+    await client.query('delete from outbox')
+    await client.query('commit')
   }
   // As autovacuum does within a minute.
   await client.query('vacuum analyze files, backups')

@@ -4,6 +4,7 @@ import { totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { measureKilled } from './killed.mjs'
 import { measureLists } from './lists.mjs'
 import { measureLoop } from './loop.mjs'
 import { measureMemory } from './memory.mjs'
@@ -31,6 +32,7 @@ const MEASUREMENTS = {
   memory: measureMemory,
   lists: measureLists,
   start: measureStart,
+  killed: measureKilled,
   loop: measureLoop,
 }
 

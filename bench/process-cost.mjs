@@ -41,6 +41,17 @@ export function writtenTo(folder) {
   return undefined
 }
 
+/** The bytes that `pid` and its descendants have read and written so far, wherever these lay. */
+export function bytesOf(pid) {
+  const bytes = { read: 0, written: 0 }
+  for (const each of processTree(pid)) {
+    const io = ifAlive(() => readFileSync(`/proc/${each}/io`, 'utf8')) ?? ''
+    bytes.read += Number(/^rchar: (\d+)/m.exec(io)?.[1] ?? 0)
+    bytes.written += Number(/^wchar: (\d+)/m.exec(io)?.[1] ?? 0)
+  }
+  return bytes
+}
+
 /** The memory of `pid` and its descendants in bytes: what several processes share is counted once (PSS). */
 export function memoryOf(pid) {
   let kilobytes = 0

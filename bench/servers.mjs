@@ -18,7 +18,8 @@ const LOOP_DELAY = new URL('loop-delay.mjs', import.meta.url).href
  * @property {'form' | 'put'} style How files are sent to it.
  * @property {string} folder Where it keeps them.
  * @property {() => string} output All that it has printed.
- * @property {() => Promise<void>} stop Ends it and removes everything of it.
+ * @property {(options?: { keep?: boolean }) => Promise<void>} stop Ends it and removes everything of it, unless that is kept.
+ * @property {() => Promise<void>} kill Ends it as by kill -9.
  */
 
 /** @typedef {{ name: string, missing?: string, start: (folder: string) => Promise<Server> }} Contender */
@@ -26,12 +27,12 @@ const LOOP_DELAY = new URL('loop-delay.mjs', import.meta.url).href
 /**
  * iClood with its embedded database, as a household starts it.
  * @param {string} base An absolute path that does not exist yet.
- * @param {{ env?: Record<string, string>, program?: string, watchLoop?: boolean }} options
+ * @param {{ env?: Record<string, string>, program?: string, watchLoop?: boolean, isMade?: boolean }} options `isMade`: go on with what is there
  */
-export async function startIclood(base, { env = {}, program = PROGRAM, watchLoop = false } = {}) {
+export async function startIclood(base, { env = {}, program = PROGRAM, watchLoop = false, isMade = false } = {}) {
   const port = await freePort()
   const delays = join(base, 'loop-delay.json')
-  await mkdir(base)
+  if (!isMade) await mkdir(base)
   const server = await launch('iClood', base, [program, 'serve'], port, {
     env: {
       HOME: process.env.HOME,
@@ -43,9 +44,13 @@ export async function startIclood(base, { env = {}, program = PROGRAM, watchLoop
     },
   })
   // It answers before its drive and its database are there.
+  await untilAnswered(server, '/ping', 200)
+  const answeredAt = performance.now()
   await untilAnswered(server, '/storage/status', 200)
   return {
     ...server,
+    answeredAt,
+    readyAt: performance.now(),
     style: 'form',
     folder: join(base, 'data/photos'),
     dataDir: join(base, 'data'),
@@ -128,12 +133,18 @@ async function launch(name, base, [command, ...args], port, { env = {} } = {}) {
     port,
     output: () => output,
     hasEnded: () => child.exitCode !== null || child.signalCode !== null,
-    async stop() {
+    async kill() {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      process.off('exit', killed)
+    },
+    async stop({ keep = false } = {}) {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill('SIGTERM')
         await once(child, 'exit')
       }
       process.off('exit', killed)
+      if (keep) return
       await rm(base, { recursive: true, force: true })
       // Nothing of this run is to be written during the next one.
       spawnSync('sync')

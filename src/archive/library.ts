@@ -17,7 +17,6 @@ import { FolderNames } from '../storage/folder-names.ts'
 import { type Hasher, hashHere } from '../storage/hashing/hasher.ts'
 import { type DiskUsage, diskUsage, Space } from '../storage/space.ts'
 import type { Staged } from '../storage/staging.ts'
-import type { NoteChange } from './changes.ts'
 import { ExifTool } from './exiftool.ts'
 import type { Source } from './source.ts'
 import { Unrecorded } from './unrecorded.ts'
@@ -56,8 +55,6 @@ export interface Library {
   readonly lostAndUnread: LostAndUnread
   /** The present. */
   readonly now: () => Date
-  /** Hears of every change that is made to the catalogue. */
-  readonly changed: NoteChange
   /**
    * Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the
    * drive.
@@ -96,7 +93,6 @@ export function createLibrary(
     minFreeSpace: number
     timeZone: string
     now: () => Date
-    changed: NoteChange
     lostAndUnread: LostAndUnread
     /** The catalogue over connections for uploads alone; left out: `db`. */
     uploads?: Database
@@ -126,7 +122,6 @@ export function createLibrary(
     timeZone: options.timeZone,
     lostAndUnread: options.lostAndUnread,
     now: options.now,
-    changed: options.changed,
     readSoon: options.readSoon ?? (() => {}),
   }
 }

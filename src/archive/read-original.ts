@@ -6,7 +6,6 @@ import type { Checksum } from '../media/checksum.ts'
 import { inspect } from '../media/inspect.ts'
 import { mediaTypeOf } from '../media/media-type.ts'
 import { withOriginal } from '../storage/originals.ts'
-import { noteIfUnsure } from './changes.ts'
 import { askExifTool } from './exiftool.ts'
 import type { Library } from './library.ts'
 
@@ -37,8 +36,7 @@ export async function recordContent(
     ownDate: ownDateOf(captured, now, library.timeZone),
     verifiedAt,
   }
-  const backups = await noteIfUnsure(library.changed, recordRead(library.db, read))
-  library.changed({ originals: [path], backups })
+  await recordRead(library.db, read)
   return read
 }
 

@@ -12,12 +12,6 @@ export interface Named {
   kinds: readonly FindingKind[]
 }
 
-/** What has changed beside the findings: rows of `backups`, and originals that the catalogue does not have any more. */
-export interface Settled {
-  backups: number[]
-  originals: string[]
-}
-
 /** Why a loss was accepted: goes on after "its loss". */
 const BY_A_PERSON = 'has been accepted'
 export const BY_IGNORING = 'is accepted, since it is ignored'
@@ -29,25 +23,20 @@ const LOSSES = sql`('missing', 'corrupt', 'unreadable')`
  * were over is a new one. The loss of an original is settled (`settleLosses`). All or none: throws `not_found` if one
  * of `ids` or `paths` is no open finding. Returns the accepted ones.
  */
-export async function acceptFindings(
-  db: Database,
-  named: Named,
-  now: Date,
-): Promise<Settled & { findings: Finding[] }> {
+export async function acceptFindings(db: Database, named: Named, now: Date): Promise<Finding[]> {
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       const open = await findOpen(transaction, named)
       const lost = open.filter(({ copy, isLoss }) => copy === 'library' && isLoss).map(({ path }) => path)
-      const settled = await settleLosses(transaction, lost, sql`true`, BY_A_PERSON, now)
+      await settleLosses(transaction, lost, sql`true`, BY_A_PERSON, now)
       await sql`
         update findings set accepted_at = ${now.toISOString()}::timestamptz
         where id = any(${open.map(({ id }) => id)}::bigint[]) and healed_at is null
       `.execute(transaction)
-      const findings = await findFindings(
+      return findFindings(
         transaction,
         open.map(({ id }) => id),
       )
-      return { ...settled, findings }
     }),
   )
 }
@@ -77,7 +66,7 @@ async function findOpen(
  * original any more, `why` in their words, and are `Failed` still, so nothing ever takes them for backed up. An
  * original that no row refers to then is given up, and the findings about it and its copy are closed. One that may come
  * back by itself, since it lies unreadable in its place or has a copy elsewhere, stays lost in the catalogue, and its
- * finding is accepted.
+ * finding is accepted. Returns whether any row was let go.
  */
 export async function settleLosses(
   transaction: Database,
@@ -85,17 +74,16 @@ export async function settleLosses(
   isLetGo: RawBuilder<unknown>,
   why: string,
   now: Date,
-): Promise<Settled> {
-  if (paths.length === 0) return { backups: [], originals: [] }
+): Promise<boolean> {
+  if (paths.length === 0) return false
   const timestamp = sql`${now.toISOString()}::timestamptz`
   const { rows: held } = await sql<{ path: string }>`
     select path from files where path = any(${paths}::text[]) and missing_at is not null order by path for update
   `.execute(transaction)
   const lost = held.map(({ path }) => path)
-  const { rows: freed } = await sql<{ id: number }>`
+  const { numAffectedRows: freed } = await sql`
     update backups set file_path = null, failure = ${`The drive does not have the file any more, and its loss ${why}.`}
     where file_path = any(${lost}::text[]) and status = 'Failed' and ${isLetGo}
-    returning id
   `.execute(transaction)
   const { rows: gone } = await sql<{ path: string }>`
     delete from files
@@ -124,5 +112,5 @@ export async function settleLosses(
       accepted_at = coalesce(accepted_at, ${timestamp}), healed_at = ${timestamp}, healed_by = ${`a person: its loss ${why}`}
     where copy = 'mirror' and path = any(${originals}::text[]) and kind in ${LOSSES} and healed_at is null
   `.execute(transaction)
-  return { backups: freed.map(({ id }) => id), originals }
+  return (freed ?? 0n) > 0n
 }

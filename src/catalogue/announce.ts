@@ -10,8 +10,7 @@ import { hasSameExportKey, haveExports, isFromThere, isNobodys, isSameAsset, may
  * Remembers files that a phone is about to be asked for: a `Pending` row for each, or what is new about one announced
  * before. A `Failed` row keeps its status and reason until the file has arrived. What was announced for another export
  * of the same asset goes. `address` is where the list came from; where it has announced files of this device before
- * (`isKnown`), none is added to a path that has its bound of them. Returns the ids of the `Failed` rows that were
- * changed, or removed.
+ * (`isKnown`), none is added to a path that has its bound of them.
  */
 export async function announce(
   db: Database,
@@ -20,12 +19,12 @@ export async function announce(
   files: readonly OfferedFile[],
   now: Date,
   isKnown = true,
-): Promise<number[]> {
+): Promise<void> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
-  return db.transaction().execute(async (transaction) => {
+  await db.transaction().execute(async (transaction) => {
     await lock(transaction, 'announcing')
-    const gone = haveExports(files) ? await supersedeExports(transaction, { deviceId, address, files }) : []
-    const { rows } = await sql<{ id: number }>`
+    if (haveExports(files)) await supersedeExports(transaction, { deviceId, address, files })
+    await sql`
       with offered as materialized (
         select distinct on (key, id, undated) keyed.*
         from (
@@ -40,18 +39,15 @@ export async function announce(
           timestamp = case backups.status when 'Pending' then ${timestamp} else backups.timestamp end
         from offered
         where backups.asset_key = offered.key and backups.status <> 'Completed' and ${isAnnouncedAsset}
-        returning offered.index, backups.id, backups.status
-      ), added as (
-        insert into backups (
-          device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
-          announced_from, timestamp, status
-        )
-        select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
-        from ${isKnown ? withRoom(address) : sql`offered where index not in (select index from known)`}
+        returning offered.index
       )
-      select id from known where status = 'Failed'
+      insert into backups (
+        device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
+        announced_from, timestamp, status
+      )
+      select ${deviceId}, path, id, name, kind, size, size, created, modified, ${address}, ${timestamp}, 'Pending'
+      from ${isKnown ? withRoom(address) : sql`offered where index not in (select index from known)`}
     `.execute(transaction)
-    return [...gone, ...rows.map(({ id }) => id)]
   })
 }
 
@@ -81,25 +77,20 @@ const withRoom = (address: string) => sql`(
     ) as waiting
   ) <= ${sql.lit(ASSETS_OF_A_PATH)}`
 
-/** Removes what waits for other exports of these assets; returns the ids of the `Failed` rows among it. */
-async function supersedeExports(transaction: Database, offer: Offer): Promise<number[]> {
+/** Removes what waits for other exports of these assets. */
+async function supersedeExports(transaction: Database, offer: Offer): Promise<void> {
   const exported = { ...offer, files: offer.files.filter(mayBeExported) }
-  const { rows } = await sql<{ id: number }>`
-    with offered as materialized (${offeredAssets(exported, { exports: true })}), gone as (
-      delete from backups using offered
-      where ${hasSameExportKey}
-        and backups.asset_key <> offered.key and backups.status <> 'Completed' and backups.file_path is null
-      returning backups.id, backups.status
-    )
-    select id from gone where status = 'Failed'
+  await sql`
+    with offered as materialized (${offeredAssets(exported, { exports: true })})
+    delete from backups using offered
+    where ${hasSameExportKey}
+      and backups.asset_key <> offered.key and backups.status <> 'Completed' and backups.file_path is null
   `.execute(transaction)
-  return rows.map(({ id }) => id)
 }
 
 /**
  * Records files whose content the library has already, each with its path there, as backed up by this device, unless
- * lists have made too many rows of that content: then each list asks anew. Returns the ids of the rows that were
- * changed or added, the paths of lost originals that these rows referred to, and the indexes of files whose original
+ * lists have made too many rows of that content: then each list asks anew. Returns the indexes of files whose original
  * has been lost since it was found: of these nothing is recorded.
  */
 export async function recordKnownContent(
@@ -108,7 +99,7 @@ export async function recordKnownContent(
   address: string,
   files: readonly (OfferedFile & { libraryPath: string })[],
   now: Date,
-): Promise<{ backups: number[]; left: string[]; lost: Set<number> }> {
+): Promise<Set<number>> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   const places = files.map((file) => file.libraryPath)
   const paths = [...new Set(places)]
@@ -118,7 +109,7 @@ export async function recordKnownContent(
     const { rows: held } = await sql<{ path: string }>`
       select path from files where path = any(${paths}::text[]) and missing_at is null order by path for share
     `.execute(transaction)
-    const { rows } = await sql<{ id: number; left: string | null }>`
+    const { rows } = await sql<{ left: string }>`
       with offered as materialized (
         select distinct on (key, id, case when id is null then offered.created end)
           offered.*, files.size as stored_size, files.media_type,
@@ -135,7 +126,7 @@ export async function recordKnownContent(
           modified = offered.modified, announced_size = offered.size, sent_from = ${address}, is_identified = false
         from offered join backups as before on before.asset_key = offered.key and before.status <> 'Completed'
         where backups.id = before.id and backups.status <> 'Completed' and ${isAnnouncedAsset}
-        returning index, backups.id, nullif(before.file_path, library_path) as "left"
+        returning index, nullif(before.file_path, library_path) as "left"
       ), added as (
         insert into backups (
           device_id, original_path, asset_id, file_name, file_type, file_size, announced_size, created, modified,
@@ -157,15 +148,18 @@ export async function recordKnownContent(
             select from backups where backups.file_path = library_path limit ${sql.lit(ROWS_OF_AN_ORIGINAL)}
           ) as there
         ) <= ${sql.lit(ROWS_OF_AN_ORIGINAL)}
-        returning id
       )
-      select id, "left" from completed union all select id, null from added
+      select "left" from completed where "left" is not null
     `.execute(transaction)
-    const left = rows.flatMap((row) => row.left ?? [])
-    if (left.length > 0) await forsake(transaction, left, now)
+    if (rows.length > 0) {
+      await forsake(
+        transaction,
+        rows.map((row) => row.left),
+        now,
+      )
+    }
     const isHeld = new Set(held.map((row) => row.path))
-    const lost = new Set(files.flatMap((file, index) => (isHeld.has(file.libraryPath) ? [] : index)))
-    return { backups: rows.map(({ id }) => id), left, lost }
+    return new Set(files.flatMap((file, index) => (isHeld.has(file.libraryPath) ? [] : index)))
   })
 }
 
@@ -184,16 +178,11 @@ export interface FailedUpload {
 }
 
 /**
- * Marks the announced row of a failed upload as `Failed`, with the reason, and returns its id. Does nothing if no
+ * Marks the announced row of a failed upload as `Failed`, with the reason. Does nothing if no
  * announced row is certain to be meant: without a path that takes the only one which was announced from that address
  * under that name.
  */
-export async function markFailed(
-  db: Database,
-  upload: FailedUpload,
-  reason: string,
-  now: Date,
-): Promise<number | undefined> {
+export async function markFailed(db: Database, upload: FailedUpload, reason: string, now: Date): Promise<void> {
   const meant =
     upload.path !== null
       ? sql`
@@ -216,12 +205,10 @@ export async function markFailed(
         having count(*) = 1`
   // Rows that an older server failed name files that never arrived: such a row must not look like one whose original
   // was lost.
-  const { rows } = await sql<{ id: number }>`
+  await sql`
     update backups set
       status = 'Failed', failure = ${reason}, timestamp = ${now.toISOString()}::timestamptz,
       file_path = case when status = 'Failed' and failure is null then null else file_path end
     where id = (${meant})
-    returning id
   `.execute(db)
-  return rows[0]?.id
 }

@@ -73,14 +73,11 @@ export async function listUnread(db: Database, after: string, limit: number): Pr
   return rows.map((row) => row.path)
 }
 
-/**
- * Records what was read. A path that has a checksum already keeps it. Returns the ids of the backups that turn out to
- * be of another file than this one.
- */
-export async function recordRead(db: Database, file: ReadFile): Promise<number[]> {
-  return retryingDeadlocks(() =>
+/** Records what was read. A path that has a checksum already keeps it. Backups of another file become `Failed`. */
+export async function recordRead(db: Database, file: ReadFile): Promise<void> {
+  await retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
-      const refuted = await refute(transaction, [file])
+      await refute(transaction, [file])
       await sql`
         update files set
           checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
@@ -89,7 +86,6 @@ export async function recordRead(db: Database, file: ReadFile): Promise<number[]
           verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
         where path = ${file.path} and checksum is null
       `.execute(transaction)
-      return refuted
     }),
   )
 }

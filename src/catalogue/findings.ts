@@ -39,18 +39,26 @@ export async function recordFinding(db: Database, finding: NewFinding, now: Date
   return id
 }
 
-/** The same for several, of which no two are about the same; returns their ids in no order. */
+/**
+ * The same for several, of which no two are about the same; returns their ids in no order. A SHA256SUMS of the library
+ * that disagrees is compared and mended by whoever keeps it.
+ */
 export async function recordFindings(db: Database, findings: readonly NewFinding[], now: Date): Promise<number[]> {
   const { rows } = await sql<{ id: number }>`
-    insert into findings (copy, kind, path, expected, found, found_at)
-    select *, ${now.toISOString()}::timestamptz
-    from unnest(
-      ${findings.map(({ copy }) => copy)}::text[],
-      ${findings.map(({ kind }) => kind)}::text[],
-      ${findings.map(({ path }) => path)}::text[],
-      ${findings.map(({ expected }) => expected)}::text[],
-      ${findings.map(({ found }) => found)}::text[]
+    with found as materialized (
+      select * from unnest(
+        ${findings.map(({ copy }) => copy)}::text[],
+        ${findings.map(({ kind }) => kind)}::text[],
+        ${findings.map(({ path }) => path)}::text[],
+        ${findings.map(({ expected }) => expected)}::text[],
+        ${findings.map(({ found }) => found)}::text[]
+      ) as found (copy, kind, path, expected, found)
+    ), told as (
+      insert into outbox (what, key)
+      select 'sums', regexp_replace(path, '/[^/]*$', '') from found where kind = 'sums' and copy = 'library'
     )
+    insert into findings (copy, kind, path, expected, found, found_at)
+    select *, ${now.toISOString()}::timestamptz from found
     on conflict (copy, path, kind) where healed_at is null do update set
       expected = excluded.expected, found = excluded.found,
       accepted_at = case

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
+import { BY_IGNORING, settleLosses } from './acceptance.ts'
 import { lock } from './advisory-locks.ts'
 import { inOrder } from './backups.ts'
 import type { Database } from './connection.ts'
@@ -8,8 +8,8 @@ import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
 import { hasSameExportKey, haveExports, isFromThere, isIgnored, isIgnoredRow, isSameAsset } from './same-asset.ts'
 
 /**
- * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the ids of the
- * new rows, one for each that was not ignored before, and what has changed with the losses. What the list, which came
+ * Marks files as ignored, and accepts the loss of those that the drive does not have any more. Returns the number
+ * of new rows, one for each that was not ignored before, and whether there were such losses. What the list, which came
  * from `address`, does not say of a file is taken from what was announced, or backed up, under its path, there or with
  * its id.
  */
@@ -19,12 +19,12 @@ export async function ignore(
   address: string,
   files: readonly OfferedFile[],
   now: Date,
-): Promise<Settled & { ignored: number[] }> {
+): Promise<{ count: number; acceptsLoss: boolean }> {
   const exports = haveExports(files)
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       await lock(transaction, 'ignoring')
-      const { rows } = await sql<{ id: number }>`
+      const { numAffectedRows } = await sql`
       with listed as materialized (
         ${offeredAssets({ deviceId, address, files }, { names: true, exports })}
       ), offered as materialized (
@@ -53,11 +53,10 @@ export async function ignore(
         select from ignored_files where ${isIgnored(exports)}
       )
       order by key, id, undated, index
-      returning id
     `.execute(transaction)
       const lost = await findLostOf(transaction, { deviceId, address, files })
-      const settled = await settleLosses(transaction, lost, isIgnoredRow, BY_IGNORING, now)
-      return { ...settled, ignored: rows.map(({ id }) => id) }
+      const acceptsLoss = await settleLosses(transaction, lost, isIgnoredRow, BY_IGNORING, now)
+      return { count: Number(numAffectedRows ?? 0), acceptsLoss }
     }),
   )
 }
@@ -82,27 +81,20 @@ async function findLostOf(db: Database, offer: Offer): Promise<string[]> {
   return rows.map(({ path }) => path)
 }
 
-/**
- * Takes the mark away again, whoever has made it: asking loses nothing. Returns the ids of the rows that had it, and
- * how many files those were.
- */
-export async function unignore(
-  db: Database,
-  deviceId: string,
-  files: readonly OfferedFile[],
-): Promise<{ ids: number[]; count: number }> {
+/** Takes the mark away again, whoever has made it: asking loses nothing. Returns how many files had it. */
+export async function unignore(db: Database, deviceId: string, files: readonly OfferedFile[]): Promise<number> {
   const exports = haveExports(files)
-  const { rows } = await sql<{ ids: number[]; count: number }>`
+  const { rows } = await sql<{ count: number }>`
     with offered as materialized (${offeredAssets({ deviceId, address: null, files }, { exports })}), removed as (
       delete from ignored_files using offered
       where ${isIgnored(exports)}
         -- Who sends back what /photos/ignored lists has its number for an id.
         or (ignored_files.asset_key = offered.key and ignored_files.id::text = offered.id)
-      returning ignored_files.id, ignored_files.asset_key, ignored_files.asset_id
+      returning ignored_files.asset_key, ignored_files.asset_id
     )
-    select count(distinct (asset_key, asset_id)) as count, coalesce(json_agg(id), '[]') as ids from removed
+    select count(distinct (asset_key, asset_id)) as count from removed
   `.execute(db)
-  return rows[0] ?? { ids: [], count: 0 }
+  return rows[0]?.count ?? 0
 }
 
 export interface IgnoredFile {

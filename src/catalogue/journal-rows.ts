@@ -171,14 +171,6 @@ export async function checksumsIn(db: Database, folder: string): Promise<Map<str
   return new Map((await listFolder(db, folder)).map(({ name, checksum }) => [name, checksum]))
 }
 
-/** The month folders in which the catalogue has originals, in order. Reads every path. */
-export async function listMonths(db: Database): Promise<string[]> {
-  const { rows } = await sql<{ folder: string }>`
-    select distinct left(path, 7) as folder from files where path ~ '^[0-9]{4}/[0-9]{2}/' order by 1
-  `.execute(db)
-  return rows.map((row) => row.folder)
-}
-
 function iso(time: Date | null): string | null {
   return time?.toISOString() ?? null
 }

@@ -93,28 +93,17 @@ export async function listTopNames(db: Database): Promise<string[]> {
   return rows.map((row) => row.name)
 }
 
-/**
- * Says that the journal may lack something from now on. Returns whether it had everything until now, as it has after a
- * clean stop.
- */
-export async function beginJournal(db: Database): Promise<boolean> {
+/** Says that a server works with the library. Returns whether the one before ended cleanly. */
+export async function beginRun(db: Database): Promise<boolean> {
   const { rows } = await sql<{ was: boolean }>`
-    update library set journal_complete = false
-    from (select journal_complete as was from library for update) as before
+    update library set stopped_cleanly = false
+    from (select stopped_cleanly as was from library for update) as before
     returning was
   `.execute(db)
   return rows[0]?.was ?? false
 }
 
-/**
- * Whether the drive's description of itself, journal and SHA256SUMS, has everything: after a clean stop, until
- * something changes.
- */
-export async function isJournalComplete(db: Database): Promise<boolean> {
-  return (await db.selectFrom('library').select('journal_complete').executeTakeFirst())?.journal_complete ?? false
-}
-
-/** Says that the journal has everything, unless a command has just changed something. */
-export async function completeJournal(db: Database): Promise<void> {
-  await sql`update library set journal_complete = not exists (select from unwritten)`.execute(db)
+/** Says that it has ended cleanly: nothing lies on the drive that an upload has left there without a record. */
+export async function endRun(db: Database): Promise<void> {
+  await db.updateTable('library').set({ stopped_cleanly: true }).execute()
 }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
-import { BY_IGNORING, type Settled, settleLosses } from './acceptance.ts'
+import { BY_IGNORING, settleLosses } from './acceptance.ts'
 import type { Database } from './connection.ts'
 import { isDeadlock, retryingDeadlocks } from './deadlock.ts'
 import { healFindings, noteQuarantined } from './findings.ts'
@@ -16,14 +16,6 @@ export interface Loss {
   found: string | null
 }
 
-/** What a change has come to: the finding that it opened, and the rows of `backups` that it changed. */
-export interface Declared {
-  finding: number
-  backups: number[]
-  /** Whether the loss was accepted beforehand, and the catalogue does not have the original any more. */
-  isSettled: boolean
-}
-
 const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
 
 /**
@@ -33,8 +25,8 @@ const LOSSES = ['missing', 'corrupt', 'unreadable'] as const
  * ignored, by each phone that had it, is what somebody has deleted and does not want: its loss is accepted at once.
  *
  * `isStillSo` is asked while nobody else can change the original's state: whoever has put it back since it was looked
- * at must not see it declared lost. Returns `undefined`, with nothing changed, if it says no or the catalogue does not
- * have the original any more.
+ * at must not see it declared lost. Returns the id of the finding; `undefined`, with nothing changed, if it says no or
+ * the catalogue does not have the original any more.
  */
 export async function declareLost(
   db: Database,
@@ -42,7 +34,7 @@ export async function declareLost(
   reason: string,
   now: Date,
   isStillSo: () => Promise<boolean> = async () => true,
-): Promise<Declared | undefined> {
+): Promise<number | undefined> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
@@ -50,10 +42,9 @@ export async function declareLost(
       if (held.length === 0 || !(await isStillSo())) return undefined
       // The rows first: whoever else changes rows has them before the lock of the counts, which each change takes at
       // its end.
-      const { rows: failed } = await sql<{ id: number }>`
+      await sql`
         update backups set status = 'Failed', failure = ${reason}
         where file_path = ${loss.path} and status = 'Completed'
-        returning id
       `.execute(transaction)
       await sql`
         update files set missing_at = coalesce(missing_at, ${timestamp}), verified_at = null, recheck = false
@@ -75,15 +66,14 @@ export async function declareLost(
         )
         select id from known union all select id from added
       `.execute(transaction)
-      const settled = await settleIgnored(transaction, loss.path, now)
-      const backups = new Set([...failed.map((row) => row.id), ...settled.backups])
-      return { finding: findings[0]?.id ?? 0, backups: [...backups], isSettled: settled.originals.length > 0 }
+      await settleIgnored(transaction, loss.path, now)
+      return findings[0]?.id ?? 0
     }),
   )
 }
 
 /** Accepts that an original is missing, if all who had it have ignored it and no copy is left to heal it from. */
-async function settleIgnored(transaction: Database, path: string, now: Date): Promise<Settled> {
+async function settleIgnored(transaction: Database, path: string, now: Date): Promise<void> {
   const { rows } = await sql`
     select from findings
     where copy = 'library' and path = ${path} and kind = 'missing' and healed_at is null
@@ -91,14 +81,14 @@ async function settleIgnored(transaction: Database, path: string, now: Date): Pr
       and (select bool_and(${isIgnoredRow}) from backups where file_path = ${path})
   `.execute(transaction)
   const paths = rows.length === 0 ? [] : [path]
-  return settleLosses(transaction, paths, isIgnoredRow, BY_IGNORING, now)
+  await settleLosses(transaction, paths, isIgnoredRow, BY_IGNORING, now)
 }
 
 /**
  * For when the copy of an original has gone, too: if it is missing and ignored, as in `declareLost`, its loss is
  * accepted now that nothing is left to heal it from.
  */
-export async function settleWithoutCopy(db: Database, path: string, now: Date): Promise<Settled> {
+export async function settleWithoutCopy(db: Database, path: string, now: Date): Promise<void> {
   return retryingDeadlocks(() => db.transaction().execute((transaction) => settleIgnored(transaction, path, now)))
 }
 
@@ -108,10 +98,9 @@ export interface HeldLoss {
   readonly size: number | null
   /**
    * The intact original, of `size` bytes, lies in its place, durable. `sentFrom` is where its bytes came from, if
-   * nobody knows that they are the same: then its rows are of that address. Returns the rows of `backups` that it
-   * changed.
+   * nobody knows that they are the same: then its rows are of that address.
    */
-  restored(by: string, size: number, now: Date, sentFrom?: string | null): Promise<number[]>
+  restored(by: string, size: number, now: Date, sentFrom?: string | null): Promise<void>
   /** What lay in its place was moved to `place`. */
   quarantined(place: string): Promise<void>
 }
@@ -153,23 +142,21 @@ async function restore(
   by: string,
   now: Date,
   sentFrom: string | null,
-): Promise<number[]> {
+): Promise<void> {
   // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store
   // never arrived.
-  const { rows } = await sql<{ id: number }>`
+  await sql`
     update backups set status = 'Completed', failure = null, sent_from = coalesce(${sentFrom}, sent_from)
     where file_path = ${path} and status = 'Failed' and failure is not null
-    returning id
   `.execute(transaction)
   // Of several photos that an older server has put in one place, this is one.
-  const refuted = await refute(transaction, [{ path, size }])
+  await refute(transaction, [{ path, size }])
   await sql`
     update files set missing_at = null, verified_at = null, recheck = false, size = ${size},
       stored_at = ${now.toISOString()}::timestamptz
     where path = ${path}
   `.execute(transaction)
   await healFindings(transaction, 'library', LOSSES, [path], by, now)
-  return [...rows.map((row) => row.id), ...refuted]
 }
 
 /**

@@ -56,8 +56,8 @@ export interface Sized {
   size: number
 }
 
-/** Records the sizes that unread originals have on the drive. Returns the ids of the rows that are refuted by it. */
-export async function recordSizes(db: Database, seen: readonly Sized[]): Promise<number[]> {
+/** Records the sizes that unread originals have on the drive. Returns how many rows are refuted by it. */
+export async function recordSizes(db: Database, seen: readonly Sized[]): Promise<number> {
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       const unread = new Set((await hold(transaction, seen)).map(({ path }) => path))
@@ -74,14 +74,9 @@ export async function recordSizes(db: Database, seen: readonly Sized[]): Promise
 
 /**
  * Declares unread originals lost that the drive does not have: a finding tells of each, and phones are asked for them.
- * Returns the ids of the rows that it changed.
+ * Returns how many rows it changed.
  */
-export async function recordAbsent(
-  db: Database,
-  paths: readonly string[],
-  reason: string,
-  now: Date,
-): Promise<number[]> {
+export async function recordAbsent(db: Database, paths: readonly string[], reason: string, now: Date): Promise<number> {
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
@@ -94,10 +89,9 @@ export async function recordAbsent(
         transaction,
         unread.flatMap(({ path, size }) => (size === null ? [] : { path, size })),
       )
-      const { rows } = await sql<{ id: number }>`
+      const { numAffectedRows: failed } = await sql`
         update backups set status = 'Failed', failure = ${reason}
         where file_path = any(${absent}::text[]) and status = 'Completed'
-        returning id
       `.execute(transaction)
       await sql`update files set missing_at = ${timestamp} where path = any(${absent}::text[])`.execute(transaction)
       await sql`
@@ -105,7 +99,7 @@ export async function recordAbsent(
         select 'library', 'missing', path, ${timestamp} from unnest(${absent}::text[]) as path
         on conflict do nothing
       `.execute(transaction)
-      return [...refuted, ...rows.map(({ id }) => id)]
+      return refuted + Number(failed ?? 0)
     }),
   )
 }
@@ -124,11 +118,11 @@ async function hold(
 
 /**
  * Takes their file from the rows that refer to one of `originals` and say another size than it has: they are of another
- * photo, which is asked for again. Returns their ids. Within a transaction it comes before any change of `files`, as
- * for whoever else changes rows: the counts, which are locked at each change, come after the rows.
+ * photo, which is asked for again. Returns how many they are. Within a transaction it comes before any change of
+ * `files`, as for whoever else changes rows: the counts, which are locked at each change, come after the rows.
  */
-export async function refute(db: Database, originals: readonly Sized[]): Promise<number[]> {
-  const { rows } = await sql<{ id: number }>`
+export async function refute(db: Database, originals: readonly Sized[]): Promise<number> {
+  const { numAffectedRows } = await sql`
     update backups set
       status = 'Failed', file_path = null, failure = format(
         'An older server has put another file in its place (%s, %s bytes instead of %s); it is asked for again.',
@@ -136,9 +130,8 @@ export async function refute(db: Database, originals: readonly Sized[]): Promise
       )
     from ${rowsOf(originals)} as seen (path, size)
     where backups.file_path = seen.path and backups.status = 'Completed' and backups.file_size <> seen.size
-    returning backups.id
   `.execute(db)
-  return rows.map(({ id }) => id)
+  return Number(numAffectedRows ?? 0)
 }
 
 function rowsOf(originals: readonly Sized[]) {

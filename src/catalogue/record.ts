@@ -48,21 +48,13 @@ export interface Completion {
   }
 }
 
-/** What a completion has changed. */
-export interface Recorded {
-  /** Of its row. */
-  id: number
-  /** Of other rows, which have moved with it to the place of their content. */
-  moved: number[]
-}
-
 /**
- * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns
- * `undefined` for one whose original was there and has been declared lost since, or was new and has been adopted by
- * somebody else since: nothing is recorded of it. No two under way at once may have the same content (the content
- * lock).
+ * Records completions, those of uploads that end at about the same time in one statement and one commit. Returns the
+ * id of its row; `undefined` for one whose original was there and has been declared lost since, or was new and has been
+ * adopted by somebody else since: nothing is recorded of it. No two under way at once may have the same content (the
+ * content lock).
  */
-export function createRecord(db: Database): (completion: Completion) => Promise<Recorded | undefined> {
+export function createRecord(db: Database): (completion: Completion) => Promise<number | undefined> {
   return batched((completions) =>
     retryingDeadlocks(async () => {
       const succeeded = completions.flatMap(({ file }) => file.succeeds ?? [])
@@ -101,7 +93,6 @@ const REPLACED = sql`, moved as (
       from offered
       where offered.replaces is not null and backups.file_path = offered.replaces
         and backups.id is distinct from offered.row_id
-      returning offered.position, backups.id
     ), replaced as (
       delete from files using offered where files.path = offered.replaces
     ), replaced_findings as (
@@ -114,13 +105,13 @@ const supersession = (ifHeld: RawBuilder<unknown>) => sql`, superseded as (
       where backups.id = offered.superseded_id and backups.status <> 'Completed' ${ifHeld}
     )`
 
-async function record(db: Database, all: readonly Completion[]): Promise<(Recorded | undefined)[]> {
+async function record(db: Database, all: readonly Completion[]): Promise<(number | undefined)[]> {
   const isHeld = all.some((one) => !one.file.isNew)
   const ifHeld = isHeld ? IF_HELD : NOTHING
   const hasReplaced = all.some((one) => one.file.replaces !== null)
   const hasSuperseded = all.some((one) => one.supersededId !== null)
   const iso = (date: Date | null) => date?.toISOString() ?? null
-  const { rows } = await sql<{ position: number; id: number; isMoved: boolean }>`
+  const { rows } = await sql<{ position: number; id: number }>`
     with offered as materialized (
       select * from unnest(
         ${all.map((one) => one.rowId)}::bigint[],
@@ -180,15 +171,10 @@ async function record(db: Database, all: readonly Completion[]): Promise<(Record
       where not exists (select from completed where completed.position = offered.position) ${ifHeld}
       returning file_path, id
     )
-    select position, id, false as "isMoved" from completed
+    select position, id from completed
     union all
-    select offered.position, added.id, false from added join offered using (file_path)
-    ${hasReplaced ? sql`union all select position, id, true from moved` : NOTHING}
+    select offered.position, added.id from added join offered using (file_path)
   `.execute(db)
-  const ids = new Map(rows.filter((row) => !row.isMoved).map((row) => [row.position, row.id]))
-  return all.map((_, index) => {
-    const id = ids.get(index + 1)
-    if (id === undefined) return undefined
-    return { id, moved: rows.filter((row) => row.isMoved && row.position === index + 1).map((row) => row.id) }
-  })
+  const ids = new Map(rows.map((row) => [row.position, row.id]))
+  return all.map((_, index) => ids.get(index + 1))
 }

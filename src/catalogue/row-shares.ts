@@ -52,10 +52,9 @@ export function hasTooManyDevices({ here, otherDevices }: RowShares, most = DEVI
 /**
  * Removes rows that wait for their files until `bounds` hold: of the address beyond its share, of the device, of all.
  * Who has the most gives way, the oldest first, so that nobody's flood takes another's place. What is removed is asked
- * for again when its phone lists it. Returns the ids of the `Failed` ones among it.
+ * for again when its phone lists it.
  */
-export async function makeRoom(db: Database, deviceId: string, address: string, bounds: RowBounds): Promise<number[]> {
-  const failed: number[] = []
+export async function makeRoom(db: Database, deviceId: string, address: string, bounds: RowBounds): Promise<void> {
   const scopes = [
     {
       where: sql`address = iclood_share_of(${address}::text)`,
@@ -66,16 +65,15 @@ export async function makeRoom(db: Database, deviceId: string, address: string, 
   ]
   for (const { where, excess } of scopes) {
     const most = excess(await countShares(db, 'waiting', deviceId, address))
-    if (most > 0) failed.push(...(await removeOldest(db, where, most)))
+    if (most > 0) await removeOldest(db, where, most)
   }
-  return failed
 }
 
 /** Rows removed in one statement; the rest goes with the next list. */
 const REMOVED_ROWS = 20_000
 
-async function removeOldest(db: Database, where: ReturnType<typeof sql>, most: number): Promise<number[]> {
-  return db.transaction().execute(async (transaction) => {
+async function removeOldest(db: Database, where: ReturnType<typeof sql>, most: number): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
     await lock(transaction, 'announcing')
     const { rows } = await sql<{ address: string; device: string }>`
       select address, device_id as device
@@ -86,11 +84,11 @@ async function removeOldest(db: Database, where: ReturnType<typeof sql>, most: n
       order by total desc, count desc limit 1
     `.execute(transaction)
     const [biggest] = rows
-    if (biggest === undefined) return []
+    if (biggest === undefined) return
     const limit = Math.min(most, REMOVED_ROWS)
     const isTheirs = sql`
       coalesce(device_id, 'unknown') = ${biggest.device} and iclood_share_of(announced_from) = ${biggest.address}`
-    const { rows: gone } = await sql<{ id: number; status: string }>`
+    await sql`
       with oldest as materialized (
         select id from (
           (select id, timestamp from backups where status = 'Pending' and ${isTheirs} order by timestamp limit ${limit})
@@ -101,8 +99,7 @@ async function removeOldest(db: Database, where: ReturnType<typeof sql>, most: n
         ) as waiting
         order by timestamp nulls first limit ${limit}
       )
-      delete from backups where id in (select id from oldest) returning id, status
+      delete from backups where id in (select id from oldest)
     `.execute(transaction)
-    return gone.filter(({ status }) => status === 'Failed').map(({ id }) => id)
   })
 }

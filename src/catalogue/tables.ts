@@ -168,10 +168,8 @@ export interface LibraryTable {
   since: Generated<Date>
   /** The identity of the mirror; null until one was set up. */
   mirror_id: string | null
-  /**
-   * Whether the journal on the drive has everything that is here: false while a server runs, and after it was killed.
-   */
-  journal_complete: Generated<boolean>
+  /** Whether the last server has ended with all uploads recorded: false while one runs, and after it was killed. */
+  stopped_cleanly: Generated<boolean>
   /**
    * When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first
    * start, has done so.
@@ -185,11 +183,13 @@ export interface LibraryTable {
 }
 
 /**
- * What commands have changed, until a server writes it down on the drive: ids in `backups` and `ignored_files`, paths
- * in `files`; and month folders whose SHA256SUMS they have found wrong.
+ * What has changed and is not on the drive yet, kept by triggers: ids in `backups` and `ignored_files`, paths in
+ * `files` (`facts`: its content, and when it was stored, are as they were); month folders whose SHA256SUMS is to be
+ * compared with the catalogue, the library's or the mirror's; and whether the journal is owed a snapshot.
  */
-export interface UnwrittenTable {
-  what: 'backup' | 'original' | 'ignored' | 'sums'
+export interface OutboxTable {
+  seq: Generated<number>
+  what: 'backup' | 'original' | 'facts' | 'ignored' | 'sums' | 'copy sums' | 'snapshot'
   key: string
 }
 
@@ -241,7 +241,7 @@ export interface Tables {
   files: FilesTable
   ignored_files: IgnoredFilesTable
   library: LibraryTable
-  unwritten: UnwrittenTable
+  outbox: OutboxTable
   backup_totals: BackupTotalsTable
   row_shares: RowSharesTable
   file_totals: FileTotalsTable

@@ -1,11 +1,9 @@
 import { resolve, sep } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { print, printJson } from '../base/print.ts'
-import type { Named } from '../catalogue/acceptance.ts'
+import { acceptFindings, type Named } from '../catalogue/acceptance.ts'
 import { countOpenFindings, type Finding, listOpenFindings } from '../catalogue/findings.ts'
-import { beginJournal } from '../catalogue/library.ts'
 import { FINDING_KINDS, type FindingKind } from '../catalogue/tables.ts'
-import { accept } from '../control/accept.ts'
 import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
 import type { Session } from './session.ts'
 import { describeFinding, findingOf } from './verify-report.ts'
@@ -43,10 +41,7 @@ async function run(session: Session, findings: readonly string[], options: Accep
   const kinds = options.kind ?? []
   const asJson = options.json ?? false
   if (findings.length + kinds.length === 0) return list(session, asJson)
-  const { db, changed } = session
-  const accepted = await accept({ db, changed, now: () => new Date() }, { ...named(session, findings), kinds })
-  // Until a server has written down what was changed here, the drive does not describe itself.
-  if (accepted.length > 0) await beginJournal(db)
+  const accepted = await acceptFindings(session.db, { ...named(session, findings), kinds }, new Date())
   if (asJson) printJson({ accepted: accepted.map(findingOf) })
   else print(...describe(accepted))
   return DONE

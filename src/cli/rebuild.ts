@@ -28,14 +28,14 @@ Exit code: 0 done; 1 done, but photos are missing or damaged; 2 could not be don
 }
 
 async function run(session: Session, json: boolean): Promise<number> {
-  const { config, db, changed, signal } = session
+  const { config, db, signal } = session
   const line = new ProgressLine(process.stderr)
   const describe = describer()
   try {
     const report = await rebuild(db, config.libraryFolder, {
       open: (id) => {
         const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
-        return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed })
+        return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date() })
       },
       report: (progress) => line.show(() => describe(progress)),
       reportTrouble: (path, error) => {

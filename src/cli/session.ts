@@ -1,5 +1,4 @@
 import type { Logger } from 'pino'
-import type { NoteChange } from '../archive/changes.ts'
 import { lockFolder } from '../archive/folder-locks.ts'
 import { createLibrary, type Library } from '../archive/library.ts'
 import { makeFolders } from '../base/make-folders.ts'
@@ -9,7 +8,6 @@ import { expectUtf8 } from '../catalogue/encoding.ts'
 import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
 import type { Config } from '../config/config.ts'
 import { AppError } from '../errors.ts'
-import { LeftChanges } from '../journal/left-changes.ts'
 import { migrate } from '../migrations/migrate.ts'
 import { connectionToRunning, startEmbeddedServer } from '../postgres/server.ts'
 import { Drive } from '../storage/drive.ts'
@@ -21,8 +19,6 @@ export interface Session {
   readonly config: Config
   readonly db: Database
   readonly log: Logger
-  /** Hears of every change that the command makes to the catalogue; a server writes it down on the drive. */
-  readonly changed: NoteChange
   /** Aborted when the person at the terminal has had enough. */
   readonly signal: AbortSignal
 }
@@ -44,11 +40,10 @@ export async function withSession<Result>(
     const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
     // A command may ask for everything there is.
     const db = openDatabase(settings, onLost, { statementMs: 0 })
-    const changes = new LeftChanges(db)
     try {
       await expectUtf8(db, settings)
       await migrate(db)
-      return await use({ config, db, log, changed: changes.note, signal }).finally(() => changes.settle())
+      return await use({ config, db, log, signal })
     } finally {
       await db.destroy()
     }
@@ -90,7 +85,7 @@ async function startOwn({ dataDir }: Config, dataLock: ProcessLock, log: Logger,
  * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none,
  * `drive_missing` and `drive_error`.
  */
-export async function openLibrary({ config, db, changed }: Session): Promise<Library> {
+export async function openLibrary({ config, db }: Session): Promise<Library> {
   const id = await findLibraryId(db)
   if (id === undefined) {
     throw new AppError(
@@ -101,5 +96,5 @@ export async function openLibrary({ config, db, changed }: Session): Promise<Lib
   const role = libraryDrive(await findWhereabouts(db))
   const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
   await drive.check()
-  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed })
+  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date() })
 }

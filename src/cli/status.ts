@@ -65,7 +65,7 @@ async function openAnyway({ config, db }: Session): Promise<Library | AppError> 
       { detail: `UPLOAD_FOLDER is ${config.libraryFolder}.` },
     )
   }
-  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date(), changed: () => {} })
+  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date() })
 }
 
 async function isMissing(drive: Drive): Promise<boolean> {

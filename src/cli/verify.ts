@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Library } from '../archive/library.ts'
 import { print, printError, printJson } from '../base/print.ts'
 import { isLocked } from '../base/process-lock.ts'
-import { beginJournal, isJournalComplete } from '../catalogue/library.ts'
+import { isAllSummed } from '../catalogue/outbox.ts'
 import type { Selection } from '../catalogue/verification.ts'
 import { duration, Refusal } from '../config/values.ts'
 import { hasAnything, type PassOptions, type PassProgress, verifyLibrary } from '../control/pass.ts'
@@ -66,14 +66,11 @@ async function run(session: Session, options: VerifyOptions): Promise<number> {
     const report = await verifyLibrary(library, {
       selection,
       isServed,
-      // As they are after a clean stop.
-      isKept: isServed || (await isJournalComplete(db)),
+      isKept: isServed || (await isAllSummed(db)),
       mirror,
       signal,
       report: (work) => line?.show(() => `${bar(work)} ${describeWork(work, performance.now() - beganAt)}`),
     })
-    // Until a server has written down what was changed here, the drive does not describe itself.
-    if (report.hasChanged) await beginJournal(db)
     line?.clear()
     if (options.json) printJson(resultOf(report))
     else print(...describeReport(report))

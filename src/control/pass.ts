@@ -1,5 +1,5 @@
 /*
- * control/: What a person asks for beside the API: to verify everything now, to accept a loss.
+ * control/: What a person asks for beside the API: to verify everything now.
  */
 
 import type { Library } from '../archive/library.ts'
@@ -149,7 +149,6 @@ class Pass {
     this.#proven = []
     this.#recordedAt = performance.now()
     await recordVerified(this.#library.db, proven)
-    this.#library.changed({ originals: proven.map(({ path }) => parseLibraryPath(path)) })
   }
 
   /** Finds what lies in the folders and is unknown, and puts back from there what is lost. */

@@ -99,7 +99,11 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   addProcessMetrics(metrics, options.version)
   const uploadMetrics = new UploadMetrics(metrics, () => service.uploads.size)
   await app.register(uploadRoutes(service, options.maxFileSize, uploadMetrics))
-  const remembered = new Remembered(() => service.version)
+  const remembered = new Remembered()
+  // Who has changed something sees it: what was answered before is not said again.
+  app.addHook('onSend', async (request) => {
+    if (request.method !== 'GET') remembered.forget()
+  })
   await app.register(storageRoutes(service, remembered))
   await app.register(backupRoutes(service, remembered))
   await app.register(healthRoutes(service))

@@ -1,26 +1,25 @@
 import type { FastifyReply } from 'fastify'
 
-/** What others than this server change in the catalogue, such as a command, is noticed after this time. */
+/** What changes otherwise than by a request, such as by a command, is noticed after this time. */
 const LASTING_MS = 1_000
 
 interface Answer {
-  readonly version: number
   readonly basis: string | undefined
   readonly at: number
   readonly text: Promise<string>
 }
 
 /**
- * Answers to questions that the app asks many times a second, as JSON. Each is made anew when `version` has grown since
- * the one that is there was begun, when it would rest on something else, and once a second; requests in between share
- * it. What fails is not remembered.
+ * Answers to questions that the app asks many times a second, as JSON. Each is made anew when something else was
+ * begun since (`forget`), when it would rest on something else, and once a second; requests in between share it. What
+ * fails is not remembered.
  */
 export class Remembered {
-  readonly #version: () => number
   readonly #answers = new Map<string, Answer>()
 
-  constructor(version: () => number) {
-    this.#version = version
+  /** Something may have changed: no answer counts any more that was begun before. */
+  forget(): void {
+    this.#answers.clear()
   }
 
   /**
@@ -28,12 +27,10 @@ export class Remembered {
    * answer says, which must be cheaper than the answer.
    */
   answer(question: string, make: () => Promise<unknown>, basis?: string): Promise<string> {
-    const version = this.#version()
     const known = this.#answers.get(question)
-    const isSame = known !== undefined && known.version === version && known.basis === basis
-    if (isSame && performance.now() - known.at < LASTING_MS) return known.text
+    if (known?.basis === basis && known !== undefined && performance.now() - known.at < LASTING_MS) return known.text
     const text = make().then((answer) => JSON.stringify(answer))
-    const answer = { version, basis, at: performance.now(), text }
+    const answer = { basis, at: performance.now(), text }
     this.#answers.set(question, answer)
     text.catch(() => {
       if (this.#answers.get(question) === answer) this.#answers.delete(question)

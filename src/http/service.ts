@@ -1,4 +1,3 @@
-import type { NoteChange } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { Health } from '../health/model.ts'
@@ -20,12 +19,8 @@ export interface Service {
   roomForRows(): Promise<void>
   /** How the household's backup is. Throws `database_unavailable`, `data_dir_full`. */
   health(): Promise<Health>
-  /** Hears of every change that is made to the catalogue. */
-  readonly changed: NoteChange
   /** Says that something may be a problem now, or none any more. */
   readonly trouble: () => void
-  /** Grows with every change of the catalogue, before the client is answered who has caused it. */
-  readonly version: number
   /** Hears of every upload that has been answered with success. */
   readonly arrived: (arrival: { deviceId: string | null; kind: MediaKind; isNew: boolean }) => void
   /** Uploads under way; background work gives way to them. */

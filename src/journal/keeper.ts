@@ -1,266 +1,236 @@
 /*
- * journal/: The drive describes itself: journal and SHA256SUMS follow the catalogue.
+ * journal/: The drive describes itself: journal and SHA256SUMS follow the catalogue's outbox.
  */
 
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import type { NoteChange } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
-import type { Database } from '../catalogue/connection.ts'
+import { Patience } from '../base/patience.ts'
 import { allRecords } from '../catalogue/journal-rows.ts'
-import { beginJournal, completeJournal } from '../catalogue/library.ts'
+import {
+  type DoubtfulSums,
+  listDoubtfulSums,
+  listNews,
+  lookIntoOutbox,
+  type News,
+  oweSnapshot,
+  settleNews,
+} from '../catalogue/outbox.ts'
+import type { AppError } from '../errors.ts'
 import type { JournalRecord } from '../format/journal-record.ts'
 import { JournalWriter } from '../storage/journal/writer.ts'
-import { hearLeftChanges } from './left-changes.ts'
-import { PendingChanges } from './pending.ts'
-import { readNews } from './records.ts'
+import { readChanged } from './records.ts'
 import { type LastingFailure, type Log, Retries } from './retries.ts'
-import { SumsKeeper } from './sums-keeper.ts'
+import { monthsOf, SumsKeeper } from './sums-keeper.ts'
 
-/** From a change until it is written down, together with all that have come since; the promise is five seconds. */
-export const GATHER_MS = 2_000
+/** How often the outbox is looked into; what has come until then is written together. The promise is five seconds. */
+export const LOOK_MS = 2_000
+/** How long a page of a snapshot gives way to uploads: it has to come to an end under any load. */
+export const AT_MOST_MS = 500
 /** Rows read and written at a stretch. */
 const PORTION = 1_000
-/** How long a page of a snapshot gives way to uploads: it has to come to an end under any load. */
-export const PATIENCE_MS = 500
-const PATIENCE_STEP_MS = 50
-/** How often it is looked for what commands have changed. */
-const LISTEN_MS = 2_000
-/** What a stop may take to complete the drive's description of itself. The next start does what is left. */
-const CLOSE_MS = 20_000
+/** Months whose sums are compared before it is looked for new lines again. */
+const MONTHS = 10
+/** What a stop may take to write down the rest. The next start goes on with it. */
+const CLOSE_MS = 5_000
 
-/** What the keeper works with once the library is there. */
-interface Opened {
-  library: Library
-  journal: JournalWriter
-  sums: SumsKeeper
+export interface KeeperOptions {
   /** Whether uploads are under way. */
   isBusy: () => boolean
-  /** Whether the drive may have originals that the catalogue does not. */
-  mayHaveStrangers: () => boolean
+  log: Log
+  /** Hears of what has changed, before it is written down; of some of it more than once. */
+  follow?: (news: News) => void
 }
 
 /**
- * Keeps the drive's description of itself, the journal and the SHA256SUMS, in step with the catalogue. It hears of
- * changes from the moment the database is there, and writes from the moment the library is `open`. Whatever fails is
- * tried again, and nobody waits for it.
+ * Keeps the drive's description of itself, the journal and the SHA256SUMS, in step with the catalogue: writes down what
+ * is in the outbox, flushes it, and only then takes it out. So a line may stand there twice, and none is ever missing.
+ * Between its queries it holds nothing of the database, however long the drive takes. Whatever fails is tried again,
+ * and nobody waits for it.
  */
 export class JournalKeeper {
-  /** Whether the journal had everything when the server was started, as it has after a clean stop. */
-  readonly wasComplete: boolean
-  readonly #db: Database
+  readonly #library: Library
   readonly #log: Log
-  readonly #pending = new PendingChanges()
+  readonly #follow: (news: News) => void
+  readonly #patience: Patience
+  readonly #journal: JournalWriter
+  readonly #sums: SumsKeeper
+  readonly #lines: Retries
+  readonly #snapshots: Retries
   readonly #closing = new AbortController()
-  readonly #givenUp = new AbortController()
-  #opened: Opened | undefined
-  /** Whether the journal may lack more than what is pending, and the sums likewise. */
-  #owesSnapshot: boolean
-  #owesSums: boolean
-  #timer: { due: number; timer: NodeJS.Timeout } | undefined
-  #flushing: Promise<void> | undefined
-  #catchingUp: Promise<void> | undefined
-  #listening: Promise<void> | undefined
+  /** Once it is being closed, the time until which it may go on. */
+  #deadline: AbortSignal | undefined
+  /** Up to which row of the outbox all has been tried, and when that is tried again. */
+  #tried = 0
+  #retryAt = 0
+  /** Whether the journal's files may ask for a snapshot; when one is tried again. */
+  #mayBeDue = true
+  #snapshotAt = 0
+  #snapshot: Promise<void> | undefined
+  #running: Promise<void> | undefined
   #closed: Promise<void> | undefined
-  readonly #flushes: Retries
-  readonly #catchUps: Retries
-  readonly #hearings: Retries
 
-  private constructor(db: Database, wasComplete: boolean, log: Log) {
-    this.#db = db
+  constructor(library: Library, { isBusy, log, follow = () => {} }: KeeperOptions) {
+    this.#library = library
     this.#log = log
-    this.#flushes = new Retries(log, 'the journal on the drive')
-    this.#catchUps = new Retries(log, 'a new snapshot of the journal')
-    this.#hearings = new Retries(log, 'what commands have changed')
-    this.wasComplete = wasComplete
-    this.#owesSnapshot = !wasComplete
-    this.#owesSums = !wasComplete
-  }
-
-  /** Call it before anything changes in the catalogue. Throws `database_unavailable`. */
-  static async create(db: Database, log: Log): Promise<JournalKeeper> {
-    return new JournalKeeper(db, await beginJournal(db), log)
+    this.#follow = follow
+    this.#patience = new Patience(isBusy, { patienceMs: 0, atMostMs: AT_MOST_MS })
+    const tell = (path: string, place: string) => {
+      const message = 'a file of the journal had a number that no server comes to; it lies in quarantine now'
+      log.warn({ path, place }, message)
+    }
+    const { db, drive, committer, now } = library
+    this.#journal = new JournalWriter(drive, committer, now, tell, () => oweSnapshot(db))
+    this.#sums = new SumsKeeper(library)
+    this.#lines = new Retries(log, 'the journal on the drive')
+    this.#snapshots = new Retries(log, 'a new snapshot of the journal')
   }
 
   /** What keeps the drive from learning of its originals, if that is so for longer; the drive itself is there. */
   get trouble(): LastingFailure | undefined {
-    return this.#flushes.lasting ?? this.#catchUps.lasting
+    return this.#lines.lasting ?? this.#snapshots.lasting
   }
 
-  readonly note: NoteChange = (change) => {
-    if (change.unsure || !this.#pending.add(change)) this.#owesSnapshot = this.#owesSums = true
-    this.#flushWithin(GATHER_MS)
-  }
-
-  /** From now on the drive of `library` is written to. */
-  open(library: Library, isBusy: () => boolean, mayHaveStrangers: () => boolean): void {
-    const journal = new JournalWriter(library.drive, library.committer, library.now, (path, place) =>
-      this.#log.warn(
-        { path, place },
-        'a file of the journal had a number that no server comes to; it lies in quarantine now',
-      ),
-    )
-    this.#opened = { library, journal, sums: new SumsKeeper(library), isBusy, mayHaveStrangers }
-    this.#catchUp(this.#opened)
-    if (this.#pending.size > 0) this.#flushWithin(GATHER_MS)
-    this.#listening = this.#listen(library)
-  }
-
-  /** Looks for what commands have changed. */
-  async #listen(library: Library): Promise<void> {
-    while (!this.#closing.signal.aborted) {
-      await hearLeftChanges(library).then(
-        () => this.#hearings.succeeded(),
-        (error: unknown) => this.#hearings.failed(error),
-      )
-      await sleep(LISTEN_MS, undefined, { signal: this.#closing.signal, ref: false }).catch(() => {})
-    }
+  /** From now on it writes, until it is closed. */
+  start(): void {
+    this.#running ??= this.#run()
   }
 
   /** Forgets what was learnt about the drive; call it when that has come back. */
   forget(): void {
-    if (this.#opened === undefined) return
-    this.#opened.journal.forget()
-    this.#opened.sums.forget()
-    this.#catchUp(this.#opened)
-    this.#flushWithin(0)
+    this.#journal.forget()
+    this.#sums.forget()
+    this.#mayBeDue = true
+    this.#retryAt = this.#snapshotAt = 0
   }
 
-  #flushWithin(ms: number): void {
-    const due = performance.now() + ms
-    if (this.#opened === undefined || this.#closing.signal.aborted || this.#flushing !== undefined) return
-    if (this.#timer !== undefined && this.#timer.due <= due) return
-    clearTimeout(this.#timer?.timer)
-    const opened = this.#opened
-    this.#timer = { due, timer: setTimeout(() => this.#startFlush(opened), ms) }
-  }
-
-  #startFlush(opened: Opened): void {
-    this.#timer = undefined
-    this.#flushing = this.#flushPatiently(opened).finally(() => {
-      this.#flushing = undefined
-      const delay = this.#flushes.delay
-      if (delay !== undefined || this.#pending.size > 0) this.#flushWithin(delay ?? GATHER_MS)
-    })
-  }
-
-  async #flushPatiently(opened: Opened): Promise<void> {
-    try {
-      await this.#flush(opened)
-      this.#flushes.succeeded()
-      if (this.#owesSnapshot || (await opened.journal.needsSnapshot())) this.#catchUp(opened)
-    } catch (error) {
-      this.#flushes.failed(error)
-    }
-  }
-
-  /** Writes down all that is pending. */
-  async #flush({ journal, sums }: Opened): Promise<void> {
-    for (let portion = this.#pending.take(PORTION); portion !== undefined; portion = this.#pending.take(PORTION)) {
-      try {
-        const news = await readNews(this.#db, portion)
-        if (news.records.length > 0) await journal.append(news.records)
-        await sums.add(news.originals)
-        sums.remove(news.gone)
-        sums.doubt(portion.sums)
-      } catch (error) {
-        this.note(portion)
-        throw error
-      }
-      await setImmediate()
-    }
-    await sums.repair()
-  }
-
-  /** Does in the background, if it is not doing so already, what is owed. */
-  #catchUp(opened: Opened): void {
-    if (this.#catchingUp !== undefined || this.#closing.signal.aborted) return
-    this.#catchingUp = this.#catchUpPatiently(opened).finally(() => {
-      this.#catchingUp = undefined
-    })
-  }
-
-  async #catchUpPatiently(opened: Opened): Promise<void> {
-    while (!this.#closing.signal.aborted) {
-      try {
-        if (await opened.journal.needsSnapshot()) this.#owesSnapshot = true
-        await this.#payOff(opened)
-        return this.#catchUps.succeeded()
-      } catch (error) {
-        this.#catchUps.failed(error)
-      }
-      await sleep(this.#catchUps.delay, undefined, { signal: this.#closing.signal }).catch(() => {})
-    }
-  }
-
-  async #payOff(opened: Opened): Promise<void> {
-    const pause = () => this.#giveWay(opened)
-    while (this.#owesSnapshot) {
-      this.#owesSnapshot = false
-      await opened.journal.writeSnapshot(this.#everything(pause)).catch((error: unknown) => {
-        this.#owesSnapshot = true
-        throw error
-      })
-    }
-    while (this.#owesSums) {
-      this.#owesSums = false
-      await opened.sums.repairAll(pause).catch((error: unknown) => {
-        this.#owesSums = true
-        throw error
-      })
-      if (!opened.sums.isDone) this.#flushWithin(GATHER_MS)
-    }
-  }
-
-  async *#everything(pause: () => Promise<void>): AsyncGenerator<JournalRecord[]> {
-    for await (const page of allRecords(this.#db)) {
-      yield page
-      await pause()
-    }
-  }
-
-  async #giveWay({ isBusy }: Opened): Promise<void> {
-    this.#givenUp.signal.throwIfAborted()
-    await setImmediate()
-    for (
-      let waited = 0;
-      waited < PATIENCE_MS && isBusy() && !this.#closing.signal.aborted;
-      waited += PATIENCE_STEP_MS
-    ) {
-      await sleep(PATIENCE_STEP_MS)
-    }
-  }
-
-  /**
-   * Writes down what is pending and owed, and says in the catalogue that the drive knows everything, if that has come
-   * about. Call it when nothing changes the catalogue any more. Idempotent; never throws.
-   */
+  /** Writes down what is left, as far as it can be. Call it when nothing changes any more. Idempotent; never throws. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #close(): Promise<void> {
+    this.#deadline = AbortSignal.timeout(CLOSE_MS)
     this.#closing.abort()
-    clearTimeout(this.#timer?.timer)
-    const deadline = setTimeout(() => this.#givenUp.abort(), CLOSE_MS)
-    try {
-      await Promise.all([this.#listening, this.#flushing, this.#catchingUp])
-      const opened = this.#opened
-      if (opened !== undefined) {
-        await hearLeftChanges(opened.library)
-        await this.#flush(opened)
-        await this.#payOff(opened)
-        await opened.sums.repair()
-      }
-      const isComplete = this.#pending.size === 0 && !this.#owesSnapshot && !this.#owesSums
-      // An upload that has outlived its time may still be recorded; the next start looks for what nobody has recorded.
-      if (isComplete && !opened?.isBusy() && !opened?.mayHaveStrangers()) await completeJournal(this.#db)
-    } catch (error) {
-      if (this.#givenUp.signal.aborted)
-        this.#log.info('the journal is not complete yet; the next start goes on with it')
-      else this.#log.warn({ err: error }, 'the journal could not be completed; the next start will do that')
-    } finally {
-      clearTimeout(deadline)
+    // That was never started whose drive was not there.
+    if (this.#running === undefined) return
+    await this.#running
+    this.#retryAt = this.#snapshotAt = 0
+    await this.#look()
+    await this.#snapshot
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing
+    while (!signal.aborted) {
+      await this.#look()
+      await sleep(LOOK_MS, undefined, { signal, ref: false }).catch(() => {})
     }
   }
+
+  /** Writes what is new, unless all of it was tried in vain a moment ago, and begins the snapshot that is owed. */
+  async #look(): Promise<void> {
+    const { db } = this.#library
+    try {
+      const { newest, snapshot } = await lookIntoOutbox(db)
+      this.#startSnapshot(snapshot)
+      if ((newest ?? 0) <= this.#tried && performance.now() < this.#retryAt) return
+      // Before anything is written: what tells that it is due does not outlive that.
+      if (this.#mayBeDue && (await this.#journal.needsSnapshot())) this.#startSnapshot([await oweSnapshot(db)])
+      this.#mayBeDue = false
+      if (newest !== null) await this.#write(newest)
+      this.#lines.succeeded()
+    } catch (error) {
+      if (this.#isGivenUp()) return
+      this.#lines.failed(error)
+      this.#retryAt = performance.now() + (this.#lines.delay ?? 0)
+    }
+  }
+
+  /** Writes down what has changed up to the row `newest`; then throws the first reason why some of it could not be. */
+  async #write(newest: number): Promise<void> {
+    this.#tried = newest
+    await this.#writeLines(newest)
+    const { newest: last } = await lookIntoOutbox(this.#library.db)
+    let failure: AppError | undefined
+    for (let after = 0; last !== null; ) {
+      const doubtful = await listDoubtfulSums(this.#library.db, after, last, MONTHS)
+      if (doubtful.length === 0) break
+      await this.#giveWay()
+      for (const one of doubtful) {
+        const reason = await this.#compareSums(one)
+        failure ??= reason
+        after = Math.max(after, ...one.seqs)
+      }
+      const { newest: latest } = await lookIntoOutbox(this.#library.db)
+      if (latest !== null && latest > last) await this.#writeLines(latest)
+    }
+    if (failure !== undefined) throw failure
+  }
+
+  async #writeLines(newest: number): Promise<void> {
+    const { db } = this.#library
+    for (let after = 0; ; ) {
+      const news = await listNews(db, after, newest, PORTION)
+      if (news === undefined) return
+      this.#follow(news)
+      const { records, originals, gone } = await readChanged(db, news)
+      if (records.length > 0) await this.#journal.append(records)
+      this.#mayBeDue = true
+      const doubtful = [...(await this.#sums.add(originals)), ...monthsOf(gone)]
+      await settleNews(db, news.seqs, doubtful)
+      after = Math.max(...news.seqs)
+      this.#deadline?.throwIfAborted()
+      await setImmediate()
+    }
+  }
+
+  /** Returns why it could not be done, if it may be tried again with the others going on. */
+  async #compareSums({ folder, seqs }: DoubtfulSums): Promise<AppError | undefined> {
+    const failure = await this.#sums.repair(folder)
+    if (failure === undefined) await settleNews(this.#library.db, seqs)
+    return failure
+  }
+
+  #startSnapshot(owed: readonly number[]): void {
+    if (owed.length === 0 || performance.now() < this.#snapshotAt) return
+    this.#snapshot ??= this.#writeSnapshot(owed).finally(() => {
+      this.#snapshot = undefined
+    })
+  }
+
+  async #writeSnapshot(owed: readonly number[]): Promise<void> {
+    try {
+      await this.#journal.writeSnapshot(this.#everything())
+      await settleNews(this.#library.db, owed)
+      this.#snapshots.succeeded()
+    } catch (error) {
+      if (this.#isGivenUp()) return
+      this.#snapshots.failed(error)
+      this.#snapshotAt = performance.now() + (this.#snapshots.delay ?? 0)
+    }
+  }
+
+  async *#everything(): AsyncGenerator<JournalRecord[]> {
+    for await (const page of allRecords(this.#library.db)) {
+      yield page
+      await this.#giveWay()
+    }
+  }
+
+  /** Lets uploads go first, but not when the server has no time left. */
+  async #giveWay(): Promise<void> {
+    this.#deadline?.throwIfAborted()
+    await setImmediate()
+    if (this.#deadline === undefined) await this.#patience.giveWay(NEVER)
+  }
+
+  #isGivenUp(): boolean {
+    if (this.#deadline?.aborted !== true) return false
+    this.#log.info('the journal is not complete yet; the next start goes on with it')
+    return true
+  }
 }
+
+/** A piece of work that has begun to rest goes on, whatever happens. */
+const NEVER = new AbortController().signal

@@ -1,11 +1,11 @@
 import type { Database } from '../catalogue/connection.ts'
 import { backupRecords, ignoredRecords, originalRecords } from '../catalogue/journal-rows.ts'
+import type { News } from '../catalogue/outbox.ts'
 import type { JournalRecord, OriginalFacts } from '../format/journal-record.ts'
 import type { LibraryPath } from '../format/layout.ts'
-import type { Portion } from './pending.ts'
 
 /** What the journal and the SHA256SUMS have to say of changed rows, as these are now. */
-export interface News {
+export interface Changed {
   records: JournalRecord[]
   /** Those of the records that are about originals, or hold one. */
   originals: OriginalFacts[]
@@ -14,19 +14,19 @@ export interface News {
 }
 
 /** Reads changed rows from the catalogue. */
-export async function readNews(db: Database, portion: Portion): Promise<News> {
-  const backups = await ifAny(portion.backups, (ids) => backupRecords(db, ids))
-  const ignored = await ifAny(portion.ignored, (ids) => ignoredRecords(db, ids))
+export async function readChanged(db: Database, news: News): Promise<Changed> {
+  const backups = await ifAny(news.backups, (ids) => backupRecords(db, ids))
+  const ignored = await ifAny(news.ignored, (ids) => ignoredRecords(db, ids))
   const held = new Map(backups.flatMap(({ original }) => (original === null ? [] : [[original.path, original]])))
   // Most new originals have come with their rows.
   const others = await ifAny(
-    portion.originals.filter((path) => !held.has(path)),
+    news.originals.filter((path) => !held.has(path)),
     (paths) => originalRecords(db, paths),
   )
-  const gone = without(portion.originals, [...held.keys(), ...others.map(({ path }) => path)])
+  const gone = without(news.originals, [...held.keys(), ...others.map(({ path }) => path)])
   const removed: JournalRecord[] = [
-    ...without(portion.backups, idsOf(backups)).map((id) => ({ type: 'removed', what: 'backup', id }) as const),
-    ...without(portion.ignored, idsOf(ignored)).map((id) => ({ type: 'removed', what: 'ignored', id }) as const),
+    ...without(news.backups, idsOf(backups)).map((id) => ({ type: 'removed', what: 'backup', id }) as const),
+    ...without(news.ignored, idsOf(ignored)).map((id) => ({ type: 'removed', what: 'ignored', id }) as const),
     ...gone.map((path) => ({ type: 'removed', what: 'original', path }) as const),
   ]
   // What takes the place of something comes before that is taken away.

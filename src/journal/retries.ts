@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
-import { isAway } from './sums-keeper.ts'
 
 export type Log = Pick<Logger, 'info' | 'warn' | 'error'>
 
@@ -72,4 +71,9 @@ export class Retries {
     this.#trouble = undefined
     this.#failure = undefined
   }
+}
+
+/** Whether drive or database is not there at all: what fails now will work when they are back. */
+export function isAway({ code }: AppError): boolean {
+  return code === 'drive_missing' || code === 'database_unavailable'
 }

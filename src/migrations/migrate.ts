@@ -17,6 +17,7 @@ import * as whereabouts from './0009-whereabouts.ts'
 import * as trust from './0011-trust.ts'
 import * as bounds from './0012-bounds.ts'
 import * as wrongSums from './0013-wrong-sums.ts'
+import * as outbox from './0014-outbox.ts'
 
 /** By name, in order. */
 export const MIGRATIONS = {
@@ -32,6 +33,7 @@ export const MIGRATIONS = {
   '0011-trust': trust,
   '0012-bounds': bounds,
   '0013-wrong-sums': wrongSums,
+  '0014-outbox': outbox,
 }
 
 /**

@@ -1,14 +1,12 @@
 import type { Database } from '../catalogue/connection.ts'
 import { type Backlog, sumUncopied } from '../catalogue/copies.ts'
+import { isAllWritten } from '../catalogue/outbox.ts'
 
 /** A count that takes longer is one of a large library, and not made whenever somebody asks. */
 const CHEAP_MS = 100
 /** Of the time, this part at most is spent on counting a large library. */
 const SHARE = 1 / 20
-/**
- * It is counted again after this when nobody has told of a change (commands beside the server don't), and a large one
- * after this.
- */
+/** It is counted again after this when nobody has told of a change, and a large one after this. */
 const FRESH_MS = 60_000
 const LARGE_FRESH_MS = 3_600_000
 
@@ -35,6 +33,8 @@ export class BacklogCount {
   /** Throws `database_unavailable`. */
   async get(): Promise<Backlog> {
     const begun = performance.now()
+    // What has just changed is not heard of before the journal's keeper looks.
+    this.#isStale ||= !(await isAllWritten(this.#db))
     if (this.#last !== undefined) {
       const { sum, at, cost } = this.#last
       const age = begun - at

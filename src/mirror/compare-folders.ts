@@ -4,6 +4,7 @@ import { copiesIn } from '../catalogue/copies.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { healFindings, listOpenPaths, type NewFinding, recordFindings } from '../catalogue/findings.ts'
 import { listFolder } from '../catalogue/folders.ts'
+import { doubtCopySums } from '../catalogue/outbox.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder, pathIn, SUMS_FILE, splitPath } from '../format/layout.ts'
 import { strangeNames } from '../format/strange-names.ts'
 import type { Checksum } from '../media/checksum.ts'
@@ -61,7 +62,11 @@ export async function compareFolders(mirror: Mirror, options: ComparisonOptions)
   await closeOthers(mirror, findings, options)
   const ids = await recordFindings(mirror.library.db, findings, mirror.library.now())
   if (options.canRepair) for (const { folder, copies } of wrong) await repair(mirror, folder, copies)
-  else if (wrong.length > 0) mirror.library.changed({ sums: wrong.map(({ folder }) => folder) })
+  else
+    await doubtCopySums(
+      mirror.library.db,
+      wrong.map(({ folder }) => folder),
+    )
   return ids
 }
 

@@ -3,12 +3,12 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import type { Change, NoteChange } from '../archive/changes.ts'
 import { lockLibrary } from '../archive/folder-locks.ts'
 import type { Library } from '../archive/library.ts'
 import type { ProcessLock } from '../base/process-lock.ts'
 import { withResolvers } from '../base/resolvers.ts'
 import { findLastCopy, recheckCopies } from '../catalogue/copies.ts'
+import type { News } from '../catalogue/outbox.ts'
 import { AppError } from '../errors.ts'
 import type { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
@@ -34,7 +34,7 @@ const LOOK_MS = 1_000
 const CLOSE_MS = 5_000
 /** What may have suffered from trouble: whatever was copied within this time before it. */
 const SUSPECT_MS = 900_000
-/** How often it is made sure that nothing was overlooked: commands beside the server don't tell it what they change. */
+/** How often it is made sure that nothing was overlooked: while the journal can't be written, little is heard of. */
 const LOOK_THROUGH_MS = 3_600_000
 
 /**
@@ -64,13 +64,13 @@ export class MirrorKeeper {
     library.sources.push(mirrorSource(library, () => this.#drive()))
   }
 
-  readonly note: NoteChange = ({ originals = [], sums = [], unsure }: Change) => {
+  /** Hears of what has changed in the catalogue, from the outbox. */
+  note({ originals, copySums = [] }: Pick<News, 'originals'> & Partial<News>): void {
     this.#backlog.expire()
     this.#schedule.noteChange()
-    if (unsure) this.#work.lookThrough()
     this.#work.hear(originals)
-    if (sums.length > 0) this.#open?.upkeep.compareSoon()
-    if (unsure || originals.length > 0 || sums.length > 0) this.#wake.resolve()
+    if (copySums.length > 0) this.#open?.upkeep.compareSoon()
+    if (originals.length + copySums.length > 0) this.#wake.resolve()
   }
 
   /** Runs until `signal`. Waits for whatever is away, for as long as it takes. */

@@ -48,8 +48,7 @@ export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause
   if (!(await isStillSo())) return undefined
   const finding = await recordFinding(library.db, loss, library.now())
   await forgetCopy(library.db, path)
-  const { backups, originals } = await settleWithoutCopy(library.db, path, library.now())
-  if (backups.length + originals.length > 0) library.changed({ backups, originals: originals.map(parseLibraryPath) })
+  await settleWithoutCopy(library.db, path, library.now())
   // Where the drive refuses that, it stays: it does not count any more.
   if (state !== 'missing' && (await isStillSo())) {
     const place = await ifReadable(quarantine(drive, path, library.now()))

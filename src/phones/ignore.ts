@@ -1,11 +1,9 @@
-import { type NoteChange, noteIfUnsure } from '../archive/changes.ts'
 import { IGNORED_ROWS, type Share } from '../base/budgets.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { ignore as ignoreAssets, unignore as unignoreAssets } from '../catalogue/ignored.ts'
 import type { OfferedFile } from '../catalogue/offered.ts'
 import { countShares, hasTooManyDevices } from '../catalogue/row-shares.ts'
 import { AppError } from '../errors.ts'
-import { parseLibraryPath } from '../format/layout.ts'
 import { portionsOf } from './offer.ts'
 
 /**
@@ -14,7 +12,7 @@ import { portionsOf } from './offer.ts'
  * too many are ignored already.
  */
 export async function ignore(
-  { db, changed, now, bounds = IGNORED_ROWS }: { db: Database; changed: NoteChange; now: () => Date; bounds?: Share },
+  { db, now, bounds = IGNORED_ROWS }: { db: Database; now: () => Date; bounds?: Share },
   deviceId: string,
   address: string,
   files: readonly OfferedFile[],
@@ -23,11 +21,9 @@ export async function ignore(
   let acceptsLoss = false
   for (const portion of portionsOf(files)) {
     await expectRoom(db, deviceId, address, portion.length, bounds)
-    const ignoring = ignoreAssets(db, deviceId, address, portion, now())
-    const { ignored, backups, originals } = await noteIfUnsure(changed, ignoring)
-    changed({ ignored, backups, originals: originals.map(parseLibraryPath) })
-    count += ignored.length
-    acceptsLoss ||= backups.length > 0
+    const ignored = await ignoreAssets(db, deviceId, address, portion, now())
+    count += ignored.count
+    acceptsLoss ||= ignored.acceptsLoss
   }
   return { count, acceptsLoss }
 }
@@ -48,16 +44,10 @@ async function expectRoom(db: Database, deviceId: string, address: string, more:
 }
 
 /** Takes that mark away again; returns of how many files. Throws `database_unavailable`. */
-export async function unignore(
-  { db, changed }: { db: Database; changed: NoteChange },
-  deviceId: string,
-  files: readonly OfferedFile[],
-): Promise<number> {
+export async function unignore(db: Database, deviceId: string, files: readonly OfferedFile[]): Promise<number> {
   let total = 0
   for (const portion of portionsOf(files)) {
-    const { ids, count } = await noteIfUnsure(changed, unignoreAssets(db, deviceId, portion))
-    changed({ ignored: ids })
-    total += count
+    total += await unignoreAssets(db, deviceId, portion)
   }
   return total
 }

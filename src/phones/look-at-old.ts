@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises'
-import { type NoteChange, noteIfUnsure } from '../archive/changes.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { findLookedUntil, recordLookedUntil } from '../catalogue/library.ts'
@@ -14,7 +13,6 @@ export interface Looking {
   db: Database
   drive: Drive
   now: () => Date
-  changed: NoteChange
 }
 
 /** What was looked at, and how many backups turned out not to be there. */
@@ -56,7 +54,7 @@ export async function lookAtListed(looking: Looking, deviceId: string, files: re
   if (listed.length > 0) await look(looking, listed)
 }
 
-async function look({ db, drive, now, changed }: Looking, old: readonly OldOriginal[]): Promise<number> {
+async function look({ db, drive, now }: Looking, old: readonly OldOriginal[]): Promise<number> {
   await drive.check()
   const paths = old.map(({ path }) => parseLibraryPath(path))
   const states = await statesOf(drive, paths)
@@ -73,16 +71,12 @@ async function look({ db, drive, now, changed }: Looking, old: readonly OldOrigi
   }
   let refuted = 0
   if (seen.length > 0) {
-    const backups = await noteIfUnsure(changed, recordSizes(db, seen))
-    changed({ backups, originals: seen.map(({ path }) => path) })
-    refuted += backups.length
+    refuted += await recordSizes(db, seen)
   }
   if (absent.length > 0) {
     // Gone with the drive is not gone from it.
     await drive.check()
-    const backups = await noteIfUnsure(changed, recordAbsent(db, absent, ABSENT, now()))
-    changed({ backups, originals: absent })
-    refuted += backups.length
+    refuted += await recordAbsent(db, absent, ABSENT, now())
   }
   return refuted
 }

@@ -2,7 +2,6 @@
  * phones/: What a phone asks before it sends: what is backed up, what is ignored, what may be deleted there.
  */
 
-import { type NoteChange, noteIfUnsure } from '../archive/changes.ts'
 import { type RowBounds, WAITING_ROWS } from '../base/budgets.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { announce, recordKnownContent } from '../catalogue/announce.ts'
@@ -29,7 +28,6 @@ export interface OfferContext {
   db: Database
   drive: Drive
   now: () => Date
-  changed: NoteChange
   /** How many rows may wait for their files; left out: `WAITING_ROWS`. */
   waiting?: RowBounds
 }
@@ -65,8 +63,7 @@ export async function offer(
     const wanted = (file: OfferedFile, index: number) => !ignored.has(index) && !backedUp.has(index) && !known.has(file)
     const unannounced = portion.filter((file, index) => wanted(file, index) && !announced.has(index))
     if (unannounced.length > 0) {
-      const backups = await remember(context, deviceId, address, unannounced, now)
-      if (backups.length > 0) context.changed({ backups })
+      await remember(context, deviceId, address, unannounced, now)
     }
     if (classified.hasForgotten) await retryingDeadlocks(() => forgetUnsent(context.db, now))
 
@@ -80,8 +77,7 @@ export async function offer(
 }
 
 /**
- * Remembers what is asked for, as far as there is room for it: whatever is forgotten, the list has its answer. Returns
- * the ids of the `Failed` rows that have changed.
+ * Remembers what is asked for, as far as there is room for it: whatever is forgotten, the list has its answer.
  */
 async function remember(
   context: OfferContext,
@@ -89,21 +85,17 @@ async function remember(
   address: string,
   files: readonly OfferedFile[],
   now: Date,
-): Promise<number[]> {
+): Promise<void> {
   const { db, waiting = WAITING_ROWS } = context
   const shares = await countShares(db, 'waiting', deviceId, address)
-  if (hasTooManyDevices(shares)) return []
-  const changed = await change(context, () => announce(db, deviceId, address, files, now, shares.here > 0))
+  if (hasTooManyDevices(shares)) return
+  await retryingDeadlocks(() => announce(db, deviceId, address, files, now, shares.here > 0))
   const { length } = files
   const { all, ofAddress, ofDevice } = shares
   if (all + length <= waiting.all && ofAddress + length <= waiting.each && ofDevice + length <= waiting.device) {
-    return changed
+    return
   }
-  return [...changed, ...(await change(context, () => makeRoom(db, deviceId, address, waiting)))]
-}
-
-async function change<Result>({ changed }: OfferContext, work: () => Promise<Result>): Promise<Result> {
-  return noteIfUnsure(changed, retryingDeadlocks(work))
+  await retryingDeadlocks(() => makeRoom(db, deviceId, address, waiting))
 }
 
 /** Cuts a list into portions that may be sorted in one statement each. */
@@ -131,10 +123,7 @@ async function recordKnown(
 ): Promise<Set<OfferedFile>> {
   if (found.size === 0) return new Set()
   const known = [...found].map(([file, libraryPath]) => ({ ...file, libraryPath }))
-  const { backups, left, lost } = await change(context, () =>
-    recordKnownContent(context.db, deviceId, address, known, now),
-  )
-  context.changed({ backups, originals: left.map(parseLibraryPath) })
+  const lost = await retryingDeadlocks(() => recordKnownContent(context.db, deviceId, address, known, now))
   return new Set([...found.keys()].filter((_, index) => !lost.has(index)))
 }
 

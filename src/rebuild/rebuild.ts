@@ -5,7 +5,7 @@
 import type { Library } from '../archive/library.ts'
 import { acquireProcessLock } from '../base/process-lock.ts'
 import type { Database } from '../catalogue/connection.ts'
-import { beginJournal, findLibraryId, findWalk, recordWalk } from '../catalogue/library.ts'
+import { findLibraryId, findWalk, recordWalk } from '../catalogue/library.ts'
 import { moveToMirror } from '../catalogue/rebuild/move.ts'
 import { hasRows } from '../catalogue/rebuild/restore.ts'
 import { countByState } from '../catalogue/verification.ts'
@@ -109,8 +109,6 @@ async function rebuildLibrary(
   })
   signal.throwIfAborted()
   const result = { library: file.id, wasEmpty, wasMirror, journal, adopted, losses, read }
-  // A server writes down its own changes alone; these it finds at its next start.
-  if (hasChanged(result)) await beginJournal(db)
   const { lost } = await countByState(db, library.now())
   return { ...result, lost: lost.files, unreadable: read.unreadable }
 }

@@ -106,7 +106,6 @@ async function adopt(
     const added = await addUnread(library.db, [...strangers.values()])
     adopted.files += added.length
     for (const path of added) adopted.bytes += strangers.get(path)?.size ?? 0
-    library.changed({ originals: added as LibraryPath[] })
   }
   return unsettled
 }

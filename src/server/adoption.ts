@@ -126,8 +126,6 @@ export class Adoption {
     const progress = await takeOver(this.#library, { isBusy, report, reportTrouble: this.#reportTrouble, signal })
     if (progress.done === 0 || signal.aborted) return
     log.info(progress, 'read all photos that had not been read yet')
-    // A command beside the server may have read some of them, and says nothing.
-    this.#library.changed({ unsure: true })
   }
 
   readonly #reportTrouble = (path: string, error: AppError): void => {

@@ -40,8 +40,6 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
   })
   if (before !== undefined && before !== id) {
     log.info({ library: config.libraryFolder }, 'the database belongs to the library in this folder from now on')
-    // What is known of the journal is known of that of another drive.
-    state.changed({ unsure: true })
   }
   state.setDatabase(db)
   return id

@@ -4,9 +4,9 @@ import { lockLibrary } from '../archive/folder-locks.ts'
 import { createLibrary, forgetFolders, type Library } from '../archive/library.ts'
 import type { ProcessLock } from '../base/process-lock.ts'
 import type { Database } from '../catalogue/connection.ts'
-import { findLibraryId, findWhereabouts, noteWhereabouts } from '../catalogue/library.ts'
+import { beginRun, endRun, findLibraryId, findWhereabouts, noteWhereabouts } from '../catalogue/library.ts'
 import { AppError } from '../errors.ts'
-import type { JournalKeeper } from '../journal/keeper.ts'
+import { JournalKeeper } from '../journal/keeper.ts'
 import { MirrorKeeper } from '../mirror/keeper.ts'
 import { NO_MIRROR } from '../mirror/status.ts'
 import { Drive, type DriveEvents } from '../storage/drive.ts'
@@ -28,6 +28,7 @@ import { mustHave, patiently, RETRY_MS, type Start } from './start.ts'
 const QUIET_MS = 2_000
 /** How often a drive that is there is looked at. */
 const GLANCE_MS = 15_000
+const NOT_SAID = 'that it has ended cleanly could not be recorded; the next start looks for what was left'
 /** After a failure that nobody foresaw. */
 const AGAIN_MS = 10_000
 
@@ -42,19 +43,18 @@ export interface Catalogues {
 }
 
 /** Opens the library once its drive is there and does all that goes on in the background, until the signal. */
-export async function runLibrary(
-  start: Start,
-  { db, uploads, openPatient }: Catalogues,
-  journal: JournalKeeper,
-): Promise<void> {
+export async function runLibrary(start: Start, { db, uploads, openPatient }: Catalogues): Promise<void> {
   const { config, state, log } = start
   const { id, locks: libraryLocks } = await holdLibrary(start, db, openPatient)
   const speed = measureSpeed()
   const hasher = hasherFor(speed)
   log.debug({ megabytesPerSecond: Math.round(speed), ownThread: hasher !== hashHere }, 'SHA-256 was measured')
+  let journal: JournalKeeper | undefined
   let mirror: MirrorKeeper | undefined
   let missedAt = new Date()
   let isOpen = false
+  /** Whether nothing lies on the drive that an upload has left there without a record. */
+  let isClean = () => false
   try {
     const events: DriveEvents = {
       onMissing: (reason) => {
@@ -67,7 +67,7 @@ export async function runLibrary(
         log.info('the drive is back, uploads go on')
         state.trouble()
         forgetFolders(library)
-        journal.forget()
+        journal?.forget()
         adoption.wake()
         verification.readSoon(missedAt)
         clear(drive, log).catch((error: unknown) => log.warn({ err: error }, 'staging could not be cleared'))
@@ -80,7 +80,6 @@ export async function runLibrary(
       uploads,
       lostAndUnread,
       now: () => new Date(),
-      changed: state.changed,
       hasher,
       readSoon: (around) => verification.readSoon(around),
     })
@@ -93,17 +92,16 @@ export async function runLibrary(
     const adoption = new Adoption(library, start)
     await patiently(start, () => clear(drive, log))
     await patiently(start, () => noteWhere(drive, db))
-    await patiently(start, () => adoption.begin(journal.wasComplete))
-    await patiently(start, () => verification.begin({ wasClean: journal.wasComplete }))
+    const wasClean = await patiently(start, () => beginRun(db))
+    isClean = () => wasClean
+    await patiently(start, () => adoption.begin(wasClean))
+    await patiently(start, () => verification.begin({ wasClean }))
     state.setLibrary(library)
     isOpen = true
-    state.setJournalTrouble(() => journal.trouble)
-    journal.open(
-      library,
-      () => state.uploads.size > 0,
-      () => adoption.isOwed,
-    )
-    mirror = openMirror(library, start, journal.wasComplete)
+    // An upload that has outlived its time may still be recorded.
+    isClean = () => state.uploads.size === 0 && !adoption.isOwed
+    mirror = openMirror(library, start, wasClean)
+    journal = openJournal(library, start, mirror)
     start.settled.resolve()
     const port = await start.port.promise
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
@@ -115,8 +113,9 @@ export async function runLibrary(
       keepRunning(async (signal) => mirror?.run(signal), start),
     ])
   } finally {
-    await journal.close()
+    await journal?.close()
     await mirror?.close()
+    if (isClean()) await endRun(db).catch((error: unknown) => log.warn({ err: error }, NOT_SAID))
     await hasher.close()
     await libraryLocks.release()
   }
@@ -164,11 +163,20 @@ async function noteWhere(drive: Drive, db: Database): Promise<void> {
   }
 }
 
-/** Hears of every change from now on; `undefined` if no second copy is wanted. */
+/** From now on the drive follows the catalogue, and so does its second copy. */
+function openJournal(library: Library, { state, log }: Start, mirror: MirrorKeeper | undefined): JournalKeeper {
+  const isBusy = () => state.uploads.size > 0
+  const journal = new JournalKeeper(library, { isBusy, log, follow: (news) => mirror?.note(news) })
+  state.setJournalTrouble(() => journal.trouble)
+  journal.start()
+  return journal
+}
+
+/** `undefined` if no second copy is wanted. */
 function openMirror(library: Library, { config, state, log }: Start, wasClean: boolean): MirrorKeeper | undefined {
   const { mirrorFolder, minFreeSpace, verifyEvery } = config
   if (mirrorFolder === undefined) return undefined
-  const mirror = new MirrorKeeper(library, {
+  return new MirrorKeeper(library, {
     folder: mirrorFolder,
     minFreeSpace,
     verifyEvery,
@@ -180,8 +188,6 @@ function openMirror(library: Library, { config, state, log }: Start, wasClean: b
     log,
     onTrouble: state.trouble,
   })
-  state.listen(mirror.note)
-  return mirror
 }
 
 /**

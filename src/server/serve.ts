@@ -19,7 +19,6 @@ import type { Config } from '../config/config.ts'
 import { hasErrno } from '../errors.ts'
 import { createApp } from '../http/app.ts'
 import { endRequests, listen } from '../http/listen.ts'
-import { JournalKeeper } from '../journal/keeper.ts'
 import { migrate } from '../migrations/migrate.ts'
 import { startEmbeddedServer } from '../postgres/server.ts'
 import { DataDirSpace } from '../postgres/space.ts'
@@ -141,18 +140,12 @@ async function run(start: Start): Promise<void> {
       const patient = openPatient()
       await migrate(patient).finally(() => patient.destroy())
     })
-    const journal = await patiently(start, () => JournalKeeper.create(db, log))
-    start.state.listen(journal.note)
     const watch = createWatch(start, db, dataDirSpace)
     start.state.setAssessment(watch.assess)
     const ending = new AbortController()
     const watching = watch.run(AbortSignal.any([signal, ending.signal]))
     try {
-      const open = { db, uploads, openPatient }
-      await orGivenUp(
-        runLibrary(start, open, journal).finally(() => journal.close()),
-        start,
-      )
+      await orGivenUp(runLibrary(start, { db, uploads, openPatient }), start)
     } finally {
       ending.abort()
       await orGivenUp(watching, start)

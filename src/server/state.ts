@@ -1,4 +1,3 @@
-import type { NoteChange } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { Requests } from '../catalogue/requests.ts'
@@ -14,9 +13,7 @@ import { Uploads } from './uploads.ts'
 export class ServerState implements Service {
   readonly uploads = new Uploads()
   isStopping = false
-  version = 0
   readonly arrived: Service['arrived']
-  readonly #listeners: NoteChange[] = []
   #database: Database | undefined
   #requests: Requests | undefined
   #library: Library | undefined
@@ -89,16 +86,6 @@ export class ServerState implements Service {
   /** How it is found out how the backup is. */
   setAssessment(assess: () => Promise<Health>): void {
     this.#assess = assess
-  }
-
-  /** From now on `listener` hears of every change. */
-  listen(listener: NoteChange): void {
-    this.#listeners.push(listener)
-  }
-
-  readonly changed: NoteChange = (change) => {
-    this.version++
-    for (const listener of this.#listeners) listener(change)
   }
 
   /** Says why the next thing is not there yet. */

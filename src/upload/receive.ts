@@ -1,4 +1,3 @@
-import { noteIfUnsure } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import { type FailedUpload, markFailed } from '../catalogue/announce.ts'
 import { AppError } from '../errors.ts'
@@ -84,9 +83,7 @@ async function recordFailure(library: Library, upload: FailedUpload, error: unkn
   if (upload.path === null && upload.fileName === null) return
   const reason = error instanceof AppError ? error.message : 'The server failed unexpectedly; its log says why.'
   try {
-    const marking = markFailed(library.db, upload, reason, library.now())
-    const id = await noteIfUnsure(library.changed, marking)
-    if (id !== undefined) library.changed({ backups: [id] })
+    await markFailed(library.db, upload, reason, library.now())
   } catch (cause) {
     // Without the database there is no row to mark; the file is asked for again either way.
     if (!(cause instanceof AppError && cause.code === 'database_unavailable')) throw cause

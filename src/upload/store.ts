@@ -3,12 +3,10 @@
  * durable.
  */
 
-import { noteIfUnsure } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import { type Backup, findBackup } from '../catalogue/backups.ts'
-import type { Completion, Recorded } from '../catalogue/record.ts'
+import type { Completion } from '../catalogue/record.ts'
 import { AppError } from '../errors.ts'
-import { parseLibraryPath } from '../format/layout.ts'
 import { backupOf, completionOf } from './completion.ts'
 import { decide } from './decide.ts'
 import { inspectUpload, type Subject, type Upload } from './inspect-upload.ts'
@@ -96,20 +94,12 @@ async function findRecorded(
 }
 
 async function record(library: Library, completion: Completion, { origin }: Kept): Promise<Stored | 'again'> {
-  const recording = noteIfUnsure(library.changed, library.record(completion))
-  const recorded = await recording.catch((error: unknown) => {
+  const id = await library.record(completion).catch((error: unknown) => {
     // Whether the catalogue has the name is not known: the next look at the folder tells.
     library.names.forget()
     library.unrecorded.tell()
     throw error
   })
-  if (recorded === undefined) return 'again'
-  noteCompletion(library, recorded, completion)
-  return { backup: backupOf(recorded.id, completion), isNew: origin !== 'found' }
-}
-
-function noteCompletion(library: Library, { id, moved }: Recorded, { supersededId, file }: Completion): void {
-  const backups = supersededId === null ? [id, ...moved] : [id, supersededId, ...moved]
-  const gone = [file.replaces, file.succeeds].flatMap((path) => (path === null ? [] : parseLibraryPath(path)))
-  library.changed({ backups, originals: file.isNew ? [parseLibraryPath(file.path), ...gone] : gone })
+  if (id === undefined) return 'again'
+  return { backup: backupOf(id, completion), isNew: origin !== 'found' }
 }

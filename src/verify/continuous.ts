@@ -213,7 +213,6 @@ export class ContinuousVerification {
     this.#proven = []
     this.#recordedAt = this.#now()
     await recordVerified(this.#library.db, proven)
-    if (proven.length > 0) this.#library.changed({ originals: proven.map(({ path }) => parseLibraryPath(path)) })
   }
 
   async #isWalkDue(): Promise<boolean> {

@@ -226,7 +226,6 @@ async function recordSums(library: Library, sums: readonly WrongSums[], options:
 async function haveMended(library: Library, sums: readonly WrongSums[], options: WalkOptions): Promise<void> {
   if (sums.length === 0) return
   const folders = sums.map(({ folder }) => folder)
-  library.changed({ sums: folders })
   if (!options.isServed) return
   const left = await untilSettled(folders, MENDED_MS, options.signal, (some) => findWrongSums(library, some, options))
   const wrong = new Set(left.map(({ folder }) => folder))

@@ -1,4 +1,3 @@
-import { noteIfUnsure } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import { recordContent } from '../archive/read-original.ts'
 import { type HeldLoss, holdingLost } from '../catalogue/losses.ts'
@@ -23,20 +22,19 @@ export async function putBack(
   let isUnread = false
   const restore = async (held: HeldLoss) => {
     isUnread = held.checksum === null
-    if (held.checksum !== null && held.checksum !== staged.checksum) return undefined
+    if (held.checksum !== null && held.checksum !== staged.checksum) return false
     try {
       await library.committer.takeName(staged.path, path)
     } catch (error) {
-      if (error instanceof AppError && error.code === 'name_taken') return undefined
+      if (error instanceof AppError && error.code === 'name_taken') return false
       throw error
     }
     await library.committer.settle(path)
-    return held.restored(by, staged.size, library.now(), isUnread ? sentFrom : null)
+    await held.restored(by, staged.size, library.now(), isUnread ? sentFrom : null)
+    return true
   }
-  const holding = library.locks.loss.run('', () => holdingLost(library.db, path, restore))
-  const backups = await noteIfUnsure(library.changed, holding)
-  if (backups === undefined) return false
+  const isBack = await library.locks.loss.run('', () => holdingLost(library.db, path, restore))
+  if (isBack !== true) return false
   if (isUnread) await recordContent(library, path, staged, null)
-  library.changed({ originals: [path], backups })
   return true
 }

@@ -3,7 +3,6 @@
  * be healed from. Nothing is deleted here.
  */
 
-import { noteIfUnsure } from '../archive/changes.ts'
 import type { Library } from '../archive/library.ts'
 import { lookForDate, recordContent } from '../archive/read-original.ts'
 import { ifReadable } from '../base/if-readable.ts'
@@ -127,12 +126,11 @@ const BY_A_PERSON = 'the file, which is back'
 async function takeBack(library: Library, path: LibraryPath, size: number): Promise<boolean> {
   await flushOriginal(library.drive, path)
   await library.committer.settle(path)
-  const holding = library.locks.loss.run('', () =>
-    holdingLost(library.db, path, (held) => held.restored(BY_A_PERSON, size, library.now())),
-  )
-  const backups = await noteIfUnsure(library.changed, holding)
-  if (backups !== undefined) library.changed({ originals: [path], backups })
-  return backups !== undefined
+  const restore = async (held: HeldLoss) => {
+    await held.restored(BY_A_PERSON, size, library.now())
+    return true
+  }
+  return (await library.locks.loss.run('', () => holdingLost(library.db, path, restore))) ?? false
 }
 
 async function lose(
@@ -146,17 +144,14 @@ async function lose(
   const found = state === 'corrupt' ? verdict.found : null
   if (original.checksum !== expected && expected !== null) await recordExpected(library.db, path, expected)
   const loss = { path, kind: state, expected, found: verdict.state === 'unreadable' ? verdict.strange : found }
-  const declaring = library.locks.loss.run('', () =>
+  const finding = await library.locks.loss.run('', () =>
     declareLost(library.db, loss, reasonFor(verdict, original), library.now(), isStillSo),
   )
-  const declared = await noteIfUnsure(library.changed, declaring)
-  if (declared === undefined) return undefined
-  const isNews = !original.isLost || declared.isSettled || declared.backups.length > 0
-  if (isNews) library.changed({ originals: [path], backups: declared.backups })
+  if (finding === undefined) return undefined
   // Where the drive refuses that, it stays: everybody knows by now that it is not the original.
   const isMoved = state === 'corrupt' && (await ifReadable(clearPlace(library, path, isStillSo))) === true
   const isCleared = state === 'missing' || isMoved
-  return { state, finding: declared.finding, found, isCleared, isHealed: false, isStillSo }
+  return { state, finding, found, isCleared, isHealed: false, isStillSo }
 }
 
 /**

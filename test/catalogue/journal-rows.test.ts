@@ -6,11 +6,8 @@ import {
   backupRecords,
   checksumsIn,
   ignoredRecords,
-  listMonths,
   originalRecords,
 } from '../../src/catalogue/journal-rows.ts'
-import { beginJournal, completeJournal, rememberLibrary } from '../../src/catalogue/library.ts'
-import { leaveUnwritten, takeUnwritten } from '../../src/catalogue/unwritten.ts'
 import type { JournalRecord } from '../../src/format/journal-record.ts'
 import { migrate } from '../../src/migrations/migrate.ts'
 import { startTestDatabase } from '../support/postgres.ts'
@@ -146,52 +143,10 @@ describe('the rows that the journal tells of', () => {
   })
 
   it('are listed by folder for the SHA256SUMS', async () => {
-    expect(await listMonths(db)).toEqual(['2023/12', '2024/07'])
     const sums = await checksumsIn(db, '2024/07')
     expect(sums.size).toBe(COUNT)
     expect(sums.get('1')).toBe(FACTS.sha256)
     expect((await checksumsIn(db, '2023/12')).get('announced')).toBeNull()
     expect((await checksumsIn(db, '2022/01')).size).toBe(0)
-  })
-
-  it('that commands have changed wait for the server, each once', async () => {
-    await leaveUnwritten(db, { backups: [1, 2], originals: ['a/b c'], ignored: [3], sums: ['2024/07'] })
-    await leaveUnwritten(db, { backups: [2, 5_000_000_000], originals: [], ignored: [], sums: [] })
-    const taken = {
-      backups: new Set<number>(),
-      originals: new Set<string>(),
-      ignored: new Set<number>(),
-      sums: new Set<string>(),
-    }
-    let rounds = 0
-    for (let rows = await takeUnwritten(db, 2); rows !== undefined; rows = await takeUnwritten(db, 2)) {
-      rounds += 1
-      for (const id of rows.backups) taken.backups.add(id)
-      for (const path of rows.originals) taken.originals.add(path)
-      for (const id of rows.ignored) taken.ignored.add(id)
-      for (const folder of rows.sums) taken.sums.add(folder)
-    }
-    expect(rounds).toBe(3)
-    expect(taken).toEqual({
-      backups: new Set([1, 2, 5_000_000_000]),
-      originals: new Set(['a/b c']),
-      ignored: new Set([3]),
-      sums: new Set(['2024/07']),
-    })
-  })
-})
-
-describe('whether the journal has everything', () => {
-  it('is remembered by a clean stop until the next start, unless a command has changed something', async () => {
-    expect(await beginJournal(db)).toBe(false)
-    await rememberLibrary(db, '5f3a1c1e-0000-4000-8000-000000000001')
-    expect(await beginJournal(db)).toBe(false)
-    await completeJournal(db)
-    expect(await beginJournal(db)).toBe(true)
-    expect(await beginJournal(db)).toBe(false)
-    await leaveUnwritten(db, { backups: [1], originals: [], ignored: [], sums: [] })
-    await completeJournal(db)
-    expect(await beginJournal(db)).toBe(false)
-    await takeUnwritten(db, 10)
   })
 })

@@ -160,7 +160,8 @@ it('an earlier version that has read the file already is corrected at its first 
   await query(`
     insert into backups (file_name, file_path, original_path, file_size, file_type, device_id, timestamp, status)
     values ('IMG_0003.JPG', '${FILE}', '/a/IMG_0003.JPG', 95000, 'photo', 'iPhone 12', now(), 'Completed')`)
-  await query('alter table library drop column looked_until')
+  // As the table was then.
+  await query('alter table library drop column looked_until, add column journal_complete boolean')
   const db = openDatabase(database.connection, () => {})
   await db.transaction().execute((transaction) => up(transaction as unknown as Kysely<unknown>))
   await db.destroy()

@@ -472,7 +472,7 @@ describe('without a server', () => {
     const next = await startServer(alone.folder, env)
     await until('it is right', async () => (await readFile(sums, 'utf8')) === right)
     await next.stop()
-    expect(await query('select what, key from unwritten')).toEqual([])
+    expect(await query('select what, key from outbox')).toEqual([])
     expect(await runCommand(alone.folder, ['verify'], env)).toMatchObject({ code: 0 })
   })
 })

@@ -103,7 +103,6 @@ async function rebuildNow(): Promise<{ report: RebuildReport; troubles: string[]
         timeZone: 'Europe/Berlin',
         // Nobody can be storing the stranger just now: it was written long ago.
         now: () => new Date(Date.now() + 60_000),
-        changed: () => {},
       }),
     report: () => {},
     reportTrouble: (path, { message }) => troubles.push(`${path}: ${message}`),

@@ -48,7 +48,6 @@ async function openLibrary(): Promise<Library> {
     timeZone: 'UTC',
     lostAndUnread,
     now: () => new Date(),
-    changed: () => {},
   })
 }
 

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createLibrary, type Library } from '../../src/archive/library.ts'
+import { withResolvers } from '../../src/base/resolvers.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
-import { beginJournal, rememberLibrary } from '../../src/catalogue/library.ts'
-import type { LibraryPath } from '../../src/format/layout.ts'
-import { GATHER_MS, JournalKeeper, PATIENCE_MS } from '../../src/journal/keeper.ts'
+import { rememberLibrary } from '../../src/catalogue/library.ts'
+import { tellAsSnapshot } from '../../src/catalogue/outbox.ts'
+import { AT_MOST_MS, JournalKeeper, LOOK_MS } from '../../src/journal/keeper.ts'
 import { migrate } from '../../src/migrations/migrate.ts'
 import { io } from '../../src/storage/io.ts'
 import { openJournal } from '../../src/storage/journal/reader.ts'
@@ -30,14 +31,8 @@ beforeEach(async () => {
   await migrate(db)
   const { drive } = await openLibrary(root)
   await rememberLibrary(db, drive.id)
-  keeper = await JournalKeeper.create(db, silentLog)
-  library = createLibrary(db, drive, {
-    minFreeSpace: 0,
-    timeZone: 'UTC',
-    lostAndUnread,
-    now: () => new Date(),
-    changed: (change) => keeper.note(change),
-  })
+  library = createLibrary(db, drive, { minFreeSpace: 0, timeZone: 'UTC', lostAndUnread, now: () => new Date() })
+  keeper = newKeeper()
 })
 afterEach(async () => {
   vi.restoreAllMocks()
@@ -49,14 +44,16 @@ afterEach(async () => {
 
 const idle = () => false
 
+const newKeeper = (isBusy = idle) => new JournalKeeper(library, { isBusy, log: silentLog })
+
 /** Adds a completed asset to the catalogue; returns its id. */
-async function addBackup(name: string, folder = '2024/07'): Promise<number> {
+async function addBackup(name: string, folder = '2024/07', within = db): Promise<number> {
   await mkdir(join(root, folder), { recursive: true })
   const checksum = createHash('sha256').update(name).digest()
-  await sql`insert into files (path, checksum, size) values (${`${folder}/${name}`}, ${checksum}, 1)`.execute(db)
+  await sql`insert into files (path, checksum, size) values (${`${folder}/${name}`}, ${checksum}, 1)`.execute(within)
   const { rows } = await sql<{ id: number }>`
     insert into backups (file_name, file_path, file_type, status)
-    values (${name}, ${`${folder}/${name}`}, 'photo', 'Completed') returning id`.execute(db)
+    values (${name}, ${`${folder}/${name}`}, 'photo', 'Completed') returning id`.execute(within)
   return rows[0]?.id ?? 0
 }
 
@@ -77,143 +74,161 @@ const untilTold = (...names: readonly string[]) =>
 
 const snapshots = async () => (await journalIn(root)).filter((name) => name.includes('snapshot'))
 
-/** Opens it and waits until it has caught up with what it may have missed before. */
-async function open(isBusy = idle): Promise<void> {
-  keeper.open(library, isBusy, () => false)
+/** What is not on the drive yet. */
+const unwritten = async () => db.selectFrom('outbox').select(['what', 'key']).execute()
+
+/** Starts it and waits until it has written what there was. */
+async function start(isBusy = idle): Promise<void> {
+  keeper = newKeeper(isBusy)
+  keeper.start()
   await until('there is a snapshot', async () => (await snapshots()).length === 1)
+  await until('nothing is left', async () => (await unwritten()).length === 0)
 }
 
 /** As a new start of the server does. */
 async function restart(): Promise<void> {
   await keeper.close()
-  keeper = await JournalKeeper.create(db, silentLog)
+  await start()
 }
 
 describe('the journal’s keeper', () => {
   it('writes many changes with one append, and a row that is gone as removed', async () => {
-    await open()
+    await start()
     const appended = vi.spyOn(io, 'datasync')
     const names = Array.from({ length: 30 }, (_, index) => `photo ${index + 10}`)
     const ids: number[] = []
     for (const name of names) ids.push(await addBackup(name))
-    for (const id of ids) keeper.note({ backups: [id] })
     await untilTold(...names)
     await until('they have their sums', async () => (await summedIn(join(root, '2024/07'))).length === names.length)
     // The log and the SHA256SUMS, and what else is written after the start.
     expect(appended.mock.calls.length).toBeLessThan(names.length / 3)
     await sql`delete from backups where id = ${ids[1]}`.execute(db)
-    keeper.note({ backups: [ids[1] ?? 0] })
     await untilTold(...names.filter((_, index) => index !== 1))
   })
 
   it('waits for more, and for uploads, no longer than it may take until the drive tells of a change: five seconds', () => {
-    expect(GATHER_MS + PATIENCE_MS).toBeLessThan(5_000)
+    expect(LOOK_MS + AT_MOST_MS).toBeLessThan(5_000)
   })
 
-  it('takes notes before the drive is there, and writes them when it is', async () => {
-    keeper.note({ backups: [await addBackup('early')] })
-    await open()
+  it('writes what has changed while no server was there, when one is', async () => {
+    await addBackup('early')
+    await start()
     await untilTold('early')
   })
 
-  it('writes everything anew when it is not known what has changed', async () => {
-    await open()
+  it('writes everything anew when a snapshot is owed, and then owes none', async () => {
+    await start()
     const before = await snapshots()
-    await addBackup('unsure')
-    keeper.note({ unsure: true })
-    await untilTold('unsure')
+    await db.transaction().execute(async (transaction) => {
+      await tellAsSnapshot(transaction)
+      await addBackup('many', '2024/07', transaction)
+    })
+    expect(await unwritten()).toEqual([
+      { what: 'snapshot', key: '' },
+      { what: 'sums', key: '2024/07' },
+      { what: 'snapshot', key: '' },
+    ])
+    await untilTold('many')
     expect(await snapshots()).not.toEqual(before)
-    await until('the sum is there', async () => (await summedIn(join(root, '2024/07'))).includes('unsure'))
-  })
-
-  it('writes everything anew when more has changed than it keeps in mind', async () => {
-    await open()
-    const before = await snapshots()
-    await addBackup('one of many')
-    keeper.note({ ignored: Array.from({ length: 200_001 }, (_, index) => index + 1) })
-    await untilTold('one of many')
-    expect(await snapshots()).not.toEqual(before)
+    await until('the sum is there', async () => (await summedIn(join(root, '2024/07'))).includes('many'))
+    await until('nothing is left', async () => (await unwritten()).length === 0)
   })
 
   it('comes to an end with its snapshot under any load', async () => {
     await addBackup('a')
-    await open(() => true)
+    await start(() => true)
     await untilTold('a')
     await until('the sum is there', async () => (await summedIn(join(root, '2024/07'))).includes('a'))
   })
 
   it('tries again what has failed, without losing anything or writing it twice', async () => {
-    await open()
+    await start()
     vi.spyOn(io, 'datasync').mockImplementationOnce(async () => {
       throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'fdatasync' })
     })
-    const id = await addBackup('again')
-    keeper.note({ backups: [id] })
+    await addBackup('again')
     await untilTold('again')
     await until('it has its sum', async () => (await summedIn(join(root, '2024/07'))).length > 0)
     expect(await summedIn(join(root, '2024/07'))).toEqual(['again'])
   })
 
-  it('writes on when one folder’s SHA256SUMS can’t be written', async () => {
-    await open()
+  it('writes on when one folder’s SHA256SUMS can’t be written, and does not forget that one', async () => {
+    await start()
     await mkdir(join(root, '2024/06/SHA256SUMS'), { recursive: true })
-    keeper.note({ backups: [await addBackup('a', '2024/06'), await addBackup('b')] })
+    await addBackup('a', '2024/06')
+    await addBackup('b')
     await untilTold('a', 'b')
     await until('the other has its sum', async () => (await summedIn(join(root, '2024/07'))).includes('b'))
+    await until('one is left', async () => (await unwritten()).length === 1)
+    expect(await unwritten()).toEqual([{ what: 'sums', key: '2024/06' }])
+    await keeper.close()
     await rm(join(root, '2024/06/SHA256SUMS'), { recursive: true })
-    await until('this one, too', async () => (await summedIn(join(root, '2024/06'))).includes('a'))
+    await restart()
+    expect(await summedIn(join(root, '2024/06'))).toEqual(['a'])
   })
 
   it('takes an original that the catalogue has no more out of the SHA256SUMS', async () => {
-    await open()
-    const id = await addBackup('old')
-    keeper.note({ backups: [id] })
+    await start()
+    await addBackup('old')
     await until('it is there', async () => (await summedIn(join(root, '2024/07'))).includes('old'))
     await sql`update backups set file_path = null`.execute(db)
     await sql`delete from files`.execute(db)
-    keeper.note({ backups: [id], originals: ['2024/07/old' as LibraryPath] })
     await until('it is gone', async () => (await summedIn(join(root, '2024/07'))).length === 0)
   })
 
-  it('leaves a journal that has everything when it is closed, and says so for the next start', async () => {
-    await open()
-    keeper.note({ backups: [await addBackup('last')] })
-    await restart()
-    expect(keeper.wasComplete).toBe(true)
+  it('leaves a journal that has everything when it is closed, to which the next start has nothing to add', async () => {
+    await start()
+    await addBackup('last')
+    await keeper.close()
+    expect(await unwritten()).toEqual([])
     expect(await told()).toEqual(['last'])
     expect(await summedIn(join(root, '2024/07'))).toEqual(['last'])
     const before = await journalIn(root)
-    keeper.open(library, idle, () => false)
     await restart()
+    await keeper.close()
     expect(await journalIn(root)).toEqual(before)
   })
 
-  it('says nothing of the kind when the drive was away, and catches up at the next start', async () => {
-    await open()
+  it('keeps in the outbox what a drive that is away could not be told, and writes it at the next start', async () => {
+    await start()
     await rename(join(root, '.iclood'), join(root, 'away'))
-    keeper.note({ backups: [await addBackup('last')] })
-    await restart()
-    expect(keeper.wasComplete).toBe(false)
+    await addBackup('last')
+    await keeper.close()
+    expect(await unwritten()).toHaveLength(2)
     await rename(join(root, 'away'), join(root, '.iclood'))
-    keeper.open(library, idle, () => false)
-    await untilTold('last')
+    await restart()
+    expect(await told()).toEqual(['last'])
   })
 
-  it('says nothing of the kind while an upload may still be recorded', async () => {
-    await open(() => true)
-    await restart()
-    expect(keeper.wasComplete).toBe(false)
+  it('takes nothing out of the outbox that has changed while it was being written', async () => {
+    await start()
+    const id = await addBackup('first name')
+    const datasync = io.datasync
+    vi.spyOn(io, 'datasync').mockImplementationOnce(async (file) => {
+      await datasync(file)
+      await sql`update backups set file_name = 'second name' where id = ${id}`.execute(db)
+    })
+    await untilTold('second name')
   })
 
-  it('that never got to the drive leaves things as they were', async () => {
-    await open()
-    await restart()
-    await restart()
-    expect(keeper.wasComplete).toBe(true)
-    keeper.note({ backups: [await addBackup('unwritten')] })
-    await restart()
-    expect(keeper.wasComplete).toBe(false)
-    // Nobody else says that it is.
-    expect(await beginJournal(db)).toBe(false)
+  it('holds up nobody while the drive does not answer: no connection, no lock', async () => {
+    await start()
+    const asked = withResolvers<void>()
+    const answered = withResolvers<void>()
+    const datasync = io.datasync
+    vi.spyOn(io, 'datasync').mockImplementationOnce(async (file) => {
+      asked.resolve()
+      await answered.promise
+      await datasync(file)
+    })
+    await addBackup('held up')
+    await asked.promise
+    const { rows } = await sql<{ count: number }>`
+      select count(*) as count from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`.execute(db)
+    expect(rows).toEqual([{ count: 0 }])
+    await db.deleteFrom('outbox').execute()
+    answered.resolve()
+    await untilTold('held up')
   })
 })

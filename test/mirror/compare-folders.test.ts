@@ -1,9 +1,7 @@
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Change } from '../../src/archive/changes.ts'
 import { findFindings } from '../../src/catalogue/findings.ts'
-import type { MonthFolder } from '../../src/format/layout.ts'
 import { compareFolders } from '../../src/mirror/compare-folders.ts'
 import { createMirror, type Mirror } from '../../src/mirror/mirror.ts'
 import { openMirrorDrive } from '../../src/mirror/status.ts'
@@ -97,10 +95,9 @@ describe('the folders of a second copy', () => {
     }
     const wrong = await sumsOf(Object.keys(damages))
     const found = Object.keys(damages).map((month) => ({ copy: 'mirror', kind: 'sums', path: `${month}/SHA256SUMS` }))
-    const told: Change[] = []
-    mirror = { ...mirror, library: { ...home.library, changed: (change) => told.push(change) } }
     expect(await compare({ canRepair: false })).toMatchObject(found.map((one) => ({ ...one, healed_at: null })))
-    expect(told).toEqual([{ sums: Object.keys(damages) }])
+    const told = await home.db.selectFrom('outbox').select('key').where('what', '=', 'copy sums').execute()
+    expect(told).toEqual(Object.keys(damages).map((key) => ({ key })))
     expect(await sumsOf(Object.keys(damages))).toEqual(wrong)
     expect(await compare()).toMatchObject(found.map((one) => ({ ...one, healed_by: 'a new SHA256SUMS' })))
     expect(await sumsOf(Object.keys(damages))).toEqual(right)
@@ -113,7 +110,7 @@ describe('the folders of a second copy', () => {
     const { keeper, stop } = startKeeper(home.library, root)
     await until('it is mended', async () => (await readFile(sums, 'utf8')) === right)
     await writeUnseen(sums, withWrongSum(right))
-    keeper.note({ sums: ['2024/07' as MonthFolder] })
+    keeper.note({ originals: [], copySums: ['2024/07'] })
     await until('it is mended once more', async () => (await readFile(sums, 'utf8')) === right)
     await stop()
   })

@@ -86,15 +86,6 @@ describe('a second copy', () => {
     expect(await isSame(path, home.root, mirror)).toBe(true)
   })
 
-  it('looks for itself what it lacks when a change may have been made that nobody could tell', async () => {
-    const { keeper, until: untilState } = start()
-    await untilState('ok')
-    const path = await home.put('2024/08/IMG_0002.HEIC', noise(5000, 'unsure'))
-    keeper.note({ unsure: true })
-    await untilState('ok')
-    expect(await isSame(path, home.root, mirror)).toBe(true)
-  })
-
   it('waits for an original that has not been read yet, and keeps that of one which the library has lost', async () => {
     const unread = await home.put('2024/07/unread.jpg', noise(100, 'unread'))
     await sql`update files set checksum = null where path = ${unread}`.execute(home.db)

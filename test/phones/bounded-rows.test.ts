@@ -1,6 +1,5 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import type { Change } from '../../src/archive/changes.ts'
 import {
   ASSETS_OF_A_PATH,
   DEVICES_OF_AN_ADDRESS,
@@ -48,7 +47,6 @@ const file = (path: string, given: Partial<OfferedFile> = {}): OfferedFile => ({
 })
 const filesOf = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => file(`/${prefix}/${n}.JPG`))
 
-const changes: Change[] = []
 let minutes = 0
 /** Announces these, each time a minute later; whatever is remembered, all are asked for. */
 async function announce(
@@ -61,7 +59,6 @@ async function announce(
     db: server.db,
     drive: server.library.drive,
     now: () => now,
-    changed: (change: Change) => changes.push(change),
     waiting: BOUNDS,
   }
   const sorted = await offer(context, device, address, files)
@@ -119,13 +116,13 @@ it('of all rows who has the most gives way', async () => {
 it('rows that failed count, too, and the journal hears that they are gone', async () => {
   await announce('guest', GUEST, filesOf('a', BOUNDS.each))
   await sql`update backups set status = 'Failed', failure = 'cut off' where device_id = 'guest'`.execute(server.db)
-  changes.length = 0
+  await server.db.deleteFrom('outbox').execute()
   await announce('guest', GUEST, filesOf('b', 4))
   expect(await waiting()).toEqual({ [`guest ${GUEST} a`]: 26, [`guest ${GUEST} b`]: 4 })
   await announce('guest', GUEST, filesOf('c', BOUNDS.each))
   await announce('guest', GUEST, filesOf('e', BOUNDS.each))
   expect(await waiting()).not.toHaveProperty(`guest ${GUEST} a`)
-  expect(changes.flatMap(({ backups }) => backups ?? [])).toHaveLength(BOUNDS.each)
+  expect(await server.db.selectFrom('outbox').selectAll().execute()).toHaveLength(BOUNDS.each)
 })
 
 it('an address may have rows of so many devices, and of no other one; who comes from elsewhere may', async () => {
@@ -134,7 +131,7 @@ it('an address may have rows of so many devices, and of no other one; who comes 
       insert into backups (device_id, original_path, file_name, file_type, announced_from, timestamp, status)
       values (${`made up ${n}`}, '/a.jpg', 'a.jpg', 'photo', ${GUEST}, ${NOW}, 'Pending')`.execute(server.db)
     if (n < DEVICES_OF_AN_ADDRESS - 1) continue
-    const context = { db: server.db, drive: server.library.drive, now: () => NOW, changed: () => {} }
+    const context = { db: server.db, drive: server.library.drive, now: () => NOW }
     for (const [device, address] of [
       ['one more', GUEST],
       ['made up 0', GUEST],
@@ -142,9 +139,9 @@ it('an address may have rows of so many devices, and of no other one; who comes 
     ] as const) {
       expect((await offer(context, device, address, filesOf('more', 1))).new).toHaveLength(1)
     }
-    await expect(
-      ignore({ db: server.db, changed: () => {}, now: () => NOW }, 'made up 0', GUEST, filesOf('x', 1)),
-    ).resolves.toMatchObject({ count: 1 })
+    await expect(ignore({ db: server.db, now: () => NOW }, 'made up 0', GUEST, filesOf('x', 1))).resolves.toMatchObject(
+      { count: 1 },
+    )
   }
   const { rows } = await sql<{ device: string }>`
     select device_id as device from backups where original_path like '/more/%' order by 1`.execute(server.db)
@@ -185,7 +182,7 @@ it('names that have nothing left are forgotten once they are many, and those tha
 it('a path has its bound of rows that wait, from each address', async () => {
   const ofPath = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, n) => file('/same/IMG.JPG', { id: `${from + n}` }))
-  const context = { db: server.db, drive: server.library.drive, now: () => NOW, changed: () => {} }
+  const context = { db: server.db, drive: server.library.drive, now: () => NOW }
   await offer(context, 'iPhone', GUEST, ofPath(0, 10))
   await offer(context, 'iPhone', GUEST, ofPath(10, ASSETS_OF_A_PATH))
   expect(await waiting()).toEqual({ [`iPhone ${GUEST} same`]: ASSETS_OF_A_PATH })
@@ -207,7 +204,7 @@ it(`what no list names any more waits for ${WAITING_DAYS} days at the latest`, a
 it('an address may ignore its share; past it the request is refused and nothing changes, and others may go on', async () => {
   const bounds = { all: 40, each: 30 }
   const ignoring = (address: string, files: OfferedFile[]) =>
-    ignore({ db: server.db, changed: () => {}, now: () => NOW, bounds }, 'iPhone', address, files)
+    ignore({ db: server.db, now: () => NOW, bounds }, 'iPhone', address, files)
   expect((await ignoring(GUEST, filesOf('a', 30))).count).toBe(30)
   await expect(ignoring(GUEST, filesOf('b', 1))).rejects.toMatchObject({ code: 'busy' })
   expect((await ignoring('192.168.1.67', filesOf('c', 10))).count).toBe(10)

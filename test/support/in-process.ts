@@ -59,7 +59,6 @@ export async function startInProcess(
       timeZone: 'Europe/Berlin',
       lostAndUnread,
       now: () => new Date(),
-      changed: state.changed,
       ...options,
     })
     await clearStaging(drive)

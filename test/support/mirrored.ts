@@ -51,7 +51,6 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
     timeZone: 'UTC',
     lostAndUnread,
     now: () => new Date(),
-    changed: () => {},
   })
   return {
     root,

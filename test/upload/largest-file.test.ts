@@ -55,7 +55,7 @@ describe('a file of 2^63-1 bytes', needs(drive('tmpfs'), command('truncate', 'co
     const path = await put('old.jpg')
     await sql`insert into files (path, size, media_type) values (${path}, 5, 'image/jpeg')`.execute(home.db)
     const { db, library } = home
-    await lookAtOld({ db, drive: library.drive, now: () => new Date(), changed: () => {} }, signal)
+    await lookAtOld({ db, drive: library.drive, now: () => new Date() }, signal)
     expect(await db.selectFrom('files').select('size').where('path', '=', path).execute()).toEqual([{ size: 5 }])
     await expectDamaged(path)
   })

@@ -151,7 +151,7 @@ it('the last backup is the last one that can be believed', async () => {
 })
 
 it('what was announced then is announced anew when it is listed again', async () => {
-  const context = { db: made.db, drive: made.library.drive, now, changed: () => {} }
+  const context = { db: made.db, drive: made.library.drive, now }
   const file = {
     path: '/y',
     name: 'y',

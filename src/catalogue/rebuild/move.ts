@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Database } from '../connection.ts'
+import { tellAsSnapshot } from '../outbox.ts'
 import { HAS_ROWS } from './restore.ts'
 
 /**
@@ -9,10 +10,11 @@ import { HAS_ROWS } from './restore.ts'
 export async function moveToMirror(db: Database, from: string, to: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const { numAffectedRows } = await sql`
-      update library set id = ${to}, mirror_id = null, journal_complete = false, walked_at = null, folder = null, mount_point = null
+      update library set id = ${to}, mirror_id = null, stopped_cleanly = false, walked_at = null, folder = null, mount_point = null
       where id = ${from}
     `.execute(transaction)
     if (numAffectedRows === 0n) return
+    await tellAsSnapshot(transaction)
     await sql`
       update files set verified_at = (
         select nullif(copies.verified_at, '-infinity') from copies where copies.path = files.path
@@ -37,7 +39,7 @@ export async function leaveLibrary(db: Database, id: string): Promise<boolean> {
     await transaction.deleteFrom('backups').where('status', '=', 'Pending').execute()
     // What was found in its folder, and was to be written there.
     await sql`delete from findings`.execute(transaction)
-    await sql`delete from unwritten`.execute(transaction)
+    await sql`delete from outbox`.execute(transaction)
     return true
   })
 }

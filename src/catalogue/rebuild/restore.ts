@@ -7,6 +7,7 @@ import type { JournalRecord } from '../../format/journal-record.ts'
 import { lock } from '../advisory-locks.ts'
 import type { Database } from '../connection.ts'
 import { recordLookedUntil, rememberLibrary } from '../library.ts'
+import { tellAsSnapshot } from '../outbox.ts'
 import { createSaid, loadSaid } from './load.ts'
 import { mergeSaid, type Restored } from './merge.ts'
 
@@ -25,6 +26,7 @@ export async function restoreCatalogue(
     await sql`set local enable_seqscan = on`.execute(transaction)
     await sql`set local plan_cache_mode = auto`.execute(transaction)
     await sql`set local work_mem = '32MB'`.execute(transaction)
+    await tellAsSnapshot(transaction)
     const isEmpty = !(await hasRows(transaction))
     await createSaid(transaction)
     await loadSaid(transaction, records)

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { acceptFindings } from '../../catalogue/acceptance.ts'
 import { forgetDevice } from '../../catalogue/devices.ts'
 import { FINDING_KINDS } from '../../catalogue/tables.ts'
-import { accept } from '../../control/accept.ts'
 import { AppError } from '../../errors.ts'
 import { deviceName } from '../../health/problems.ts'
 import { FindingEntry, findingEntry, HealthReport, healthReport } from '../health-json.ts'
@@ -61,8 +61,8 @@ export function healthRoutes(service: Service): FastifyPluginAsyncTypebox {
         if (ids.length + paths.length === 0 && kind === undefined) {
           throw new AppError('invalid_request', 'Nothing is named; expected "ids", "paths" or a "kind" of findings.')
         }
-        const context = { db: service.catalogue(), changed: service.changed, now: () => new Date() }
-        const accepted = await accept(context, { ids, paths, kinds: kind === undefined ? [] : [kind] })
+        const named = { ids, paths, kinds: kind === undefined ? [] : [kind] }
+        const accepted = await acceptFindings(service.catalogue(), named, new Date())
         service.trouble()
         return { status: 'success' as const, accepted: accepted.map(findingEntry), accepted_count: accepted.length }
       },

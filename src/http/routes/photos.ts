@@ -61,9 +61,8 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
         await service.roomForRows()
         const { drive, now } = service.library()
         const db = service.catalogue(untilGone(request, reply))
-        const context = { db, drive, now, changed: service.changed }
-        const sorted = await offer(context, deviceId, request.clientAddress, files)
-        await noteSeen(context.db, deviceId, files.length > 0, context.now())
+        const sorted = await offer({ db, drive, now }, deviceId, request.clientAddress, files)
+        await noteSeen(db, deviceId, files.length > 0, now())
         const entriesOf = (indexes: readonly number[]) => indexes.flatMap((index) => positions[index] ?? [])
         // Of what is too much nothing is known: to be asked for twice loses nothing.
         const wanted = inOrder([...entriesOf(sorted.new), ...excess])
@@ -102,7 +101,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       async (request, reply) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
         const db = service.catalogue(untilGone(request, reply))
-        const context = { db, changed: service.changed, now: () => new Date() }
+        const context = { db, now: () => new Date() }
         const { count, acceptsLoss } = await ignore(context, deviceId, request.clientAddress, files)
         if (acceptsLoss) service.trouble()
         const message = `${count} files marked as ignored`
@@ -125,8 +124,7 @@ export function listRoutes(service: Service): FastifyPluginAsyncTypebox {
       },
       async (request, reply) => {
         const { deviceId, files, invalid } = nonEmpty(received(request.body))
-        const context = { db: service.catalogue(untilGone(request, reply)), changed: service.changed }
-        const count = await unignore(context, deviceId, files)
+        const count = await unignore(service.catalogue(untilGone(request, reply)), deviceId, files)
         const message = `${count} files no longer ignored`
         return { status: 'success' as const, message, unignored_count: count, ...invalidJson(invalid) }
       },

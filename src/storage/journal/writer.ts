@@ -49,24 +49,26 @@ export class JournalWriter {
   #log: OpenLog | undefined
   /** What was written last, to be found again when the drive has been away. */
   #last: OpenLog | undefined
-  /** Whether files of this library were put aside that may have held what the others don't. */
-  #lacksSome = false
   readonly #onPutAside: (path: string, place: string) => void
+  readonly #beforePuttingAside: () => Promise<unknown>
 
   /**
    * `committer` is that of the drive. `onPutAside` hears of files that were moved to quarantine, since no number would
-   * have come after theirs, with their places there.
+   * have come after theirs, with their places there. They may have held what the others don't, so a snapshot is due
+   * then: `beforePuttingAside` takes note of that, durably.
    */
   constructor(
     drive: Drive,
     committer: Committer,
     now: () => Date,
     onPutAside: (path: string, place: string) => void = () => {},
+    beforePuttingAside: () => Promise<unknown> = async () => {},
   ) {
     this.#drive = drive
     this.#committer = committer
     this.#now = now
     this.#onPutAside = onPutAside
+    this.#beforePuttingAside = beforePuttingAside
   }
 
   /** Call it when the drive has come back: what is on it is looked for again. */
@@ -76,12 +78,11 @@ export class JournalWriter {
   }
 
   /**
-   * Whether a snapshot is due: there is no journal, its logs have outgrown it, a part of it was put aside, or it is not
-   * as this writer left it (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
+   * Whether a snapshot is due: there is no journal, its logs have outgrown it, or it is not as this writer left it
+   * (another copy of the drive has come back). Throws `drive_missing`, `drive_error`.
    */
   async needsSnapshot(): Promise<boolean> {
     const files = await this.#open()
-    if (this.#lacksSome) return true
     const last = this.#last
     if (
       last !== undefined &&
@@ -174,7 +175,6 @@ export class JournalWriter {
       })
       files.set(snapshot, size)
       this.#last = { file: snapshot, size }
-      this.#lacksSome = false
     } catch (error) {
       throw driveError(error, 'a snapshot of the journal was being written')
     }
@@ -254,9 +254,9 @@ export class JournalWriter {
    */
   async #withinReach(files: readonly JournalFile[]): Promise<JournalFile[]> {
     const far = outOfReach(files)
+    if (far.length > 0) await this.#beforePuttingAside()
     // The last one first: what is left is at any moment the journal of an earlier time.
     for (const { path } of far.toReversed()) {
-      this.#lacksSome = true
       this.#next = 1
       this.#onPutAside(path, await quarantine(this.#drive, path as LibraryPath, this.#now()))
     }

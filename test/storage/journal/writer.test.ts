@@ -76,9 +76,12 @@ describe('the journal’s writer', () => {
       new Committer(drive),
       () => new Date(0),
       (...aside) => told.push(aside),
+      // That a snapshot is due has to be known before: nothing tells of it afterwards.
+      async () => told.push(['due', String((await journalIn(root)).includes(name))]),
     )
     // As a snapshot is begun beside what is appended.
-    expect(await Promise.all([writer.needsSnapshot(), writer.append([record(2)])])).toEqual([true, undefined])
+    await Promise.all([writer.needsSnapshot(), writer.append([record(2)])])
+    expect(told.shift()).toEqual(['due', 'true'])
     const place = `.iclood/quarantine/${JOURNAL}/${name}.19700101T000000Z`
     expect(told).toEqual([[`${JOURNAL}/${name}`, place]])
     expect(await readFile(join(root, place), 'utf8')).toBe(bytes)
