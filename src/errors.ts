@@ -62,3 +62,24 @@ export function hasErrno(error: unknown, ...codes: readonly string[]): error is 
     (codes.length === 0 || codes.includes(error.code))
   )
 }
+
+/** Tells whether `error` is an `AppError` with one of these codes. */
+export function hasCode<Code extends ErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is AppError & { readonly code: Code } {
+  return error instanceof AppError && (codes as readonly ErrorCode[]).includes(error.code)
+}
+
+const AWAY = ['drive_missing', 'mirror_missing', 'database_unavailable'] as const
+const ABOUT_FILE = ['drive_error', 'disk_full'] as const
+
+/** Whether a drive or the database is not there at all: what fails now will work when it is back. */
+export function isAway(error: unknown): error is AppError & { readonly code: (typeof AWAY)[number] } {
+  return hasCode(error, ...AWAY)
+}
+
+/** Whether the drive fails at one file, as far as is known: the others do not wait for that. */
+export function isAboutFile(error: unknown): error is AppError & { readonly code: (typeof ABOUT_FILE)[number] } {
+  return hasCode(error, ...ABOUT_FILE)
+}

@@ -1,14 +1,18 @@
-import { AppError } from '../errors.ts'
+import { type AppError, isAboutFile } from '../errors.ts'
 
 /**
- * Returns what reading (or flushing) a file gave, `undefined` if the drive could not: then it is not known to be the
- * same as what is being stored, or not to last, and must not stand in its way. Other errors pass.
+ * Returns what reading (or flushing) a file gave; `undefined` if the drive could not, which `report` hears: then it is
+ * not known to be the same as what is being stored, or not to last, and nothing else waits for it. Other errors pass.
  */
-export async function ifReadable<Result>(reading: Promise<Result>): Promise<Result | undefined> {
+export async function ifReadable<Result>(
+  reading: Promise<Result>,
+  report?: (error: AppError) => void,
+): Promise<Result | undefined> {
   try {
     return await reading
   } catch (error) {
-    if (error instanceof AppError && (error.code === 'drive_error' || error.code === 'disk_full')) return undefined
-    throw error
+    if (!isAboutFile(error)) throw error
+    report?.(error)
+    return undefined
   }
 }

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { AT_MOST_MS, PATIENCE_MS } from './budgets.ts'
 
 const LOOK_MS = 50
@@ -23,6 +23,7 @@ export class Patience {
   /** To be awaited before each piece of work. Calls `letGo` before it rests. Throws when the signal comes. */
   async giveWay(signal: AbortSignal, letGo?: () => Promise<void>): Promise<void> {
     signal.throwIfAborted()
+    await setImmediate()
     if (this.#isQuiet()) return
     await letGo?.()
     const now = performance.now()

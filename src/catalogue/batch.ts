@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts'
+import { hasCode } from '../errors.ts'
 
 /**
  * Runs single calls as batches: while one batch is under way the next one gathers, so that a lone call waits for nobody
@@ -22,7 +22,7 @@ export function batched<Item, Result>(
       if (results.length !== calls.length) throw new Error(`a batch of ${calls.length} gave ${results.length} results`)
       for (const [index, result] of results.entries()) calls[index]?.resolve(result)
     } catch (error) {
-      if (calls.length === 1 || (error instanceof AppError && error.code === 'database_unavailable')) {
+      if (calls.length === 1 || hasCode(error, 'database_unavailable')) {
         for (const call of calls) call.reject(error)
       } else {
         for (const call of calls) await runCalls([call])

@@ -9,7 +9,7 @@ import { countHealed, countOpenFindings, listOpenFindings } from '../catalogue/f
 import { findLibrarySince } from '../catalogue/library.ts'
 import { findSuperuser } from '../catalogue/superuser.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../catalogue/verification.ts'
-import { AppError } from '../errors.ts'
+import { AppError, hasCode } from '../errors.ts'
 import type { LastingFailure } from '../journal/retries.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
 import type { DataDirUsage } from '../postgres/space.ts'
@@ -111,7 +111,7 @@ async function refusalOf({ drive }: Library): Promise<AppError | undefined> {
     await drive.checkWritable()
     return undefined
   } catch (error) {
-    if (error instanceof AppError && error.code === 'drive_error') return error
+    if (hasCode(error, 'drive_error')) return error
     throw error
   }
 }

@@ -1,10 +1,9 @@
-import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { withResolvers } from '../base/resolvers.ts'
+import { Bell, rest } from '../base/bell.ts'
 import { type Alert, type Problem, reconcileAlerts } from '../catalogue/alerts.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { markTold } from '../catalogue/findings.ts'
-import { AppError, inFull } from '../errors.ts'
+import { type AppError, hasCode, inFull } from '../errors.ts'
 import type { Health } from './model.ts'
 import { findingKey, isUndecided } from './problems.ts'
 
@@ -46,7 +45,7 @@ export class Monitor {
   /** What the log has been told of. */
   readonly #logged = new Set<string>()
   #awaySince: Date | undefined
-  #wake = withResolvers<void>()
+  readonly #bell = new Bell()
 
   constructor(options: MonitorOptions) {
     this.#options = options
@@ -54,7 +53,7 @@ export class Monitor {
 
   /** Something has happened that may be a problem, or the end of one. */
   readonly soon = (): void => {
-    this.#wake.resolve()
+    this.#bell.ring()
   }
 
   /** Somebody has asked how the backup is: what they were told and the alerts do not know yet is looked into soon. */
@@ -67,35 +66,22 @@ export class Monitor {
   /** Goes on until `signal`, then resolves. */
   async run(signal: AbortSignal): Promise<void> {
     const { log } = this.#options
-    signal.addEventListener('abort', this.soon, { once: true })
     while (!signal.aborted) {
-      this.#wake = withResolvers()
+      this.#bell.silence()
       try {
         await this.#look()
       } catch (error) {
         // Watching over photos must not keep them from being taken.
         log.error({ err: error }, 'looking after the backup failed in a way that nobody foresaw')
       }
-      if (await this.#isWoken(this.#pause())) {
-        await setTimeout(GATHER_MS, undefined, { signal, ref: false }).catch(() => {})
-      }
+      if (await this.#bell.wait(this.#pause(), signal)) await rest(GATHER_MS, signal)
     }
-    signal.removeEventListener('abort', this.soon)
   }
 
   #pause(): number {
     if (this.#isWaiting) return LASTING_MS
     const left = this.#nextAt === null ? EVERY_MS : this.#nextAt.getTime() - this.#options.now().getTime()
     return Math.min(Math.max(left, 0), EVERY_MS)
-  }
-
-  /** Waits for that long, or until something has happened: then it returns true. */
-  async #isWoken(ms: number): Promise<boolean> {
-    const rest = new AbortController()
-    const pause = setTimeout(ms, false, { signal: rest.signal, ref: false }).catch(() => false)
-    const isWoken = await Promise.race([pause, this.#wake.promise.then(() => true)])
-    rest.abort()
-    return isWoken
   }
 
   async #look(): Promise<void> {
@@ -114,7 +100,7 @@ export class Monitor {
       this.#write(lasting, grown, cleared)
       if (raised.length + grown.length + cleared.length > 0) onChange()
     } catch (error) {
-      if (!(error instanceof AppError && ['database_unavailable', 'data_dir_full'].includes(error.code))) throw error
+      if (!hasCode(error, 'database_unavailable', 'data_dir_full')) throw error
       this.#noteAway(error)
       return
     }

@@ -1,5 +1,5 @@
 import { type CopyWanted, sortWanted } from '../catalogue/copies.ts'
-import type { AppError, ErrorCode } from '../errors.ts'
+import { type AppError, type ErrorCode, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import { SourceError } from '../storage/copy.ts'
 import { driveError } from '../storage/drive-error.ts'
@@ -13,8 +13,7 @@ import type { WorkList } from './work-list.ts'
 const NOTE_BYTES = 64 * 1024 * 1024
 /** So many failures in a row are the drive's, not the photos'. */
 const MAX_FAILURES = 3
-/** What stops everything, not only the photo that met it. */
-const STOPPING: readonly ErrorCode[] = ['mirror_missing', 'drive_missing', 'database_unavailable']
+/** What may be the drive's, not the photo's. */
 const FAILING: readonly ErrorCode[] = ['drive_error', 'internal_error']
 
 export interface CopierOptions {
@@ -97,7 +96,7 @@ export class Copier {
         return false
       }
       const reason = driveError(error, `${wanted.path} was being copied`)
-      if (STOPPING.includes(reason.code)) throw reason
+      if (isAway(reason)) throw reason
       // What a drive answers that is not there is about the folder it was mounted on.
       await this.#mirror.drive.check()
       if (FAILING.includes(reason.code) && ++this.#failures >= MAX_FAILURES) {

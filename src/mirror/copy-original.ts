@@ -1,7 +1,7 @@
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import type { CopyWanted } from '../catalogue/copies.ts'
-import { AppError } from '../errors.ts'
+import { AppError, hasCode } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath, splitPath } from '../format/layout.ts'
 import { copyInto, SourceError } from '../storage/copy.ts'
 import { driveError } from '../storage/drive-error.ts'
@@ -76,7 +76,7 @@ async function takePlace(mirror: Mirror, staged: Staged, path: LibraryPath, want
   try {
     await mirror.committer.takeName(staged.path, path)
   } catch (error) {
-    if (!(error instanceof AppError && error.code === 'name_taken')) throw error
+    if (!hasCode(error, 'name_taken')) throw error
     // Somebody was quicker: perhaps a command beside the server, with the same copy.
     if (await isThere(mirror, path, wanted)) return
     await mirror.committer.takeName(staged.path, path)

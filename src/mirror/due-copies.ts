@@ -1,5 +1,5 @@
 import { type CopyWanted, findOldestCopyProof, listDueCopies, recordCopiesVerified } from '../catalogue/copies.ts'
-import { AppError } from '../errors.ts'
+import { hasCode } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { dueAt, dueBefore, horizon, type Rules } from '../verify/schedule.ts'
 import type { Mirror } from './mirror.ts'
@@ -88,7 +88,7 @@ export class DueCopies {
       this.#failures = 0
       return outcome
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'drive_error') || ++this.#failures >= MAX_FAILURES) throw error
+      if (!hasCode(error, 'drive_error') || ++this.#failures >= MAX_FAILURES) throw error
       this.#options.log.warn({ path: copy.path, err: error }, 'a photo could not be read back from the second copy')
       this.#postponed.add(copy.path)
       return undefined

@@ -2,14 +2,14 @@
  * mirror/: The second copy: what it lacks is copied, what it has is read back, its journal follows.
  */
 
-import { setTimeout } from 'node:timers/promises'
 import { lockLibrary } from '../archive/folder-locks.ts'
 import type { Library } from '../archive/library.ts'
+import { Bell, rest } from '../base/bell.ts'
 import type { ProcessLock } from '../base/process-lock.ts'
 import { withResolvers } from '../base/resolvers.ts'
 import { findLastCopy, recheckCopies } from '../catalogue/copies.ts'
 import type { News } from '../catalogue/outbox.ts'
-import { AppError } from '../errors.ts'
+import { AppError, isAway } from '../errors.ts'
 import type { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { clearStaging, LEFT_ALONE } from '../storage/staging.ts'
@@ -18,7 +18,7 @@ import { JournalSchedule } from './journal-schedule.ts'
 import { establishMirror } from './open.ts'
 import { mirrorSource } from './source.ts'
 import { describe, doubtAboutPlace, type MirrorStatus, type MirrorTrouble, troubleOf } from './status.ts'
-import { ELSEWHERE, type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
+import { type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
 import { WorkList } from './work-list.ts'
 
 export interface KeeperOptions extends MirrorOptions {
@@ -48,7 +48,7 @@ export class MirrorKeeper {
   readonly #schedule = new JournalSchedule()
   readonly #backlog: BacklogCount
   readonly #firstLook = withResolvers<void>()
-  #wake = withResolvers<void>()
+  readonly #bell = new Bell()
   #open: { upkeep: Upkeep; lock: ProcessLock } | undefined
   #trouble: MirrorTrouble | undefined
   #lookedThroughAt = 0
@@ -70,7 +70,7 @@ export class MirrorKeeper {
     this.#schedule.noteChange()
     this.#work.hear(originals)
     if (copySums.length > 0) this.#open?.upkeep.compareSoon()
-    if (originals.length + copySums.length > 0) this.#wake.resolve()
+    if (originals.length + copySums.length > 0) this.#bell.ring()
   }
 
   /** Runs until `signal`. Waits for whatever is away, for as long as it takes. */
@@ -84,10 +84,10 @@ export class MirrorKeeper {
       } catch (error) {
         if (signal.aborted) break
         const reason = driveError(error, 'the second copy was being looked for')
-        if (!ELSEWHERE.includes(reason.code)) this.#setTrouble(troubleOf(reason), reason)
+        if (reason.code === 'mirror_missing' || !isAway(reason)) this.#setTrouble(troubleOf(reason), reason)
         this.#firstLook.resolve()
         await this.#closeMirror()
-        await setTimeout(LOOK_MS, undefined, { signal }).catch(() => {})
+        await rest(LOOK_MS, signal)
       }
     }
     this.#firstLook.resolve()
@@ -114,7 +114,7 @@ export class MirrorKeeper {
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       this.#setTrouble(troubleOf(error), error)
-      this.#wake.resolve()
+      this.#bell.ring()
     }
     return describe(this.#library, this.#options.folder, this.#trouble, await this.#backlog.get())
   }
@@ -180,12 +180,9 @@ export class MirrorKeeper {
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    const ending = new AbortController()
-    const timer = setTimeout(Math.max(0, ms), undefined, { signal: AbortSignal.any([signal, ending.signal]) })
-    timer.catch(() => {})
-    await Promise.race([this.#wake.promise, timer])
-    ending.abort()
-    this.#wake = withResolvers()
+    await this.#bell.wait(ms, signal)
+    this.#bell.silence()
+    signal.throwIfAborted()
     if (performance.now() - this.#lookedThroughAt < LOOK_THROUGH_MS) return
     this.#lookedThroughAt = performance.now()
     if ((await this.#backlog.get()).files > 0) this.#work.lookThrough()

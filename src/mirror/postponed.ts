@@ -1,3 +1,4 @@
+import { Backoff } from '../base/backoff.ts'
 import type { CopyWanted } from '../catalogue/copies.ts'
 import type { AppError } from '../errors.ts'
 import { type MirrorTrouble, troubleOf } from './status.ts'
@@ -8,11 +9,16 @@ const FULL_MS = 5_000
 const FIRST_RETRY_MS = 10_000
 const LAST_RETRY_MS = 600_000
 
+/** How long a mirror that fails is left alone. */
+export function mirrorBackoff(): Backoff {
+  return new Backoff(FIRST_RETRY_MS, LAST_RETRY_MS)
+}
+
 /** Originals that could not be copied and will be tried again, with bounded memory. */
 export class Postponed {
   readonly #paths = new Map<string, AppError>()
   #isOverfull = false
-  #retries = 0
+  readonly #backoff = mirrorBackoff()
   /** The size of the smallest one that found no room. */
   #smallest = Number.POSITIVE_INFINITY
   #at = Number.POSITIVE_INFINITY
@@ -36,21 +42,19 @@ export class Postponed {
 
   /** Puts off the next try, longer each time. */
   wait(): void {
-    const pause = Math.min(FIRST_RETRY_MS * 2 ** this.#retries, LAST_RETRY_MS)
-    this.#at = performance.now() + (this.needs === undefined ? pause : FULL_MS)
+    this.#at = performance.now() + (this.needs === undefined ? this.#backoff.failed().waitMs : FULL_MS)
   }
 
   /** Returns all of them and forgets them; `undefined` if they were too many to be kept. */
   take(): string[] | undefined {
     const paths = this.#isOverfull ? undefined : [...this.#paths.keys()]
-    this.#retries++
     this.#clear()
     return paths
   }
 
   /** Forgets them, and how often they were tried. */
   forget(): void {
-    this.#retries = 0
+    this.#backoff.succeeded()
     this.#clear()
   }
 

@@ -1,9 +1,9 @@
-import { setImmediate, setTimeout } from 'node:timers/promises'
+import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Library } from '../archive/library.ts'
 import { Patience } from '../base/patience.ts'
 import { listMissingWithCopy } from '../catalogue/copies.ts'
-import { AppError, type ErrorCode } from '../errors.ts'
+import { type AppError, hasCode, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
@@ -14,7 +14,7 @@ import { Copier } from './copier.ts'
 import { DueCopies } from './due-copies.ts'
 import type { JournalSchedule } from './journal-schedule.ts'
 import { createMirror, type Mirror } from './mirror.ts'
-import { Postponed } from './postponed.ts'
+import { mirrorBackoff, Postponed } from './postponed.ts'
 import { type MirrorTrouble, troubleOf } from './status.ts'
 import type { WorkList } from './work-list.ts'
 
@@ -53,14 +53,11 @@ export interface Upkept {
 const GLANCE_MS = 30_000
 /** What changes at about the same time is copied together. */
 const GATHER_MS = 300
-const FIRST_RETRY_MS = 10_000
-const LAST_RETRY_MS = 600_000
-const ELSEWHERE_RETRY_MS = 1_000
+/** When something else than the mirror is away, it is soon back. */
+const AWAY_RETRY_MS = 1_000
 /** The longest that uploads hold up one chunk: the mirror must not wait for days for a first backup to end. */
 const AT_MOST_MS = 250
 const PORTION = 100
-/** Not the mirror's fault, and soon over. */
-export const ELSEWHERE: readonly ErrorCode[] = ['drive_missing', 'database_unavailable']
 
 /**
  * All that is done to a mirror while it is there: originals and the journal are copied, copies are read back. One thing
@@ -113,28 +110,25 @@ export class Upkeep {
 
   /** Goes on until the mirror goes away, which it throws, or has been away. Waits out everything else that is wrong. */
   async run(): Promise<void> {
-    let retries = 0
+    const backoff = mirrorBackoff()
     while (!this.#hasReturned) {
       try {
         await this.#doAll()
-        retries = 0
+        backoff.succeeded()
       } catch (error) {
         this.#signal.throwIfAborted()
         const reason = driveError(error, 'the second copy was being written')
         await this.mirror.drive.check()
-        await setTimeout(this.#noteFailure(reason, retries++), undefined, { signal: this.#signal })
+        const { waitMs } = backoff.failed()
+        if (!isAway(reason)) {
+          this.#isFailing = true
+          this.#upkept.setTrouble(troubleOf(reason), reason)
+        }
+        await setTimeout(isAway(reason) ? AWAY_RETRY_MS : waitMs, undefined, { signal: this.#signal })
         continue
       }
       if (!this.#isWanted) await this.#rest()
     }
-  }
-
-  /** Returns how long to wait before the next try, in ms. */
-  #noteFailure(reason: AppError, retries: number): number {
-    if (ELSEWHERE.includes(reason.code)) return ELSEWHERE_RETRY_MS
-    this.#isFailing = true
-    this.#upkept.setTrouble(troubleOf(reason), reason)
-    return Math.min(FIRST_RETRY_MS * 2 ** retries, LAST_RETRY_MS)
   }
 
   get #isWanted(): boolean {
@@ -201,7 +195,7 @@ export class Upkeep {
       this.#signal.throwIfAborted()
       schedule.retry()
       const reason = driveError(error, 'the journal was being copied')
-      if (ELSEWHERE.includes(reason.code) || reason.code === 'mirror_missing') throw reason
+      if (isAway(reason)) throw reason
       this.#journalTrouble = troubleOf(reason)
     }
   }
@@ -233,7 +227,7 @@ export class Upkeep {
       reservation.release()
       return true
     } catch (error) {
-      if (error instanceof AppError && error.code === 'disk_full') return false
+      if (hasCode(error, 'disk_full')) return false
       throw error
     }
   }
@@ -241,8 +235,6 @@ export class Upkeep {
   /** Gives way to uploads, though not for ever. */
   async #pause(): Promise<void> {
     this.#upkept.progressed()
-    this.#signal.throwIfAborted()
-    await setImmediate()
     await this.#patience.giveWay(this.#signal)
   }
 }

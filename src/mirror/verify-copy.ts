@@ -2,7 +2,7 @@ import { ifReadable } from '../base/if-readable.ts'
 import { type CopyWanted, forgetCopy, recordCopies, sortWanted } from '../catalogue/copies.ts'
 import { healFindings, noteQuarantined, recordFinding } from '../catalogue/findings.ts'
 import { settleWithoutCopy } from '../catalogue/losses.ts'
-import { AppError, type ErrorCode } from '../errors.ts'
+import { hasCode, isAboutFile } from '../errors.ts'
 import { parseLibraryPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { SourceError } from '../storage/copy.ts'
@@ -24,8 +24,6 @@ export type CopyOutcome =
       /** Whether it has been copied again from the library. */
       isHealed: boolean
     }
-
-const PASSING: readonly ErrorCode[] = ['disk_full', 'drive_error', 'name_taken']
 
 /**
  * Reads a copy back from the mirror and compares it. One that is not intact does not count from then on; what lies in
@@ -68,7 +66,7 @@ async function copyAgain(mirror: Mirror, path: string, pause?: Pause): Promise<b
   } catch (error) {
     // The library does not have it either: its own verification sees to that. What only this copy met, the server tries
     // again.
-    if (error instanceof SourceError || (error instanceof AppError && PASSING.includes(error.code))) return false
+    if (error instanceof SourceError || isAboutFile(error) || hasCode(error, 'name_taken')) return false
     throw error
   }
   await recordCopies(library.db, drive.id, wanted, library.now())

@@ -1,5 +1,6 @@
-import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { Backoff } from '../base/backoff.ts'
+import { rest } from '../base/bell.ts'
 import { addressOf } from './receiver.ts'
 import { deliver, NotDelivered } from './send.ts'
 
@@ -23,23 +24,21 @@ export interface HeartbeatOptions {
 export async function keepHeartBeating(options: HeartbeatOptions, signal: AbortSignal): Promise<void> {
   const { url, isHealthy, log, everyMs = EVERY_MS } = options
   const { href, host, headers } = addressOf(url)
-  let hasFailed = false
+  const backoff = new Backoff(everyMs)
   while (!signal.aborted) {
     try {
       if (await isHealthy().catch(() => false)) {
         await deliver(href, { method: 'GET', headers }, 'HEARTBEAT_URL', signal)
-        if (hasFailed) log.info({ host }, 'the heartbeat is heard again')
-        hasFailed = false
+        if (backoff.succeeded()) log.info({ host }, 'the heartbeat is heard again')
       }
     } catch (error) {
       if (signal.aborted) return
       // Whatever it is, photos are taken all the same.
       const details = error instanceof NotDelivered ? { host, reason: error.message } : { host, err: error }
       const message = 'HEARTBEAT_URL could not be told that all is well; it is tried again every minute'
-      if (hasFailed) log.debug(details, message)
-      else log.warn(details, message)
-      hasFailed = true
+      if (backoff.failed().isNews) log.warn(details, message)
+      else log.debug(details, message)
     }
-    await setTimeout(everyMs, undefined, { signal, ref: false }).catch(() => {})
+    await rest(everyMs, signal)
   }
 }

@@ -2,9 +2,9 @@
  * notify/: Who is told of an alert, how, and how often. What is wrong is decided elsewhere.
  */
 
-import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { withResolvers } from '../base/resolvers.ts'
+import { Backoff } from '../base/backoff.ts'
+import { Bell, rest } from '../base/bell.ts'
 import { type Alert, keepReceivers, listUntold, recordTold } from '../catalogue/alerts.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { AppError } from '../errors.ts'
@@ -22,24 +22,22 @@ const DATABASE_RETRY_MS = 10_000
  */
 export class Teller {
   readonly #db: Database
-  readonly #receivers: readonly Receiver[]
+  /** Each with what wakes it. */
+  readonly #receivers: ReadonlyMap<Receiver, Bell>
   readonly #log: Logger
   readonly #now: () => Date
-  #news = withResolvers<void>()
   #outage: Alert | undefined
 
   constructor(db: Database, receivers: readonly Receiver[], log: Logger, now: () => Date) {
     this.#db = db
-    this.#receivers = receivers
+    this.#receivers = new Map(receivers.map((receiver) => [receiver, new Bell()]))
     this.#log = log
     this.#now = now
   }
 
   /** Has a look at the alerts soon. */
   poke(): void {
-    const news = this.#news
-    this.#news = withResolvers()
-    news.resolve()
+    for (const bell of this.#receivers.values()) bell.ring()
   }
 
   /**
@@ -54,64 +52,48 @@ export class Teller {
 
   /** Goes on until `signal`, then resolves. */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = () => this.poke()
-    signal.addEventListener('abort', stop, { once: true })
-    try {
-      await Promise.all([
-        this.#forgetOthers(signal),
-        ...this.#receivers.map((receiver) => this.#serve(receiver, signal)),
-      ])
-    } catch (error) {
-      if (!signal.aborted) throw error
-    } finally {
-      signal.removeEventListener('abort', stop)
-    }
+    const serving = [...this.#receivers].map(([receiver, bell]) => this.#serve(receiver, bell, signal))
+    await Promise.all([this.#forgetOthers(signal), ...serving])
   }
 
   async #forgetOthers(signal: AbortSignal): Promise<void> {
-    for (;;) {
+    const ids = [...this.#receivers.keys()].map(({ id }) => id)
+    while (!signal.aborted) {
       try {
-        return await keepReceivers(
-          this.#db,
-          this.#receivers.map(({ id }) => id),
-        )
+        return await keepReceivers(this.#db, ids)
       } catch (error) {
         if (!(error instanceof AppError)) throw error
       }
-      await setTimeout(DATABASE_RETRY_MS, undefined, { signal, ref: false })
+      await rest(DATABASE_RETRY_MS, signal)
     }
   }
 
-  async #serve(receiver: Receiver, signal: AbortSignal): Promise<void> {
+  async #serve(receiver: Receiver, bell: Bell, signal: AbortSignal): Promise<void> {
     const told: Told = { outage: undefined, unrecorded: [] }
-    let failures = 0
-    for (;;) {
-      signal.throwIfAborted()
-      const news = this.#news.promise
-      let waitMs: number
+    const backoff = new Backoff(FIRST_RETRY_MS, LAST_RETRY_MS)
+    while (!signal.aborted) {
+      bell.silence()
+      let waitMs = DATABASE_RETRY_MS
       try {
         await this.#tellAll(receiver, told, signal)
-        if (failures > 0) this.#log.info({ receiver: receiver.host }, 'a receiver of notifications is back')
-        failures = 0
-        await news
+        if (backoff.succeeded()) this.#log.info({ receiver: receiver.host }, 'a receiver of notifications is back')
+        await bell.wait(Number.POSITIVE_INFINITY, signal)
         continue
       } catch (error) {
-        signal.throwIfAborted()
+        if (signal.aborted) return
         if (error instanceof NotDelivered) {
-          waitMs = Math.min(FIRST_RETRY_MS * 2 ** failures, LAST_RETRY_MS)
-          failures++
+          const failure = backoff.failed()
+          waitMs = failure.waitMs
           const details = { receiver: receiver.host, reason: error.message, retryInSeconds: waitMs / 1000 }
-          if (failures === 1) this.#log.warn(details, 'a notification could not be delivered and is tried again')
+          if (failure.isNews) this.#log.warn(details, 'a notification could not be delivered and is tried again')
           else this.#log.debug(details, 'a notification could not be delivered')
-        } else {
-          waitMs = DATABASE_RETRY_MS
+        } else if (!(error instanceof AppError)) {
           // Who can't be told must not keep photos from being taken.
-          if (!(error instanceof AppError)) this.#log.error({ err: error }, 'telling of a problem failed unexpectedly')
+          this.#log.error({ err: error }, 'telling of a problem failed unexpectedly')
         }
       }
       // News of the database does not wait for the database; a receiver that is away is left in peace.
-      const pause = setTimeout(waitMs, undefined, { signal, ref: false })
-      await (failures > 0 ? pause : Promise.race([pause, news]))
+      await (backoff.isFailing ? rest(waitMs, signal) : bell.wait(waitMs, signal))
     }
   }
 

@@ -1,10 +1,10 @@
 import type { Library } from '../archive/library.ts'
+import { ifReadable } from '../base/if-readable.ts'
 import { type Listed, listFolder, listFolders } from '../catalogue/folders.ts'
 import type { AppError } from '../errors.ts'
 import { parseLibraryPath } from '../format/layout.ts'
 import { sizeOf } from '../storage/originals.ts'
 import { verifyOriginal } from '../verify/verify-original.ts'
-import { unlessFailing } from './unless-failing.ts'
 
 export interface LossOptions {
   /** Hears how many originals have been looked for, now and then. */
@@ -40,7 +40,7 @@ export async function findLosses(library: Library, options: LossOptions): Promis
       for (const suspect of await findSuspects(library, portion, options)) {
         options.signal.throwIfAborted()
         const path = parseLibraryPath(suspect.path)
-        const outcome = await unlessFailing(path, options, () => verifyOriginal(library, path))
+        const outcome = await ifReadable(verifyOriginal(library, path), (error) => options.reportTrouble(path, error))
         if (outcome === undefined) continue
         if (outcome.state === 'intact' ? outcome.isRestored : outcome.isHealed) losses.restored++
         else if (outcome.state !== 'intact' && !suspect.isReported) losses.lost++
@@ -55,11 +55,11 @@ export async function findLosses(library: Library, options: LossOptions): Promis
 async function findSuspects(library: Library, portion: readonly Listed[], options: LossOptions): Promise<Listed[]> {
   options.signal.throwIfAborted()
   const looked = await Promise.all(
-    portion.map((known) =>
-      unlessFailing(known.path, options, async () =>
-        isSuspect(known, await sizeOf(library.drive, parseLibraryPath(known.path))) ? known : undefined,
-      ),
-    ),
+    portion.map((known) => {
+      const looking = sizeOf(library.drive, parseLibraryPath(known.path))
+      const suspect = looking.then((size) => (isSuspect(known, size) ? known : undefined))
+      return ifReadable(suspect, (error) => options.reportTrouble(known.path, error))
+    }),
   )
   return looked.filter((known) => known !== undefined)
 }

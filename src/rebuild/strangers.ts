@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Library } from '../archive/library.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
+import { ifReadable } from '../base/if-readable.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { addUnread, listFolder, type Stranger } from '../catalogue/folders.ts'
 import { AppError } from '../errors.ts'
@@ -8,7 +9,6 @@ import { type LibraryPath, type MonthFolder, pathIn } from '../format/layout.ts'
 import { strangeNames } from '../format/strange-names.ts'
 import { type EntryFacts, entryOf, type FileFacts, listMonthFolders, listNames } from '../storage/month-folders.ts'
 import { flushOriginal, stateOf } from '../storage/originals.ts'
-import { unlessFailing } from './unless-failing.ts'
 
 export interface AdoptOptions {
   /** Whether this or another process may be storing uploads meanwhile. */
@@ -41,7 +41,7 @@ export async function adoptStrangers(library: Library, options: AdoptOptions): P
   const unsettled: LibraryPath[] = []
   for (const folder of await listMonthFolders(library.drive)) {
     options.signal.throwIfAborted()
-    const paths = await unlessFailing(folder, options, () => findStrangers(library, folder))
+    const paths = await ifReadable(findStrangers(library, folder), (error) => options.reportTrouble(folder, error))
     unsettled.push(...(await adopt(library, paths ?? [], options, adopted)))
   }
   if (unsettled.length > 0) {
@@ -91,7 +91,7 @@ async function adopt(
     options.signal.throwIfAborted()
     const portion = paths.slice(start, start + PORTION)
     const facts = await Promise.all(
-      portion.map((path) => unlessFailing(path, options, () => entryOf(library.drive, path))),
+      portion.map((path) => ifReadable(entryOf(library.drive, path), (error) => options.reportTrouble(path, error))),
     )
     const strangers = new Map<string, Stranger>()
     for (const [index, path] of portion.entries()) {
@@ -129,12 +129,12 @@ async function isDurable(
   options: AdoptOptions,
 ): Promise<boolean> {
   if (library.now().getTime() - file.touchedAt.getTime() > WRITTEN_MS) return true
-  const flushed = await unlessFailing(path, options, async () => {
+  const flush = async () => {
     await flushOriginal(library.drive, path)
     await library.committer.settle(path)
     return true
-  })
-  return flushed === true
+  }
+  return (await ifReadable(flush(), (error) => options.reportTrouble(path, error))) ?? false
 }
 
 function isSettled(file: FileFacts, now: Date): boolean {

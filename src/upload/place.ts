@@ -1,7 +1,7 @@
 import type { Library } from '../archive/library.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { findOriginal } from '../catalogue/verification.ts'
-import { AppError } from '../errors.ts'
+import { hasCode } from '../errors.ts'
 import { type LibraryPath, pathIn } from '../format/layout.ts'
 import { checksumOf, flushOriginal, stateOf } from '../storage/originals.ts'
 import type { Staged } from '../storage/staging.ts'
@@ -58,7 +58,7 @@ async function takeName(library: Library, staged: Staged, wish: Wish): Promise<L
       await names.noteTaken(wish.folder, name)
       return path
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'name_taken')) throw error
+      if (!hasCode(error, 'name_taken')) throw error
       unrecorded.settle(staged.checksum)
       // Somebody else took it just now, or the drive knows two names for one that look different to us.
       await names.noteRefused(wish.folder, name)

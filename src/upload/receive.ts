@@ -1,6 +1,6 @@
 import type { Library } from '../archive/library.ts'
 import { type FailedUpload, markFailed } from '../catalogue/announce.ts'
-import { AppError } from '../errors.ts'
+import { AppError, hasCode } from '../errors.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { isMediumError } from '../storage/drive-error.ts'
 import { StagedFile } from '../storage/staging.ts'
@@ -86,7 +86,7 @@ async function recordFailure(library: Library, upload: FailedUpload, error: unkn
     await markFailed(library.db, upload, reason, library.now())
   } catch (cause) {
     // Without the database there is no row to mark; the file is asked for again either way.
-    if (!(cause instanceof AppError && cause.code === 'database_unavailable')) throw cause
+    if (!hasCode(cause, 'database_unavailable')) throw cause
   }
 }
 

@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Library, withOwnReader } from '../archive/library.ts'
+import { Backoff } from '../base/backoff.ts'
+import { Bell } from '../base/bell.ts'
 import { believed } from '../base/clock.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { Patience } from '../base/patience.ts'
@@ -16,7 +17,7 @@ import {
   recheckSince,
   recordVerified,
 } from '../catalogue/verification.ts'
-import { AppError } from '../errors.ts'
+import { AppError, hasCode } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import type { Pause } from '../storage/direct-read.ts'
 import { walkFolders } from './folders.ts'
@@ -64,8 +65,7 @@ export class ContinuousVerification {
   #markedAt = 0
   #wantsWalk = false
   #walkedAt = Number.NEGATIVE_INFINITY
-  /** Ends the sleep. */
-  #alarm = new AbortController()
+  readonly #bell = new Bell()
   #proven: Proven[] = []
   #recordedAt = 0
   /**
@@ -98,27 +98,27 @@ export class ContinuousVerification {
       const since = new Date(around.getTime() - SUSPECT_MS)
       if (this.#suspectSince === undefined || since < this.#suspectSince) this.#suspectSince = since
     }
-    this.#alarm.abort()
+    this.#bell.ring()
   }
 
   /** Runs until the signal, then rejects. Waits out a drive or database that is away. */
   async run(signal: AbortSignal): Promise<void> {
-    let announced: string | undefined
+    const backoff = new Backoff(RETRY_MS)
     for (;;) {
       signal.throwIfAborted()
-      this.#alarm = new AbortController()
+      this.#bell.silence()
       try {
         // The drive may be another one by now.
         this.#library.reader.forget()
         await this.#work(signal)
-        announced = undefined
+        backoff.succeeded()
         await this.#sleepUntil(await this.#nextDue(), signal)
       } catch (error) {
         if (!(error instanceof AppError)) throw error
-        if (announced !== error.code) this.#options.log.warn({ err: error }, 'reading photos back has to wait')
-        announced = error.code
-        this.#alarm = new AbortController()
-        await this.#sleepUntil(this.#now() + RETRY_MS, signal)
+        const { waitMs, isNews } = backoff.failed(error.code)
+        if (isNews) this.#options.log.warn({ err: error }, 'reading photos back has to wait')
+        this.#bell.silence()
+        await this.#sleepUntil(this.#now() + waitMs, signal)
       }
     }
   }
@@ -190,7 +190,7 @@ export class ContinuousVerification {
         await this.#conclude(path, outcome, pause)
       }
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'drive_error') || ++this.#failures >= MAX_FAILURES) throw error
+      if (!hasCode(error, 'drive_error') || ++this.#failures >= MAX_FAILURES) throw error
       this.#options.log.warn({ path, err: error }, 'a photo could not be read back just now')
       this.#postponed.add(path)
     }
@@ -274,13 +274,10 @@ export class ContinuousVerification {
   }
 
   async #sleepUntil(due: number, signal: AbortSignal): Promise<void> {
-    const ending = AbortSignal.any([signal, this.#alarm.signal])
-    for (let left = due - this.#now(); left > 0 && !ending.aborted; left = due - this.#now()) {
+    for (let left = due - this.#now(); left > 0 && !signal.aborted; left = due - this.#now()) {
       // Further ahead than anything can be: the clock has been set back, and what is due is another question.
       if (due > Math.max(horizon(this.#now(), this.#rules), this.#now() + SLEEP_MS)) return
-      await sleep(Math.min(left, SLEEP_MS), undefined, { signal: ending, ref: false }).catch((error: unknown) => {
-        if (!ending.aborted) throw error
-      })
+      if (await this.#bell.wait(Math.min(left, SLEEP_MS), signal)) return
     }
   }
 

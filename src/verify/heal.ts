@@ -3,7 +3,7 @@ import type { Candidate, Lost, Source } from '../archive/source.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { findLost, findTwins, type Twin } from '../catalogue/losses.ts'
 import { findOriginal, listLost, type Selection } from '../catalogue/verification.ts'
-import { AppError } from '../errors.ts'
+import { hasCode, isAboutFile } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { copyInto, SourceError } from '../storage/copy.ts'
@@ -107,6 +107,5 @@ async function copyBack(
 
 /** The source can't be read, or the drive can't take it: then it is not healed from there. */
 function isRefusal(error: unknown): boolean {
-  if (error instanceof SourceError) return true
-  return error instanceof AppError && ['drive_error', 'disk_full', 'space_promised'].includes(error.code)
+  return error instanceof SourceError || isAboutFile(error) || hasCode(error, 'space_promised')
 }

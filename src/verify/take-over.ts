@@ -1,9 +1,9 @@
-import { setImmediate, setTimeout } from 'node:timers/promises'
+import { setTimeout } from 'node:timers/promises'
 import { type Library, withOwnReader } from '../archive/library.ts'
 import { Patience } from '../base/patience.ts'
 import { acquireProcessLock } from '../base/process-lock.ts'
 import { countUnread, listUnread } from '../catalogue/files.ts'
-import { AppError } from '../errors.ts'
+import { AppError, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import { healed, readBack } from './verify-original.ts'
 
@@ -57,8 +57,6 @@ export async function takeOver(
   const giveWay = async (bytes = 0, letGo?: () => Promise<void>) => {
     progress.bytes += bytes
     if (bytes > 0) options.report(progress)
-    signal.throwIfAborted()
-    await setImmediate()
     await patience.giveWay(signal, letGo)
   }
   const reading = withOwnReader(library)
@@ -121,7 +119,7 @@ async function readPatiently(
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       options.reportTrouble(path, error)
-      if (error.code !== 'drive_missing' && error.code !== 'database_unavailable') return 'unreadable'
+      if (!isAway(error)) return 'unreadable'
       await setTimeout(RETRY_MS, undefined, { signal: options.signal })
     }
   }

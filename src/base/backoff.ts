@@ -1,0 +1,32 @@
+/** How long until the next try of what fails, and whether that is told of: once for each reason in a row. */
+export class Backoff {
+  readonly #firstMs: number
+  readonly #longestMs: number
+  #failures = 0
+  #reason: string | undefined
+
+  /** Twice as long after each failure in a row, from `firstMs` up to `longestMs`. */
+  constructor(firstMs: number, longestMs = firstMs) {
+    this.#firstMs = firstMs
+    this.#longestMs = longestMs
+  }
+
+  get isFailing(): boolean {
+    return this.#reason !== undefined
+  }
+
+  /** Notes a failure. Returns how many ms to wait, and whether the one before was for another reason, or none. */
+  failed(reason = ''): { waitMs: number; isNews: boolean } {
+    const isNews = reason !== this.#reason
+    this.#reason = reason
+    return { waitMs: Math.min(this.#firstMs * 2 ** this.#failures++, this.#longestMs), isNews }
+  }
+
+  /** Returns whether it has failed before. */
+  succeeded(): boolean {
+    const hasFailed = this.isFailing
+    this.#reason = undefined
+    this.#failures = 0
+    return hasFailed
+  }
+}
