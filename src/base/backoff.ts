@@ -1,11 +1,11 @@
-/** How long until the next try of what fails, and whether that is told of: once for each reason in a row. */
+/** How long until the next try of what fails, and whether that is told of. A new reason begins anew. */
 export class Backoff {
   readonly #firstMs: number
   readonly #longestMs: number
   #failures = 0
   #reason: string | undefined
 
-  /** Twice as long after each failure in a row, from `firstMs` up to `longestMs`. */
+  /** Twice as long after each failure for one reason in a row, from `firstMs` up to `longestMs`. */
   constructor(firstMs: number, longestMs = firstMs) {
     this.#firstMs = firstMs
     this.#longestMs = longestMs
@@ -19,6 +19,7 @@ export class Backoff {
   failed(reason = ''): { waitMs: number; isNews: boolean } {
     const isNews = reason !== this.#reason
     this.#reason = reason
+    if (isNews) this.#failures = 0
     return { waitMs: Math.min(this.#firstMs * 2 ** this.#failures++, this.#longestMs), isNews }
   }
 

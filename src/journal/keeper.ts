@@ -2,8 +2,9 @@
  * journal/: The drive describes itself: journal and SHA256SUMS follow the catalogue's outbox.
  */
 
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 import type { Library } from '../archive/library.ts'
+import { rest } from '../base/bell.ts'
 import { Patience } from '../base/patience.ts'
 import { allRecords } from '../catalogue/journal-rows.ts'
 import {
@@ -124,7 +125,7 @@ export class JournalKeeper {
     const { signal } = this.#closing
     while (!signal.aborted) {
       await this.#look()
-      await sleep(LOOK_MS, undefined, { signal, ref: false }).catch(() => {})
+      await rest(LOOK_MS, signal)
     }
   }
 
@@ -221,7 +222,6 @@ export class JournalKeeper {
   /** Lets uploads go first, but not when the server has no time left. */
   async #giveWay(): Promise<void> {
     this.#deadline?.throwIfAborted()
-    await setImmediate()
     if (this.#deadline === undefined) await this.#patience.giveWay(NEVER)
   }
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
-import { AppError } from '../errors.ts'
+import { Backoff } from '../base/backoff.ts'
+import { AppError, isAway } from '../errors.ts'
 
 export type Log = Pick<Logger, 'info' | 'warn' | 'error'>
 
@@ -21,7 +22,7 @@ export interface LastingFailure {
 export class Retries {
   readonly #log: Log
   readonly #what: string
-  #trouble: string | undefined
+  readonly #backoff = new Backoff(RETRY_MS, MAX_RETRY_MS)
   #isTold = false
   #delay = RETRY_MS
   #failure: (LastingFailure & { tries: number }) | undefined
@@ -34,7 +35,7 @@ export class Retries {
 
   /** Milliseconds until the next try; undefined after a success. */
   get delay(): number | undefined {
-    return this.#trouble === undefined ? undefined : this.#delay
+    return this.#backoff.isFailing ? this.#delay : undefined
   }
 
   /**
@@ -46,17 +47,15 @@ export class Retries {
 
   failed(error: unknown): void {
     const code = error instanceof AppError ? error.code : 'internal_error'
-    const isNew = code !== this.#trouble
-    this.#trouble = code
-    if (isNew) this.#delay = RETRY_MS
+    const { waitMs, isNews } = this.#backoff.failed(code)
+    this.#delay = isAway(error) || code === 'disk_full' ? RETRY_MS : waitMs
     // That is told by those who look for them, and found out without waking anybody.
-    if (error instanceof AppError && isAway(error)) return
+    if (isAway(error)) return
     // A stop has cut it short.
     if (error instanceof Error && error.name === 'AbortError') return
     const { since = new Date(), tries = 0 } = this.#failure ?? {}
     this.#failure = { reason: error instanceof AppError ? error : undefined, since, tries: tries + 1 }
-    if (isNew) this.#tell(error, code)
-    else if (code !== 'disk_full') this.#delay = Math.min(this.#delay * 2, MAX_RETRY_MS)
+    if (isNews) this.#tell(error, code)
   }
 
   #tell(error: unknown, code: string): void {
@@ -68,12 +67,7 @@ export class Retries {
   succeeded(): void {
     if (this.#isTold) this.#log.info(`${this.#what} is up to date again`)
     this.#isTold = false
-    this.#trouble = undefined
+    this.#backoff.succeeded()
     this.#failure = undefined
   }
-}
-
-/** Whether drive or database is not there at all: what fails now will work when they are back. */
-export function isAway({ code }: AppError): boolean {
-  return code === 'drive_missing' || code === 'database_unavailable'
 }

@@ -1,11 +1,10 @@
 import type { Library } from '../archive/library.ts'
 import { checksumsIn } from '../catalogue/journal-rows.ts'
-import { AppError } from '../errors.ts'
+import { AppError, isAway } from '../errors.ts'
 import type { OriginalFacts } from '../format/journal-record.ts'
 import { isMonthFolder, type LibraryPath, type MonthFolder, splitPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
 import { SumsFiles } from '../storage/sums.ts'
-import { isAway } from './retries.ts'
 
 /** Keeps the SHA256SUMS of all month folders in step with the catalogue. */
 export class SumsKeeper {

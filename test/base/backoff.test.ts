@@ -21,3 +21,8 @@ it('each reason is news once in a row, and so is the end', () => {
   expect(backoff.isFailing).toBe(false)
   expect(backoff.failed('away').isNews).toBe(true)
 })
+
+it('does not wait longer for a new reason', () => {
+  const backoff = new Backoff(10, 100)
+  expect(['away', 'away', 'full', 'full'].map((reason) => backoff.failed(reason).waitMs)).toEqual([10, 20, 10, 20])
+})
