@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { believableUntil } from '../base/clock.ts'
+import { believableUntil, HOUR_MS } from '../base/clock.ts'
 import { AppError } from '../errors.ts'
 import type { Database } from './connection.ts'
 
@@ -84,8 +84,6 @@ export async function listDevices(
   `.execute(db)
   return rows
 }
-
-const HOUR_MS = 60 * 60 * 1000
 
 /**
  * Takes note that a device has sent a list, to announce what is in it (`isAnnouncing`) or to ask something else: a sign

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { DAY_MS } from '../base/clock.ts'
 
 /*
  * Which asset is it? The one rule, for lists, verdicts, uploads and what is ignored: "Which asset is it?" in
@@ -11,8 +12,6 @@ import { sql } from 'kysely'
  *   `files`          is the original that this row refers to, from a left join,
  *   `ignored_files`  is any row of that table.
  */
-
-const DAY_MS = 24 * 60 * 60 * 1000
 
 /** `float8`, unlike `extract`, whose exact decimals cost more than all the rest. */
 const ms = (timestamp: string) => sql`date_part('epoch', ${sql.raw(timestamp)}) * 1000`

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import { WAITING_DAYS } from '../base/budgets.ts'
+import { DAY_MS } from '../base/clock.ts'
 import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 import { sweepEmpty } from './empty-counts.ts'
 
-const DAY_MS = 24 * 60 * 60 * 1000
 /** What nobody has listed for so long is not waited for any more; of a phone that has never sent anything, longer. */
 const FORGOTTEN_MS = 30 * DAY_MS
 const FORGOTTEN_AT_LAST_MS = WAITING_DAYS * DAY_MS

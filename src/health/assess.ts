@@ -1,6 +1,6 @@
 import { driveUsage, type Library } from '../archive/library.ts'
 import { DEVICES_WATCHED } from '../base/budgets.ts'
-import { believed } from '../base/clock.ts'
+import { believed, DAY_MS } from '../base/clock.ts'
 import { type Alert, listRaised, type Problem } from '../catalogue/alerts.ts'
 import { sumBackups } from '../catalogue/backups.ts'
 import type { Database } from '../catalogue/connection.ts'
@@ -33,7 +33,7 @@ export interface Subject {
 
 const MAX_FINDINGS = 100
 /** What was healed this long ago is no news any more. */
-const HEALED_MS = 30 * 24 * 60 * 60 * 1000
+const HEALED_MS = 30 * DAY_MS
 
 /**
  * Finds out how the household's backup is. Asks the drive only what the system answers from memory: whether it is there
@@ -115,8 +115,6 @@ async function refusalOf({ drive }: Library): Promise<AppError | undefined> {
     throw error
   }
 }
-
-const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
  * Since when originals have been overdue to be read back; null if none is. A tenth of the interval, at most a day, is

@@ -3,6 +3,7 @@
  */
 
 import { DATABASE_RESERVE, DEVICES_KNOWN_TOLD, DEVICES_NAMED, DEVICES_TOLD } from '../base/budgets.ts'
+import { DAY_MS, HOUR_MS } from '../base/clock.ts'
 import { quoted, shown } from '../base/shown.ts'
 import { LONGEST_WAIT_MS, type Problem } from '../catalogue/alerts.ts'
 import type { Device } from '../catalogue/devices.ts'
@@ -15,8 +16,6 @@ import { StrangeEntry } from '../storage/entry.ts'
 import type { DiskUsage } from '../storage/space.ts'
 import type { Facts, HealthRules } from './model.ts'
 
-const HOUR_MS = 60 * 60 * 1000
-const DAY_MS = 24 * HOUR_MS
 /** Above this share of its space a drive is nearly full. */
 const FULL = 0.9
 /** A second copy that is behind is nothing to worry about before a photo has waited this long. */

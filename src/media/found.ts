@@ -1,6 +1,6 @@
+import { DAY_MS } from '../base/clock.ts'
 import { type CaptureDate, type DateSource, isAtLeast, type UtcDate, type WallDate } from './capture-date.ts'
 
-const DAY_MS = 86_400_000
 const CONTENT_ID = /^[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$/i
 
 /** Gathers what a file says of itself. Dates more than a day after `now` are none. */

@@ -1,3 +1,4 @@
+import { DAY_MS } from '../base/clock.ts'
 import type { KnownAsset } from '../catalogue/look-up.ts'
 import type { Checksum } from '../media/checksum.ts'
 
@@ -22,7 +23,6 @@ export interface ChosenRow {
   twin: KnownAsset | undefined
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
 /** Times that are equal, though one was told in seconds. */
 const SAME_MS = 1000
 

@@ -1,3 +1,4 @@
+import { DAY_MS } from '../base/clock.ts'
 import type { Answer, KnownAsset, Role } from '../catalogue/look-up.ts'
 import { type Capture, folderAt } from '../format/capture.ts'
 import { isMonthFolder, type MonthFolder, parseLibraryPath, splitPath } from '../format/layout.ts'
@@ -27,7 +28,6 @@ export interface Arrived {
 /** What may belong to it: by its path, and by Apple's content identifier. */
 export type Relatives = Pick<Answer, 'relatives' | 'otherHalves'>
 
-const DAY_MS = 24 * 60 * 60 * 1000
 /**
  * Two phones of one model call different photos by one name. A still and a video taken further apart are not halves.
  */

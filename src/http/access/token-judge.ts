@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { WRONG_TOKENS, WRONG_TOKENS_ANSWERED } from '../../base/budgets.ts'
+import { HOUR_MS } from '../../base/clock.ts'
 import { AppError } from '../../errors.ts'
 
-const HOUR_MS = 60 * 60 * 1000
 /** Who has sent wrong tokens lately, or the right one; of more, those are forgotten that were heard of longest ago. */
 const REMEMBERED = 10_000
 
