@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
+import type { LibraryPath } from '../format/layout.ts'
 import type { Database } from './connection.ts'
 import type { OutboxTable } from './tables.ts'
 
@@ -67,7 +67,8 @@ export async function listNews(db: Database, after: number, newest: number, limi
     seqs: rows.map(({ seq }) => seq),
     backups: keysOf('backup').map(Number),
     ignored: keysOf('ignored').map(Number),
-    originals: keysOf('original', 'facts').map(parseLibraryPath),
+    // Whatever the catalogue has, nothing of it may keep the rest from being told.
+    originals: keysOf('original', 'facts') as LibraryPath[],
     copySums: keysOf('copy sums'),
   }
 }

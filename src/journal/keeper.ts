@@ -139,7 +139,10 @@ export class JournalKeeper {
       // Before anything is written: what tells that it is due does not outlive that.
       if (this.#mayBeDue && (await this.#journal.needsSnapshot())) this.#startSnapshot([await oweSnapshot(db)])
       this.#mayBeDue = false
-      if (newest !== null) await this.#write(newest)
+      if (newest !== null) {
+        await this.#library.drive.check()
+        await this.#write(newest)
+      }
       this.#lines.succeeded()
     } catch (error) {
       if (this.#isGivenUp()) return

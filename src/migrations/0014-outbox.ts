@@ -110,7 +110,8 @@ async function tell(db: Kysely<unknown>, { table, what, key, facts, where }: Tol
           ${table === 'files' ? months : sql``};
         else
           insert into outbox (what, key)
-          select ${said}, ${sql.ref(key)}::text from (${changed}) as changed group by ${sql.ref(key)};
+          select ${said}, ${sql.ref(key)}::text from (${changed}) as changed
+          ${event === 'update' ? sql`group by ${sql.ref(key)}` : sql``};
         end if;
         return null;
       end
