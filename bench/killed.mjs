@@ -57,19 +57,23 @@ export async function measureKilled({ modes, quick, say }) {
   return rows
 }
 
+/** One a minute, from the beginning of its month. */
+const TAKEN = `to_date($1, 'YYYY/MM')::timestamptz + n * interval '1 minute'`
+
 async function fill({ dataDir, folder }, originals) {
   const perMonth = Math.ceil(originals / MONTHS)
   const client = await connectTo(dataDir)
   // As a database that was filled from a journal.
   await client.query(`set iclood.outbox = 'snapshot'`)
   await client.query(`set enable_seqscan = on`)
+  await client.query('begin')
   for (let month = 0; month < MONTHS; month++) {
     const path = `${2000 + Math.floor(month / 12)}/${String((month % 12) + 1).padStart(2, '0')}`
     await mkdir(join(folder, path), { recursive: true })
     for (let n = 0; n < perMonth; n++) await writeFile(join(folder, path, `IMG_${n}.HEIC`), '')
     await client.query(
       `insert into files (path, checksum, size, media_type, captured_at, captured_offset, stored_at, verified_at, own_date)
-       select $1::text || '/IMG_' || n || '.HEIC', sha256(''), 0, 'image/heic', '2020-01-01', 0, '2020-01-01', now(), '2020-01-01'
+       select $1::text || '/IMG_' || n || '.HEIC', sha256(''), 0, 'image/heic', ${TAKEN}, 0, ${TAKEN}, now(), ${TAKEN}
        from generate_series(0, $2::integer - 1) as n`,
       [path, perMonth],
     )
@@ -77,11 +81,12 @@ async function fill({ dataDir, folder }, originals) {
       `insert into backups (file_name, file_path, original_path, file_size, file_type, mime_type, device_id, timestamp, status,
          asset_id, created, modified, announced_size)
        select 'IMG_' || n || '.HEIC', $1::text || '/IMG_' || n || '.HEIC', 'file:///var/mobile/Media/DCIM/' || $1::text || '/' || n,
-         0, 'photo', 'image/heic', 'iPhone', '2020-01-01', 'Completed', $1::text || '/' || n, 1577836800000, 1577836800000, 0
+         0, 'photo', 'image/heic', 'iPhone', ${TAKEN}, 'Completed', $1::text || '/' || n, 1577836800000, 1577836800000, 0
        from generate_series(0, $2::integer - 1) as n`,
       [path, perMonth],
     )
   }
+  await client.query('commit')
   await client.query('vacuum analyze')
   await client.end()
 }

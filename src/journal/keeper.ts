@@ -136,9 +136,11 @@ export class JournalKeeper {
       const { newest, snapshot } = await lookIntoOutbox(db)
       this.#startSnapshot(snapshot)
       if ((newest ?? 0) <= this.#tried && performance.now() < this.#retryAt) return
-      // Before anything is written: what tells that it is due does not outlive that.
-      if (this.#mayBeDue && (await this.#journal.needsSnapshot())) this.#startSnapshot([await oweSnapshot(db)])
-      this.#mayBeDue = false
+      if (this.#mayBeDue && snapshot.length === 0) {
+        // Before anything is written: what tells that it is due does not outlive that.
+        if (await this.#journal.needsSnapshot()) this.#startSnapshot([await oweSnapshot(db)])
+        this.#mayBeDue = false
+      }
       if (newest !== null) {
         await this.#library.drive.check()
         await this.#write(newest)

@@ -12,6 +12,7 @@ import { AT_MOST_MS, JournalKeeper, LOOK_MS } from '../../src/journal/keeper.ts'
 import { migrate } from '../../src/migrations/migrate.ts'
 import { io } from '../../src/storage/io.ts'
 import { openJournal } from '../../src/storage/journal/reader.ts'
+import { JournalWriter } from '../../src/storage/journal/writer.ts'
 import { lostAndUnread } from '../../src/verify/lost-and-unread.ts'
 import { journalIn, summedIn } from '../support/journal.ts'
 import { openLibrary } from '../support/library.ts'
@@ -132,6 +133,17 @@ describe('the journal’s keeper', () => {
     expect(await snapshots()).not.toEqual(before)
     await until('the sum is there', async () => (await summedIn(join(root, '2024/07'))).includes('many'))
     await until('nothing is left', async () => (await unwritten()).length === 0)
+  })
+
+  it('writes one snapshot for a journal that has become too long, however long that takes', async () => {
+    const append = () => new JournalWriter(library.drive, library.committer, library.now).append([])
+    for (let logs = 0; logs < 66; logs++) await append()
+    await sql`
+      insert into backups (file_name, file_type, status)
+      select 'one of many', 'photo', 'Completed' from generate_series(1, 2500)`.execute(db)
+    const written = vi.spyOn(JournalWriter.prototype, 'writeSnapshot')
+    await start(() => true)
+    expect(written).toHaveBeenCalledTimes(1)
   })
 
   it('comes to an end with its snapshot under any load', async () => {
