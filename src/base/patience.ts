@@ -20,7 +20,10 @@ export class Patience {
     this.#atMostMs = atMostMs
   }
 
-  /** To be awaited before each piece of work. Calls `letGo` before it rests. Throws when the signal comes. */
+  /**
+   * To be awaited before each piece of work: lets all else that waits have its turn, in any case. Calls `letGo` before
+   * it rests. Throws when the signal comes.
+   */
   async giveWay(signal: AbortSignal, letGo?: () => Promise<void>): Promise<void> {
     signal.throwIfAborted()
     await setImmediate()

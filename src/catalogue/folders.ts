@@ -39,7 +39,8 @@ export async function listFolder(
   folder: string,
   { isDirect = false, isCopied = false } = {},
 ): Promise<Listed[]> {
-  const start = folder === '' ? 1 : folder.length + 2
+  // PostgreSQL counts characters, not UTF-16 code units.
+  const start = folder === '' ? 1 : [...folder].length + 2
   const name = sql`substr(path, ${start}::int)`
   const { rows } = await sql<Listed>`
     select
