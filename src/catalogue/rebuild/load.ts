@@ -13,10 +13,12 @@ import type { Database } from '../connection.ts'
 /** Records sent in one statement: some 600 KB of JSON, several times that while PostgreSQL reads it. */
 const BATCH = 1000
 
+/** Nobody knows who has written a journal: it proves nothing. */
+const { verified_at: _, ...ORIGINAL } = LINES.original.properties
 /** The tables, as the journal's lines are: what has no title there is no column. */
 const TABLES: Readonly<Record<string, TProperties>> = {
-  said_originals: LINES.original.properties,
-  said_backups: { ...LINES.backup.properties, path: LINES.original.properties.path },
+  said_originals: ORIGINAL,
+  said_backups: { ...LINES.backup.properties, path: ORIGINAL.path },
   said_ignored: LINES.ignored.properties,
 }
 /** By title; all else is text. */
