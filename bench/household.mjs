@@ -27,8 +27,6 @@ export async function connectTo(dataDir) {
 
 /** Adds the assets number `from` to `to` - 1 as backed up. */
 export async function fill(client, from, to) {
-  // Nothing of it is to be written down while something else is measured.
-  await client.query(`set iclood.outbox = 'snapshot'`)
   for (let start = from; start < to; start += PORTION) {
     await client.query('begin')
     const range = [start, Math.min(start + PORTION, to) - 1]
@@ -47,11 +45,16 @@ export async function fill(client, from, to) {
        from generate_series($1::integer, $2::integer) as n, ${takenAt('n')}`,
       range,
     )
-    await client.query('delete from outbox')
-    await client.query('commit')
+    await untold(client)
   }
   // As autovacuum does within a minute.
   await client.query('vacuum analyze files, backups')
+}
+
+/** Ends the transaction; nothing of it is to be written on the drive while something else is measured. */
+async function untold(client) {
+  await client.query('delete from outbox')
+  await client.query('commit')
 }
 
 /** A phone of which an older server has backed up the same: it kept neither ids nor dates nor checksums. */
@@ -59,6 +62,7 @@ export const OLD_DEVICE = 'iPhone 12'
 
 /** Adds the assets number `from` to `to` - 1 as that server left them. */
 export async function fillOld(client, from, to) {
+  await client.query('begin')
   await client.query(
     `insert into files (path, size, media_type, stored_at)
      select to_char(taken, 'YYYY/MM/') || 'OLD_' || n || '.HEIC', ${SIZE}, 'image/heic', taken
@@ -72,6 +76,7 @@ export async function fillOld(client, from, to) {
      from generate_series($1::integer, $2::integer) as n, ${takenAt('n')}`,
     [from, to - 1],
   )
+  await untold(client)
 }
 
 function takenAt(n) {

@@ -16,8 +16,7 @@ const QUIET_MS = 6_000
  * background any more, and what it reads and writes for that. The originals are empty files in memory.
  * @param {import('./main.mjs').Bench} bench
  */
-export async function measureKilled({ modes, quick, say }) {
-  const originals = quick ? 10_000 : ORIGINALS
+export async function measureKilled({ modes, quick, originals = quick ? 10_000 : ORIGINALS, say }) {
   const rows = [
     'answers',
     'takes photos',

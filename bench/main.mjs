@@ -15,7 +15,7 @@ import { measureStart } from './start.mjs'
 import { measurePhotos, measureSmallFiles, measureVideo } from './transfers.mjs'
 
 /*
- * npm run bench [-- --quick] [--rounds 3] [--only photos,video] [--modes as-is,hidden] [--peers nginx,rclone] [--before <clone>] [--dir <folder>]
+ * npm run bench [-- --quick] [--rounds 3] [--only photos,video] [--modes as-is,hidden] [--peers nginx,rclone] [--before <clone>] [--dir <folder>] [--originals 1000000]
  *
  * Prints the table that the README quotes to stdout, and what it is doing to stderr. Needs Linux; nginx and rclone from
  * Debian are measured beside us if they are installed. Uploads, memory and the event loop are measured as the machine is and, if it has
@@ -42,6 +42,7 @@ const MEASUREMENTS = {
  * @property {number} rounds How often each server is measured.
  * @property {readonly import('./processor.mjs').Mode[]} modes The ways in which ours is measured, at least one.
  * @property {readonly import('./servers.mjs').Contender[]} peers The others, as far as they are installed.
+ * @property {number | undefined} originals How many a large library has.
  * @property {boolean} quick Only sees whether everything runs: the figures mean little.
  * @property {(text: string) => void} say Tells the person who waits.
  */
@@ -56,6 +57,7 @@ async function main() {
       peers: { type: 'string' },
       before: { type: 'string' },
       dir: { type: 'string' },
+      originals: { type: 'string' },
     },
   })
   const measurements = choose(MEASUREMENTS, values.only, 'measurement')
@@ -74,7 +76,8 @@ async function main() {
   process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }))
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1))
 
-  const bench = { folder, rounds, modes, peers, quick: values.quick, say: (text) => console.error(text) }
+  const originals = values.originals && Number(values.originals)
+  const bench = { folder, rounds, modes, peers, quick: values.quick, originals, say: (text) => console.error(text) }
   const began = new Date()
   const rows = []
   for (const measure of measurements) {

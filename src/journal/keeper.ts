@@ -146,6 +146,7 @@ export class JournalKeeper {
         await this.#write(newest)
       }
       this.#lines.succeeded()
+      this.#retryAt = 0
     } catch (error) {
       if (this.#isGivenUp()) return
       this.#lines.failed(error)

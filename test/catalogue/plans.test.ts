@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { ROWS_WEIGHED } from '../../src/base/budgets.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
+import { allRecords } from '../../src/catalogue/journal-rows.ts'
 import { createLookUp, type Question } from '../../src/catalogue/look-up.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import { migrate } from '../../src/migrations/migrate.ts'
@@ -83,4 +84,21 @@ it('of a path that has more rows than an upload looks at, it sees those that mat
   expect(samePath).toHaveLength(ROWS_WEIGHED)
   const seen = samePath.map(({ assetId }) => assetId)
   expect(seen).toEqual(expect.arrayContaining(['asset 500', 'asset 0', 'asset 1', `asset ${ROWS_WEIGHED - 2}`]))
+})
+
+it('a snapshot of a large catalogue reads each row a few times, not all of them for each page', async () => {
+  const many = 10_000
+  await sql`
+    insert into files (path, checksum, size)
+    select '2023/07/' || n, sha256(n::text::bytea), 1 from generate_series(1, ${many}::integer) as n`.execute(db)
+  await sql`
+    insert into backups (device_id, original_path, file_name, file_path, file_type, timestamp, status)
+    select 'iPhone', 'p' || n, 'n', '2023/07/' || n, 'photo', now(), 'Completed'
+    from generate_series(1, ${many}::integer) as n`.execute(db)
+  await sql`analyze files, backups`.execute(db)
+  const before = await rowsRead()
+  let records = 0
+  for await (const page of allRecords(db)) records += page.length
+  expect(records).toBeGreaterThanOrEqual(many)
+  expect((await rowsRead()) - before).toBeLessThan(6 * records)
 })
