@@ -12,8 +12,6 @@ import { listFolder } from './folders.ts'
 
 /** Rows read at a time for a snapshot: some milliseconds' work, and a megabyte. */
 const PAGE_ROWS = 500
-/** As a literal: with a parameter PostgreSQL expects a tenth of the table, and reads all of `backups` for each page. */
-const A_PAGE = sql`limit ${sql.lit(PAGE_ROWS)}`
 
 interface OriginalRow {
   path: string
@@ -134,13 +132,13 @@ async function selectIgnored(db: Database, which: RawBuilder<unknown>): Promise<
  */
 export async function* allRecords(db: Database): AsyncGenerator<JournalRecord[]> {
   for (let after = -1; ; ) {
-    const page = await selectBackups(db, sql`backups.id > ${after} order by backups.id ${A_PAGE}`)
+    const page = await selectBackups(db, sql`backups.id > ${after} order by backups.id limit ${PAGE_ROWS}`)
     if (page.length > 0) yield page
     if (page.length < PAGE_ROWS) break
     after = page.at(-1)?.id ?? after
   }
   for (let after = -1; ; ) {
-    const page = await selectIgnored(db, sql`id > ${after} order by id ${A_PAGE}`)
+    const page = await selectIgnored(db, sql`id > ${after} order by id limit ${PAGE_ROWS}`)
     if (page.length > 0) yield page
     if (page.length < PAGE_ROWS) break
     after = page.at(-1)?.id ?? after
@@ -151,13 +149,14 @@ export async function* allRecords(db: Database): AsyncGenerator<JournalRecord[]>
 /** Originals that no row of `backups` tells of. */
 async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
   for (let after = ''; ; ) {
-    // Each page ends after a number of rows looked at, however few of them are found.
+    // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked up:
+    // joined, all of `backups` would be read for each page.
     const { rows } = await sql<OriginalRow & { last: string | null; path: string | null }>`
-      with page as materialized (select * from files where path > ${after} order by path ${A_PAGE})
+      with page as materialized (select * from files where path > ${after} order by path limit ${PAGE_ROWS})
       select found.*, (select max(path) from page) as last
       from (select) as once left join (
         select ${ORIGINAL_COLUMNS} from page
-        where not exists (select from backups where backups.file_path = page.path collate "default" and backups.status <> 'Pending')
+        where not exists (select from backups where backups.file_path = page.path collate "default" and backups.status <> 'Pending' offset 0)
       ) as found on true
     `.execute(db)
     const found = rows.filter((row) => row.path !== null)
