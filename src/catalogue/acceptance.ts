@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { type Finding, findFindings } from './findings.ts'
+import { isElsewhere, LIBRARY } from './places.ts'
 import type { FindingKind } from './tables.ts'
 
 /** Findings as a person names them; one that fits any of these is meant. */
@@ -27,7 +28,7 @@ export async function acceptFindings(db: Database, named: Named, now: Date): Pro
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       const open = await findOpen(transaction, named)
-      const lost = open.filter(({ copy, isLoss }) => copy === 'library' && isLoss).map(({ path }) => path)
+      const lost = open.filter(({ place, isLoss }) => place === LIBRARY && isLoss).map(({ path }) => path)
       await settleLosses(transaction, lost, sql`true`, BY_A_PERSON, now)
       await sql`
         update findings set accepted_at = ${now.toISOString()}::timestamptz
@@ -44,9 +45,9 @@ export async function acceptFindings(db: Database, named: Named, now: Date): Pro
 async function findOpen(
   db: Database,
   { ids, paths, kinds }: Named,
-): Promise<(Pick<Finding, 'id' | 'copy' | 'path'> & { isLoss: boolean })[]> {
-  const { rows } = await sql<Pick<Finding, 'id' | 'copy' | 'path'> & { isLoss: boolean }>`
-    select id, copy, path, kind in ${LOSSES} as "isLoss" from findings
+): Promise<(Pick<Finding, 'id' | 'place' | 'path'> & { isLoss: boolean })[]> {
+  const { rows } = await sql<Pick<Finding, 'id' | 'place' | 'path'> & { isLoss: boolean }>`
+    select id, place, path, kind in ${LOSSES} as "isLoss" from findings
     where healed_at is null and accepted_at is null
       and (id = any(${ids}::bigint[]) or path = any(${paths}::text[]) or kind = any(${kinds}::text[]))
     order by id
@@ -78,7 +79,8 @@ export async function settleLosses(
   if (paths.length === 0) return false
   const timestamp = sql`${now.toISOString()}::timestamptz`
   const { rows: held } = await sql<{ path: string }>`
-    select path from files where path = any(${paths}::text[]) and missing_at is not null order by path for update
+    select path from copies
+    where place = ${LIBRARY} and path = any(${paths}::text[]) and lost_at is not null order by path for update
   `.execute(transaction)
   const lost = held.map(({ path }) => path)
   const { numAffectedRows: freed } = await sql`
@@ -89,10 +91,10 @@ export async function settleLosses(
     delete from files
     where path = any(${lost}::text[])
       and not exists (select from backups where backups.file_path = files.path collate "default")
-      and not exists (select from copies where copies.path = files.path)
+      and not exists (select from copies where ${isElsewhere} and copies.path = files.path)
       and exists (
         select from findings
-        where findings.copy = 'library' and findings.path = files.path and findings.healed_at is null
+        where findings.place = ${LIBRARY} and findings.path = files.path and findings.healed_at is null
           and (findings.kind = 'missing' or (findings.kind = 'corrupt' and findings.quarantined is not null))
       )
     returning path
@@ -103,14 +105,14 @@ export async function settleLosses(
       accepted_at = ${timestamp},
       healed_at = case when path = any(${originals}::text[]) then ${timestamp} end,
       healed_by = case when path = any(${originals}::text[]) then ${`a person: its loss ${why}`} end
-    where copy = 'library' and path = any(${lost}::text[]) and kind in ${LOSSES} and healed_at is null
+    where place = ${LIBRARY} and path = any(${lost}::text[]) and kind in ${LOSSES} and healed_at is null
       and not exists (select from backups where backups.file_path = findings.path collate "default")
   `.execute(transaction)
   // No copy of what is given up will ever be made.
   await sql`
     update findings set
       accepted_at = coalesce(accepted_at, ${timestamp}), healed_at = ${timestamp}, healed_by = ${`a person: its loss ${why}`}
-    where copy = 'mirror' and path = any(${originals}::text[]) and kind in ${LOSSES} and healed_at is null
+    where place <> ${LIBRARY} and path = any(${originals}::text[]) and kind in ${LOSSES} and healed_at is null
   `.execute(transaction)
   return (freed ?? 0n) > 0n
 }

@@ -4,6 +4,7 @@ import { lock } from './advisory-locks.ts'
 import type { Database } from './connection.ts'
 import { forsake } from './losses.ts'
 import { type Offer, type OfferedFile, offeredAssets } from './offered.ts'
+import { LIBRARY } from './places.ts'
 import { hasSameExportKey, haveExports, isFromThere, isNobodys, isSameAsset, mayBeExported } from './same-asset.ts'
 
 /**
@@ -107,7 +108,8 @@ export async function recordKnownContent(
     await lock(transaction, 'recordingKnown')
     // Nobody may declare them lost until the rows that rely on them are there to be told.
     const { rows: held } = await sql<{ path: string }>`
-      select path from files where path = any(${paths}::text[]) and missing_at is null order by path for share
+      select path from copies
+      where place = ${LIBRARY} and path = any(${paths}::text[]) and lost_at is null order by path for share
     `.execute(transaction)
     const { rows } = await sql<{ left: string }>`
       with offered as materialized (
@@ -117,7 +119,7 @@ export async function recordKnownContent(
             when 'video' then 'video' when 'image' then 'photo' else kind
           end as stored_kind
         from (${offeredAssets({ deviceId, address, files }, { names: true, places })}) as offered
-          join files on files.path = library_path and files.missing_at is null
+          join originals as files on files.path = library_path and files.lost_at is null
         order by key, id, case when id is null then offered.created end, index desc
       ), completed as (
         update backups set

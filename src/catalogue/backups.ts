@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
+import { LIBRARY } from './places.ts'
 import type { BackupStatus } from './tables.ts'
 
 /** A row of `backups` with what `files` knows of its original, under the names that the API uses. */
@@ -152,8 +153,8 @@ export async function sumBackups(
       (select timestamp from backups where status = 'Completed' and status <> 'Pending' and timestamp is not null
          and timestamp <= ${believable(now)}
        order by timestamp desc nulls last, id desc limit 1) as last
-    from file_totals
-    where state <> 'lost'
+    from place_totals
+    where place = ${LIBRARY} and state <> 'lost'
   `.execute(db)
   return rows[0] ?? { bytes: 0, photos: 0, videos: 0, last: null }
 }

@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { refute } from './old-originals.ts'
+import { LIBRARY } from './places.ts'
 
 /** Returns those of `paths` that the catalogue has. */
 export async function findCatalogued(db: Database, paths: readonly string[]): Promise<Set<string>> {
@@ -24,8 +25,8 @@ export async function findContent(
 ): Promise<Map<Checksum, { path: string; size: number }>> {
   const { rows } = await sql<{ checksum: Checksum; path: string; size: number }>`
     select distinct on (files.checksum) encode(files.checksum, 'hex') as checksum, path, size
-    from files
-    where files.checksum = any(select decode(unnest(${checksums}::text[]), 'hex')) and missing_at is null
+    from originals as files
+    where files.checksum = any(select decode(unnest(${checksums}::text[]), 'hex')) and lost_at is null
     order by files.checksum, stored_at nulls first
   `.execute(db)
   return new Map(rows.map((row) => [row.checksum, row]))
@@ -59,7 +60,7 @@ export async function isTakenOver(db: Database): Promise<boolean> {
 export async function countUnread(db: Database): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
     select count(*) as files, coalesce(sum(size), 0) as bytes
-    from files where checksum is null and missing_at is null
+    from originals where checksum is null and lost_at is null
   `.execute(db)
   return rows[0] ?? { files: 0, bytes: 0 }
 }
@@ -67,7 +68,7 @@ export async function countUnread(db: Database): Promise<{ files: number; bytes:
 /** Returns up to `limit` paths, in order, after `after`, whose content has not been read yet. */
 export async function listUnread(db: Database, after: string, limit: number): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
-    select path from files where checksum is null and missing_at is null and path > ${after}
+    select path from originals where checksum is null and lost_at is null and path > ${after}
     order by path limit ${limit}
   `.execute(db)
   return rows.map((row) => row.path)
@@ -78,14 +79,19 @@ export async function recordRead(db: Database, file: ReadFile): Promise<void> {
   await retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
       await refute(transaction, [file])
-      await sql`
+      const { numAffectedRows } = await sql`
         update files set
           checksum = decode(${file.checksum}, 'hex'), size = ${file.size}, media_type = ${file.mediaType},
           captured_at = ${file.capturedAt?.toISOString() ?? null}::timestamptz, captured_offset = ${file.capturedOffset},
-          content_id = ${file.contentId}, own_date = ${ownDateColumn(file.ownDate)}::timestamptz,
-          verified_at = case when missing_at is null then ${file.verifiedAt?.toISOString() ?? null}::timestamptz end
+          content_id = ${file.contentId}, own_date = ${ownDateColumn(file.ownDate)}::timestamptz
         where path = ${file.path} and checksum is null
       `.execute(transaction)
+      if (file.verifiedAt !== null && numAffectedRows === 1n) {
+        await sql`
+          update copies set verified_at = ${file.verifiedAt.toISOString()}::timestamptz
+          where place = ${LIBRARY} and path = ${file.path} and lost_at is null
+        `.execute(transaction)
+      }
     }),
   )
 }

@@ -1,11 +1,14 @@
 import { sql } from 'kysely'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
+import { LIBRARY, type PlaceId } from './places.ts'
 import type { CopyPlace, FindingKind } from './tables.ts'
 
 /** Something that verification has found wrong. */
 export interface Finding {
   id: number
+  place: PlaceId
+  /** What kind of place that is. */
   copy: CopyPlace
   kind: FindingKind
   /** Relative to its library. */
@@ -27,10 +30,13 @@ export interface Finding {
   accepted_at: Date | null
 }
 
-export type NewFinding = Pick<Finding, 'copy' | 'kind' | 'path' | 'expected' | 'found'>
+export type NewFinding = Pick<Finding, 'place' | 'kind' | 'path' | 'expected' | 'found'>
+
+/** A finding's row, with the kind of its place. */
+const COPY = sql<CopyPlace>`case when place = ${LIBRARY} then 'library' else 'mirror' end`
 
 /**
- * Opens a finding and returns its id: that of the one which is open already for that copy, path and kind, if there is
+ * Opens a finding and returns its id: that of the one which is open already for that place, path and kind, if there is
  * one, brought up to date.
  */
 export async function recordFinding(db: Database, finding: NewFinding, now: Date): Promise<number> {
@@ -47,19 +53,19 @@ export async function recordFindings(db: Database, findings: readonly NewFinding
   const { rows } = await sql<{ id: number }>`
     with found as materialized (
       select * from unnest(
-        ${findings.map(({ copy }) => copy)}::text[],
+        ${findings.map(({ place }) => place)}::smallint[],
         ${findings.map(({ kind }) => kind)}::text[],
         ${findings.map(({ path }) => path)}::text[],
         ${findings.map(({ expected }) => expected)}::text[],
         ${findings.map(({ found }) => found)}::text[]
-      ) as found (copy, kind, path, expected, found)
+      ) as found (place, kind, path, expected, found)
     ), told as (
       insert into outbox (what, key)
-      select 'sums', regexp_replace(path, '/[^/]*$', '') from found where kind = 'sums' and copy = 'library'
+      select 'sums', regexp_replace(path, '/[^/]*$', '') from found where kind = 'sums' and place = ${LIBRARY}
     )
-    insert into findings (copy, kind, path, expected, found, found_at)
+    insert into findings (place, kind, path, expected, found, found_at)
     select *, ${now.toISOString()}::timestamptz from found
-    on conflict (copy, path, kind) where healed_at is null do update set
+    on conflict (place, path, kind) where healed_at is null do update set
       expected = excluded.expected, found = excluded.found,
       accepted_at = case
         when (findings.expected, findings.found) is not distinct from (excluded.expected, excluded.found)
@@ -71,11 +77,11 @@ export async function recordFindings(db: Database, findings: readonly NewFinding
 }
 
 /** Says where the file of an open finding was moved to. */
-export async function noteQuarantined(db: Database, copy: CopyPlace, path: string, place: string): Promise<void> {
+export async function noteQuarantined(db: Database, place: PlaceId, path: string, quarantined: string): Promise<void> {
   await db
     .updateTable('findings')
-    .set({ quarantined: place })
-    .where('copy', '=', copy)
+    .set({ quarantined })
+    .where('place', '=', place)
     .where('path', '=', path)
     .where('kind', 'in', ['corrupt', 'unreadable'])
     .where('healed_at', 'is', null)
@@ -88,7 +94,7 @@ export async function noteQuarantined(db: Database, copy: CopyPlace, path: strin
  */
 export async function healFindings(
   db: Database,
-  copy: CopyPlace,
+  place: PlaceId,
   kinds: readonly FindingKind[],
   paths: readonly string[],
   by: string,
@@ -96,7 +102,7 @@ export async function healFindings(
 ): Promise<number> {
   const { numAffectedRows } = await sql`
     update findings set healed_at = ${now.toISOString()}::timestamptz, healed_by = ${by}
-    where copy = ${copy} and path = any(${paths}::text[]) and kind = any(${kinds}::text[]) and healed_at is null
+    where place = ${place} and path = any(${paths}::text[]) and kind = any(${kinds}::text[]) and healed_at is null
   `.execute(db)
   return Number(numAffectedRows ?? 0)
 }
@@ -108,7 +114,7 @@ export async function healFindings(
 export async function findHealed(db: Database, paths: readonly string[], since: Date, now: Date): Promise<Set<string>> {
   const { rows } = await sql<{ path: string }>`
     select distinct path from findings
-    where copy = 'library' and path = any(${paths}::text[]) and healed_at >= ${since.toISOString()}::timestamptz
+    where place = ${LIBRARY} and path = any(${paths}::text[]) and healed_at >= ${since.toISOString()}::timestamptz
       and healed_at <= ${believable(now)}
   `.execute(db)
   return new Set(rows.map((row) => row.path))
@@ -116,29 +122,21 @@ export async function findHealed(db: Database, paths: readonly string[], since: 
 
 /** Returns open findings that nobody has accepted, oldest first. */
 export async function listOpenFindings(db: Database, limit: number): Promise<Finding[]> {
-  return db
-    .selectFrom('findings')
-    .selectAll()
-    .where('healed_at', 'is', null)
-    .where('accepted_at', 'is', null)
-    .orderBy('id')
-    .limit(limit)
-    .execute()
+  const { rows } = await sql<Finding>`
+    select *, ${COPY} as copy from findings
+    where healed_at is null and accepted_at is null order by id limit ${limit}
+  `.execute(db)
+  return rows
 }
 
 /**
  * Returns the paths of open findings, accepted or not, of a kind that lie within `under` (a folder, a file, or `''`:
  * everywhere), in order.
  */
-export async function listOpenPaths(
-  db: Database,
-  copy: CopyPlace,
-  kind: FindingKind,
-  under: string,
-): Promise<string[]> {
+export async function listOpenPaths(db: Database, place: PlaceId, kind: FindingKind, under: string): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
     select path from findings
-    where copy = ${copy} and kind = ${kind} and healed_at is null
+    where place = ${place} and kind = ${kind} and healed_at is null
       and (${under} = '' or path = ${under} or starts_with(path, ${`${under}/`}))
     order by path
   `.execute(db)
@@ -148,7 +146,7 @@ export async function listOpenPaths(
 /** Returns those findings, in the order of their paths. */
 export async function findFindings(db: Database, ids: readonly number[]): Promise<Finding[]> {
   const { rows } = await sql<Finding>`
-    select * from findings where id = any(${ids}::bigint[]) order by path, copy, kind, id
+    select *, ${COPY} as copy from findings where id = any(${ids}::bigint[]) order by path, place, kind, id
   `.execute(db)
   return rows
 }
@@ -171,9 +169,9 @@ export async function countOpenFindings(db: Database): Promise<FindingCount[]> {
   const isOpen = sql`healed_at is null and accepted_at is null`
   const { rows } = await sql<FindingCount>`
     select
-      copy, kind, count(*) filter (where ${isOpen}) as count, count(quarantined) filter (where ${isOpen}) as quarantined,
+      ${COPY} as copy, kind, count(*) filter (where ${isOpen}) as count, count(quarantined) filter (where ${isOpen}) as quarantined,
       min(found_at) filter (where ${isOpen}) as since, count(*) as found
-    from findings group by copy, kind having bool_or(${isOpen}) order by copy, kind
+    from findings group by 1, kind having bool_or(${isOpen}) order by 1, kind
   `.execute(db)
   return rows
 }
@@ -181,7 +179,7 @@ export async function countOpenFindings(db: Database): Promise<FindingCount[]> {
 /** Says that people have been told of the open findings of a kind. */
 export async function markTold(db: Database, copy: CopyPlace, kind: FindingKind): Promise<void> {
   await sql`
-    update findings set is_told = true where copy = ${copy} and kind = ${kind} and healed_at is null and not is_told
+    update findings set is_told = true where ${COPY} = ${copy} and kind = ${kind} and healed_at is null and not is_told
   `.execute(db)
 }
 
@@ -203,11 +201,11 @@ export async function countHealed(db: Database, since: Date): Promise<HealedCoun
   const isLate = sql`not is_told and healed_at >= ${since.toISOString()}::timestamptz`
   const { rows } = await sql<HealedCount>`
     select
-      copy, kind, count(*) as healed, count(*) filter (where not is_told) as untold,
+      ${COPY} as copy, kind, count(*) as healed, count(*) filter (where not is_told) as untold,
       count(*) filter (where ${isLate}) as lately, max(healed_at) filter (where ${isLate}) as last
     from findings
     where healed_at is not null and accepted_at is null and kind in ('missing', 'corrupt', 'unreadable')
-    group by copy, kind order by copy, kind
+    group by 1, kind order by 1, kind
   `.execute(db)
   return rows
 }

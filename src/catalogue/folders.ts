@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Checksum } from '../media/checksum.ts'
 import type { Database } from './connection.ts'
+import { LIBRARY, type PlaceId } from './places.ts'
 
 /** An original as the catalogue has it in a folder. */
 export interface Listed {
@@ -31,13 +32,13 @@ export function isBelow(folder: string): RawBuilder<boolean> {
 }
 
 /**
- * Returns what the catalogue has in a folder and below it, in the order of the paths; with `isDirect` not below it,
- * with `isCopied` only what has a copy.
+ * Returns what a place has in a folder and below it, in the order of the paths; with `isDirect` not below it. Of the
+ * library what it has lost as well.
  */
 export async function listFolder(
   db: Database,
   folder: string,
-  { isDirect = false, isCopied = false } = {},
+  { isDirect = false, place = LIBRARY }: { isDirect?: boolean; place?: PlaceId } = {},
 ): Promise<Listed[]> {
   // PostgreSQL counts characters, not UTF-16 code units.
   const start = folder === '' ? 1 : [...folder].length + 2
@@ -45,14 +46,15 @@ export async function listFolder(
   const { rows } = await sql<Listed>`
     select
       path, ${name} as name, size, encode(checksum, 'hex') as checksum, stored_at as "storedAt",
-      missing_at is not null as "isLost",
-      missing_at is not null and exists (
+      lost_at is not null as "isLost",
+      lost_at is not null and exists (
         select from findings
-        where findings.path = files.path and copy = 'library' and kind in ('missing', 'corrupt', 'unreadable')
+        where findings.path = copies.path and findings.place = ${LIBRARY} and kind in ('missing', 'corrupt', 'unreadable')
           and healed_at is null
       ) as "isReported"
-    from files ${isCopied ? sql`join copies using (path)` : sql``}
-    where ${isBelow(folder)} ${isDirect ? sql`and strpos(${name}, '/') = 0` : sql``}
+    from copies join files using (path)
+    where copies.place = ${place} and (copies.place = ${LIBRARY} or copies.wanted_since is null)
+      and ${isBelow(folder)} ${isDirect ? sql`and strpos(${name}, '/') = 0` : sql``}
     order by path
   `.execute(db)
   return rows

@@ -75,8 +75,8 @@ async function findLostOf(db: Database, offer: Offer): Promise<string[]> {
       from backups
       where id in (select backups.id from offered join backups on ${isIt})
     )
-    select distinct files.path from known as backups join files on files.path = backups.file_path
-    where backups.status = 'Failed' and files.missing_at is not null and ${isIgnoredRow}
+    select distinct files.path from known as backups join originals as files on files.path = backups.file_path
+    where backups.status = 'Failed' and files.lost_at is not null and ${isIgnoredRow}
   `.execute(db)
   return rows.map(({ path }) => path)
 }

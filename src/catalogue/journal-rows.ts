@@ -51,7 +51,7 @@ async function selectBackups(db: Database, which: RawBuilder<unknown>): Promise<
       mime_type as media_type, file_path, files.size as original_size, files.media_type as original_media_type,
       encode(checksum, 'hex') as checksum, captured_at, captured_offset, content_id, stored_at,
       verified_at
-    from backups left join files on files.path = backups.file_path
+    from backups left join originals as files on files.path = backups.file_path
     where backups.status <> 'Pending' and ${which}
   `.execute(db)
   return rows.map(backupRecord)
@@ -84,7 +84,7 @@ function backupRecord({ file_path, ...row }: BackupRow): BackupRecord {
 /** The rows with these paths as the journal writes them: those that are there, in no order. */
 export async function originalRecords(db: Database, paths: readonly string[]): Promise<OriginalRecord[]> {
   const { rows } = await sql<OriginalRow>`
-    select ${ORIGINAL_COLUMNS} from files where path = any(${paths}::text[])
+    select ${ORIGINAL_COLUMNS} from originals where path = any(${paths}::text[])
   `.execute(db)
   return rows.map(originalRecord)
 }
@@ -152,7 +152,7 @@ async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
     // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked up:
     // joined, all of `backups` would be read for each page.
     const { rows } = await sql<OriginalRow & { last: string | null; path: string | null }>`
-      with page as materialized (select * from files where path > ${after} order by path limit ${PAGE_ROWS})
+      with page as materialized (select * from originals where path > ${after} order by path limit ${PAGE_ROWS})
       select found.*, (select max(path) from page) as last
       from (select) as once left join (
         select ${ORIGINAL_COLUMNS} from page

@@ -97,7 +97,7 @@ const KNOWN = sql`jsonb_build_object(
   'modified', backups.modified, 'announcedSize', backups.announced_size, 'announcedFrom', backups.announced_from,
   'isIdentified', backups.is_identified,
   'filePath', files.path, 'timestamp', extract(epoch from backups.timestamp) * 1000,
-  'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.missing_at is not null,
+  'checksum', encode(files.checksum, 'hex'), 'size', files.size, 'isLost', files.lost_at is not null,
   'capturedAt', extract(epoch from files.captured_at) * 1000, 'contentId', files.content_id)`
 
 /**
@@ -122,25 +122,25 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
     select
       (select coalesce(jsonb_agg(jsonb_build_object(
          'path', files.path, 'size', files.size, 'capturedAt', extract(epoch from files.captured_at) * 1000,
-         'capturedOffset', files.captured_offset, 'isLost', files.missing_at is not null) order by files.stored_at nulls first), '[]')
-       from files where files.checksum = decode(offered.checksum, 'hex')) as "sameContent",
+         'capturedOffset', files.captured_offset, 'isLost', files.lost_at is not null) order by files.stored_at nulls first), '[]')
+       from originals as files where files.checksum = decode(offered.checksum, 'hex')) as "sameContent",
       (select coalesce(jsonb_agg(files.path), '[]')
-       from files where files.checksum is null and files.missing_at is null and files.size = offered.size) as "unreadOfSize",
+       from originals as files where files.checksum is null and files.lost_at is null and files.size = offered.size) as "unreadOfSize",
       case when offered.path is null then
         ${rowsOf(sql`
-          from files join backups on backups.file_path = files.path collate "default"
+          from originals as files join backups on backups.file_path = files.path collate "default"
           where files.checksum = decode(offered.checksum, 'hex')
             and backups.asset_key = iclood_asset_key(offered.device_id, null)`)}
       else
         ${rowsOf(sql`
-          from backups left join files on files.path = backups.file_path
+          from backups left join originals as files on files.path = backups.file_path
           where backups.asset_key = iclood_asset_key(offered.device_id, offered.path) and (
             ${isSameAsset} or (files.checksum = decode(offered.checksum, 'hex') and ${isSameAssetOfContent})
             or ${mayBeLostUnread}
           )`)}
       end as "samePath",
       ${rowsOf(sql`
-        from backups left join files on files.path = backups.file_path
+        from backups left join originals as files on files.path = backups.file_path
         where offered.stem is not null and backups.asset_key in (
           select iclood_asset_key(offered.device_id, offered.stem || '.' || extension)
           from unnest(
@@ -156,7 +156,7 @@ async function lookUp(db: Database, questions: readonly Question[]): Promise<Ans
             where content_id = offered.content_id
               and media_type like case offered.role when 'still' then 'video/%' else 'image/%' end
             order by stored_at desc nulls last limit ${MAX_HALVES}
-          ) as half join files using (path) join backups on backups.file_path = files.path collate "default"`)}
+          ) as half join originals as files using (path) join backups on backups.file_path = files.path collate "default"`)}
       end as "otherHalves"
     from unnest(
       ${questions.map((question) => question.checksum)}::text[],

@@ -5,6 +5,7 @@ import type { Database } from './connection.ts'
 import { isDeadlock, retryingDeadlocks } from './deadlock.ts'
 import { healFindings, noteQuarantined } from './findings.ts'
 import { refute } from './old-originals.ts'
+import { isElsewhere, LIBRARY } from './places.ts'
 import { isIgnoredRow } from './same-asset.ts'
 
 /** How the drive does not have an original any more. */
@@ -38,7 +39,10 @@ export async function declareLost(
   const timestamp = sql`${now.toISOString()}::timestamptz`
   return retryingDeadlocks(() =>
     db.transaction().execute(async (transaction) => {
-      const { rows: held } = await sql`select from files where path = ${loss.path} for update`.execute(transaction)
+      const { rows: held } = await sql`
+        select from copies join files using (path)
+        where place = ${LIBRARY} and path = ${loss.path} for update of copies, files
+      `.execute(transaction)
       if (held.length === 0 || !(await isStillSo())) return undefined
       // The rows first: whoever else changes rows has them before the lock of the counts, which each change takes at
       // its end.
@@ -47,20 +51,21 @@ export async function declareLost(
         where file_path = ${loss.path} and status = 'Completed'
       `.execute(transaction)
       await sql`
-        update files set missing_at = coalesce(missing_at, ${timestamp}), verified_at = null, recheck = false
-        where path = ${loss.path}
+        update copies set
+          wanted_since = coalesce(wanted_since, ${timestamp}), lost_at = coalesce(lost_at, ${timestamp}), verified_at = null, recheck = false
+        where place = ${LIBRARY} and path = ${loss.path}
       `.execute(transaction)
       const { rows: findings } = await sql<{ id: number }>`
         with known as materialized (
           select id, kind from findings
-          where copy = 'library' and path = ${loss.path} and kind = any(${LOSSES}::text[]) and healed_at is null
+          where place = ${LIBRARY} and path = ${loss.path} and kind = any(${LOSSES}::text[]) and healed_at is null
         ), changed as (
           update findings set kind = ${loss.kind}, expected = ${loss.expected}, found = ${loss.found}
           from known
           where findings.id = known.id and not (known.kind = 'corrupt' and ${loss.kind} = 'missing')
         ), added as (
-          insert into findings (copy, kind, path, expected, found, found_at)
-          select 'library', ${loss.kind}, ${loss.path}, ${loss.expected}, ${loss.found}, ${timestamp}
+          insert into findings (place, kind, path, expected, found, found_at)
+          select ${LIBRARY}::smallint, ${loss.kind}, ${loss.path}, ${loss.expected}, ${loss.found}, ${timestamp}
           where not exists (select from known)
           returning id
         )
@@ -76,8 +81,8 @@ export async function declareLost(
 async function settleIgnored(transaction: Database, path: string, now: Date): Promise<void> {
   const { rows } = await sql`
     select from findings
-    where copy = 'library' and path = ${path} and kind = 'missing' and healed_at is null
-      and not exists (select from copies where copies.path = ${path})
+    where place = ${LIBRARY} and path = ${path} and kind = 'missing' and healed_at is null
+      and not exists (select from copies where ${isElsewhere} and copies.path = ${path})
       and (select bool_and(${isIgnoredRow}) from backups where file_path = ${path})
   `.execute(transaction)
   const paths = rows.length === 0 ? [] : [path]
@@ -118,15 +123,15 @@ export async function holdingLost<Result>(
 ): Promise<Result | undefined> {
   const holding = db.transaction().execute(async (transaction) => {
     const { rows } = await sql<{ checksum: Checksum | null; size: number | null }>`
-      select encode(checksum, 'hex') as checksum, size from files
-      where path = ${path} and missing_at is not null for update
+      select encode(checksum, 'hex') as checksum, size from copies join files using (path)
+      where place = ${LIBRARY} and path = ${path} and lost_at is not null for update of copies, files
     `.execute(transaction)
     const lost = rows[0]
     if (lost === undefined) return undefined
     return work({
       ...lost,
       restored: (by, size, now, sentFrom = null) => restore(transaction, path, size, by, now, sentFrom),
-      quarantined: (place) => noteQuarantined(transaction, 'library', path, place),
+      quarantined: (place) => noteQuarantined(transaction, LIBRARY, path, place),
     })
   })
   return holding.catch((error: unknown) => {
@@ -143,6 +148,7 @@ async function restore(
   now: Date,
   sentFrom: string | null,
 ): Promise<void> {
+  const timestamp = sql`${now.toISOString()}::timestamptz`
   // In the same order as `declareLost`. Rows that an older server failed name no reason: what they wanted to store
   // never arrived.
   await sql`
@@ -152,11 +158,13 @@ async function restore(
   // Of several photos that an older server has put in one place, this is one.
   await refute(transaction, [{ path, size }])
   await sql`
-    update files set missing_at = null, verified_at = null, recheck = false, size = ${size},
-      stored_at = ${now.toISOString()}::timestamptz
-    where path = ${path}
+    update files set size = ${size}, stored_at = ${timestamp} where path = ${path}
   `.execute(transaction)
-  await healFindings(transaction, 'library', LOSSES, [path], by, now)
+  await sql`
+    update copies set wanted_since = null, lost_at = null, verified_at = null, recheck = false, copied_at = ${timestamp}
+    where place = ${LIBRARY} and path = ${path}
+  `.execute(transaction)
+  await healFindings(transaction, LIBRARY, LOSSES, [path], by, now)
 }
 
 /**
@@ -166,21 +174,23 @@ async function restore(
 export async function forsake(db: Database, paths: readonly string[], now: Date): Promise<void> {
   const { rows } = await sql<{ path: string }>`
     delete from files
-    where path = any(${paths}::text[]) and missing_at is not null
+    where path = any(${paths}::text[])
+      and exists (select from copies where place = ${LIBRARY} and copies.path = files.path and lost_at is not null)
       and not exists (select from backups where backups.file_path = files.path collate "default")
     returning path
   `.execute(db)
   const gone = rows.map((row) => row.path)
   if (gone.length === 0) return
-  for (const copy of ['library', 'mirror'] as const) {
-    await healFindings(db, copy, LOSSES, gone, 'another version of it from the phone', now)
-  }
+  await sql`
+    update findings set healed_at = ${now.toISOString()}::timestamptz, healed_by = 'another version of it from the phone'
+    where path = any(${gone}::text[]) and kind = any(${LOSSES}::text[]) and healed_at is null
+  `.execute(db)
 }
 
 /** Returns the paths of lost originals with that content, in order. */
 export async function findLost(db: Database, checksum: Checksum): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
-    select path from files where checksum = decode(${checksum}, 'hex') and missing_at is not null order by path
+    select path from originals where checksum = decode(${checksum}, 'hex') and lost_at is not null order by path
   `.execute(db)
   return rows.map((row) => row.path)
 }
@@ -197,11 +207,11 @@ export interface Twin {
  */
 export async function findTwins(db: Database, path: string, checksum: Checksum): Promise<Twin[]> {
   const { rows } = await sql<Twin>`
-    select path, false as "isQuarantined" from files
-    where checksum = decode(${checksum}, 'hex') and missing_at is null and path <> ${path}
+    select path, false as "isQuarantined" from originals
+    where checksum = decode(${checksum}, 'hex') and lost_at is null and path <> ${path}
     union all
     select distinct quarantined, true from findings
-    where copy = 'library' and found = ${checksum} and quarantined is not null
+    where place = ${LIBRARY} and found = ${checksum} and quarantined is not null
   `.execute(db)
   return rows
 }

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
+import { LIBRARY } from './places.ts'
 
 /*
  * What an older server says of its originals, and what a look at the drive says instead. It wrote over a file of the
@@ -16,7 +17,7 @@ export interface OldOriginal {
   isDisputed: boolean
 }
 
-const isUnread = sql`files.checksum is null and files.missing_at is null`
+const isUnread = sql`files.checksum is null and files.lost_at is null`
 /** `files` has another collation than `backups`, in which PostgreSQL would not use the index. */
 const oldOriginal = sql`
   files.path, files.size, exists (
@@ -27,7 +28,7 @@ const oldOriginal = sql`
 /** Returns up to `limit` originals that have not been read, after the path `after`, in order. */
 export async function listOld(db: Database, after: string, limit: number): Promise<OldOriginal[]> {
   const { rows } = await sql<OldOriginal>`
-    select ${oldOriginal} from files where ${isUnread} and files.path > ${after} order by files.path limit ${limit}
+    select ${oldOriginal} from originals as files where ${isUnread} and files.path > ${after} order by files.path limit ${limit}
   `.execute(db)
   return rows
 }
@@ -40,7 +41,7 @@ export async function listOldOf(
   after: string,
 ): Promise<OldOriginal[]> {
   const { rows } = await sql<OldOriginal>`
-    select ${oldOriginal} from files
+    select ${oldOriginal} from originals as files
     where ${isUnread} and files.path > ${after} and files.path in (
       select backups.file_path
       from unnest(${phonePaths}::text[]) as offered (path)
@@ -93,10 +94,13 @@ export async function recordAbsent(db: Database, paths: readonly string[], reaso
         update backups set status = 'Failed', failure = ${reason}
         where file_path = any(${absent}::text[]) and status = 'Completed'
       `.execute(transaction)
-      await sql`update files set missing_at = ${timestamp} where path = any(${absent}::text[])`.execute(transaction)
       await sql`
-        insert into findings (copy, kind, path, found_at)
-        select 'library', 'missing', path, ${timestamp} from unnest(${absent}::text[]) as path
+        update copies set wanted_since = ${timestamp}, lost_at = ${timestamp}
+        where place = ${LIBRARY} and path = any(${absent}::text[])
+      `.execute(transaction)
+      await sql`
+        insert into findings (place, kind, path, found_at)
+        select ${LIBRARY}::smallint, 'missing', path, ${timestamp} from unnest(${absent}::text[]) as path
         on conflict do nothing
       `.execute(transaction)
       return refuted + Number(failed ?? 0)
@@ -110,8 +114,10 @@ async function hold(
   originals: readonly { path: string }[],
 ): Promise<{ path: string; size: number | null }[]> {
   const { rows } = await sql<{ path: string; size: number | null }>`
-    select path, size from files
-    where path = any(${originals.map(({ path }) => path)}::text[]) and ${isUnread} order by path for update
+    select path, size from copies join files using (path)
+    where place = ${LIBRARY} and path = any(${originals.map(({ path }) => path)}::text[])
+      and checksum is null and lost_at is null
+    order by path for update of copies, files
   `.execute(transaction)
   return rows
 }

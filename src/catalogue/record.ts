@@ -7,6 +7,7 @@ import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { ownDateColumn } from './files.ts'
 import { forsake } from './losses.ts'
+import { LIBRARY } from './places.ts'
 
 /** An original that lies durably on the drive, and the asset that it is. */
 export interface Completion {
@@ -79,9 +80,9 @@ function isAdopted(error: unknown): boolean {
 
 // The rarer parts, left out where no completion needs them: PostgreSQL runs the triggers of each part that it is given.
 const HELD = sql`, held as materialized (
-      select files.path from files join offered on files.path = offered.file_path
-      where not offered.is_new and files.missing_at is null
-      for share of files
+      select copies.path from copies join offered on copies.path = offered.file_path
+      where copies.place = ${LIBRARY} and not offered.is_new and copies.lost_at is null
+      for share of copies
     )`
 const IF_HELD = sql`and (offered.is_new or offered.file_path in (select path from held))`
 const NOTHING = sql``
@@ -98,7 +99,7 @@ const REPLACED = sql`, moved as (
     ), replaced_findings as (
       update findings set healed_at = offered.timestamp, healed_by = 'new bytes from a phone, stored as ' || offered.file_path
       from offered
-      where findings.copy = 'library' and findings.path = offered.replaces and findings.healed_at is null
+      where findings.place = ${LIBRARY} and findings.path = offered.replaces and findings.healed_at is null
     )`
 const supersession = (ifHeld: RawBuilder<unknown>) => sql`, superseded as (
       delete from backups using offered

@@ -91,7 +91,7 @@ end`
  * known. It is not thereby the row's asset.
  */
 export const mayBeLostUnread = sql`coalesce(
-  files.missing_at is not null and files.checksum is null and ${WHOSE} is null and offered.size = files.size, false)`
+  files.lost_at is not null and files.checksum is null and ${WHOSE} is null and offered.size = files.size, false)`
 
 /**
  * Whether what came with the bytes proves that they are this asset, so that a phone may delete its own copy: the id, or

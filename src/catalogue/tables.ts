@@ -56,32 +56,59 @@ export interface FilesTable {
    */
   own_date: Date | null
   stored_at: Date | null
-  verified_at: Date | null
-  /** When it was found to be gone from the drive; null while it is there. */
-  missing_at: Date | null
-  /** To be read again soon: there was trouble around the time when it was written. */
-  recheck: Generated<boolean>
 }
 
-/** One row per original whose second copy lies on the mirror, durable and compared. */
-export interface CopiesTable {
-  path: string
-  copied_at: Date
+/** Where originals lie: the library (number 0, which is always there) and its mirrors. */
+export interface PlacesTable {
+  id: number
+  role: CopyPlace
+  /** The identity of what lies there (`library.json`); null until the library is known. */
+  identity: string | null
+  /** Since when it has been that place. */
+  since: Date | null
+  /** Its folder when it was last there, and where its file system was mounted; null if that is not known. */
+  folder: string | null
+  mount_point: string | null
+  /** Up to which path originals have been put on the list of what a new mirror is to have; null: all of them. */
+  listed_until: string | null
   /**
-   * When it was last read back and found intact; minus infinity if there was trouble since, and it is to be read again
-   * at once.
+   * When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first
+   * start, has done so.
    */
+  walked_at: Date | null
+  /** Up to which path originals of an older server have been looked at on the drive; null: all of them. */
+  looked_until: string | null
+  /** Whether the last server has ended with all uploads recorded: false while one runs, and after it was killed. */
+  stopped_cleanly: Generated<boolean>
+}
+
+/**
+ * What is known of an original in a place. Triggers add it with the original: it is there in the library, and wanted on
+ * every mirror once it has been read.
+ */
+export interface CopiesTable {
+  place: number
+  path: string
+  /** Since when it should be there, intact, and is not; null: it is there. */
+  wanted_since: Date | null
+  /** When it was found not to be there any more; null if it is there, or never was. */
+  lost_at: Date | null
+  /** When it was written there; null if nobody knows, or it was not. */
+  copied_at: Date | null
+  /** When it was last read back and found intact. */
   verified_at: Date | null
+  /** To be read again soon: there was trouble around the time when it was written. */
+  recheck: Generated<boolean>
 }
 
 export type CopyPlace = 'library' | 'mirror'
 export const FINDING_KINDS = ['missing', 'corrupt', 'unreadable', 'unknown', 'sums'] as const
 export type FindingKind = (typeof FINDING_KINDS)[number]
 
-/** What verification has found wrong. Open until `healed_at`; at most one open row per copy, path and kind. */
+/** What verification has found wrong. Open until `healed_at`; at most one open row per place, path and kind. */
 export interface FindingsTable {
   id: Generated<number>
-  copy: CopyPlace
+  place: number
   kind: FindingKind
   path: string
   /** Checksums, as far as they matter. */
@@ -161,27 +188,6 @@ export interface IgnoredFilesTable {
   asset_key: Generated<string>
 }
 
-/** The identity of the library that this catalogue belongs to: at most one row. */
-export interface LibraryTable {
-  singleton: Generated<boolean>
-  id: string
-  since: Generated<Date>
-  /** The identity of the mirror; null until one was set up. */
-  mirror_id: string | null
-  /** Whether the last server has ended with all uploads recorded: false while one runs, and after it was killed. */
-  stopped_cleanly: Generated<boolean>
-  /**
-   * When the library's folders were last compared with the catalogue from end to end; null until a rebuild, or a first
-   * start, has done so.
-   */
-  walked_at: Date | null
-  /** The library's folder when it was last there, and where its file system was mounted; null if that is not known. */
-  folder: string | null
-  mount_point: string | null
-  /** Up to which path originals of an older server have been looked at on the drive; null: all of them. */
-  looked_until: Generated<string | null>
-}
-
 /**
  * What has changed and is not on the drive yet, kept by triggers: ids in `backups` and `ignored_files`, paths in
  * `files` (`facts`: its content, and when it was stored, are as they were); month folders whose SHA256SUMS is to be
@@ -203,23 +209,26 @@ export interface BackupTotalsTable {
   since: Generated<Date>
 }
 
-/**
- * What is known of an original: read back and intact; stored and not read back since; not read at all yet; not there,
- * or not intact.
- */
-export type FileState = 'intact' | 'unverified' | 'unread' | 'lost'
+/** An original with what is known of it in the library: a view. */
+export type OriginalsView = FilesTable & Pick<CopiesTable, 'lost_at' | 'copied_at' | 'verified_at' | 'recheck'>
 
-/** `files` counted; kept by triggers. Exactly one row for each state and kind. */
-export interface FileTotalsTable {
-  state: FileState
+/**
+ * What is known of a copy: read back and intact; written and not read back since; not read at all yet; not there any
+ * more, or not intact; never been there.
+ */
+export type CopyState = 'intact' | 'unverified' | 'unread' | 'lost' | 'wanted'
+
+/** `copies` counted; kept by triggers. What there is none of may have no row. */
+export interface PlaceTotalsTable {
+  place: number
+  state: CopyState
   kind: MediaKind
   files: number
   bytes: number
 }
 
-/** `files` that are there, counted: a view of `file_totals`. Exactly one row. */
+/** What the library has, counted: a view of `place_totals`. Exactly one row. */
 export interface LibrarySizeTable {
-  singleton: Generated<boolean>
   files: number
   bytes: number
 }
@@ -240,13 +249,14 @@ export interface Tables {
   backups: BackupsTable
   files: FilesTable
   ignored_files: IgnoredFilesTable
-  library: LibraryTable
+  places: PlacesTable
   outbox: OutboxTable
   backup_totals: BackupTotalsTable
   row_shares: RowSharesTable
-  file_totals: FileTotalsTable
+  place_totals: PlaceTotalsTable
   library_size: LibrarySizeTable
   copies: CopiesTable
+  originals: OriginalsView
   findings: FindingsTable
   alerts: AlertsTable
   alert_receipts: AlertReceiptsTable

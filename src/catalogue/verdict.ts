@@ -3,6 +3,7 @@ import type { Checksum } from '../media/checksum.ts'
 import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { type Offer, offeredAssets } from './offered.ts'
+import { LIBRARY } from './places.ts'
 import {
   hasSameExportKey,
   haveExports,
@@ -63,17 +64,17 @@ export async function gatherEvidence(db: Database, offer: Offer, now: Date): Pro
         offered.index, true as is_content, true as is_proven, false as may_be_proven, false as has_its_id,
         -${badness} as rank, 0 as id, null as status, null as failure,
         ${originalColumns}
-      from offered join files on files.checksum = offered.checksum
+      from offered join originals as files on files.checksum = offered.checksum
       union all
       select
         offered.index, false,
-        files.path is not null and ${isProven}, files.missing_at is null and ${mayBeProven},
+        files.path is not null and ${isProven}, files.lost_at is null and ${mayBeProven},
         (backups.asset_id = offered.id) is true,
         ${badness}, backups.id, backups.status, backups.failure,
         ${originalColumns}
       from offered
         join backups on backups.asset_key = offered.key
-        left join files on files.path = backups.file_path
+        left join originals as files on files.path = backups.file_path
       where ${isSameFile}
       ${exports ? exportedWith(badness) : sql``}
     ), best as (
@@ -94,8 +95,11 @@ export async function gatherEvidence(db: Database, offer: Offer, now: Date): Pro
       case when best.is_proven then best.path end as path,
       encode(best.checksum, 'hex') as checksum, best.size, best.stored_at as "storedAt",
       best.verified_at as "verifiedAt",
-      best.missing_at is not null as "isLost", best.recheck, finding.kind as finding,
-      exists (select from copies where copies.path = best.path)::int as copies,
+      best.lost_at is not null as "isLost", best.recheck, finding.kind as finding,
+      (
+        select count(*) from copies
+        where copies.path = best.path and copies.place <> ${LIBRARY} and copies.copied_at is not null
+      ) as copies,
       coalesce(best.is_unproven and not best.is_content, false) as "isUnproven",
       case when not best.is_proven then best.open end as open,
       coalesce(best.is_pending and not best.is_content, false) as "isPending",
@@ -107,7 +111,7 @@ export async function gatherEvidence(db: Database, offer: Offer, now: Date): Pro
       left join best on best.index = offered.index
       left join lateral (
         select findings.kind from findings
-        where best.missing_at is not null and findings.copy = 'library' and findings.path = best.path
+        where best.lost_at is not null and findings.place = ${LIBRARY} and findings.path = best.path
           and findings.kind in ('missing', 'corrupt', 'unreadable') and findings.healed_at is null
         limit 1
       ) as finding on true
@@ -125,12 +129,12 @@ type Nulled<Row> = { [Column in keyof Row]: Row[Column] | null }
 // Parts of the statement above.
 
 const originalColumns = sql`
-  files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.missing_at, files.recheck`
+  files.path, files.checksum, files.size, files.stored_at, files.verified_at, files.lost_at, files.recheck`
 
 /** What was read back at a time that can't be believed was not. */
 const badnessAt = (now: Date) => sql`
   case
-    when files.missing_at is not null then 3
+    when files.lost_at is not null then 3
     when files.checksum is null then 2
     when files.recheck or files.verified_at is null
       or files.verified_at > ${believable(now)} then 1
@@ -144,5 +148,5 @@ const exportedWith = (badness: ReturnType<typeof badnessAt>) => sql`
     ${originalColumns}
   from offered
     join backups on ${hasSameExportKey} and backups.asset_key <> offered.key
-    left join files on files.path = backups.file_path
+    left join originals as files on files.path = backups.file_path
   where ${isSameExport}`

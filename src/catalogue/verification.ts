@@ -5,16 +5,17 @@ import type { Database } from './connection.ts'
 import { retryingDeadlocks } from './deadlock.ts'
 import { ownDateColumn } from './files.ts'
 import { isBelow } from './folders.ts'
-import type { FileState } from './tables.ts'
+import { LIBRARY, type PlaceId } from './places.ts'
+import type { CopyState } from './tables.ts'
 
-/** An original as far as reading it back needs it. */
+/** A copy of an original, as far as reading it back needs it. */
 export interface Provable {
   path: string
   /** Null if it has not been read yet. */
   checksum: Checksum | null
   /** Bytes, if known. */
   size: number | null
-  /** Whether it is known that the drive does not have it, intact. */
+  /** Whether it is known that the place does not have it, intact. */
   isLost: boolean
   /** Whether its bytes have been looked at for the capture date that they tell. */
   isDated: boolean
@@ -30,33 +31,49 @@ export interface Selection {
   under?: string | undefined
 }
 
-const provable = sql`path, encode(checksum, 'hex') as checksum, size, missing_at is not null as "isLost",
+const provable = sql`path, encode(checksum, 'hex') as checksum, size, wanted_since is not null as "isLost",
   own_date is not null as "isDated"`
+const copies = sql`copies join files using (path)`
+/** Whether a place has it, as far as is known. */
+const isThere = sql`copies.wanted_since is null`
 
-/** Returns the original at `path`, or `undefined`. */
+/** Returns the original at `path` as the library has it, or `undefined`. */
 export async function findOriginal(db: Database, path: string): Promise<Provable | undefined> {
-  const { rows } = await sql<Provable>`select ${provable} from files where path = ${path}`.execute(db)
+  const { rows } = await sql<Provable>`
+    select ${provable} from ${copies} where place = ${LIBRARY} and path = ${path}
+  `.execute(db)
   return rows[0]
 }
 
-/** Returns up to `limit` of the selected originals after the path `after`, in the order of their paths. */
+/**
+ * Returns up to `limit` of the selected originals that a place has, or had, after the path `after`, in the order of
+ * their paths.
+ */
 export async function listSelected(
   db: Database,
+  place: PlaceId,
   selection: Selection,
   after: string,
   limit: number,
 ): Promise<Provable[]> {
   const { rows } = await sql<Provable>`
-    select ${provable} from files where path > ${after} and ${condition(selection)} order by path limit ${limit}
+    select ${provable} from ${copies}
+    where place = ${place} and (${isThere} or (lost_at is not null and place = ${LIBRARY}))
+      and path > ${after} and ${condition(selection)}
+    order by path limit ${limit}
   `.execute(db)
   return rows
 }
 
-/** How many originals are selected, and their bytes, as far as they are known; without those that are lost. */
-export async function countSelected(db: Database, selection: Selection): Promise<{ files: number; bytes: number }> {
+/** How many originals are selected that the place has, and their bytes, as far as they are known. */
+export async function countSelected(
+  db: Database,
+  place: PlaceId,
+  selection: Selection,
+): Promise<{ files: number; bytes: number }> {
   const { rows } = await sql<{ files: number; bytes: number }>`
     select count(*) as files, coalesce(sum(size), 0) as bytes
-    from files where missing_at is null and ${condition(selection)}
+    from ${copies} where place = ${place} and ${isThere} and ${condition(selection)}
   `.execute(db)
   return rows[0] ?? { files: 0, bytes: 0 }
 }
@@ -84,19 +101,27 @@ export interface Proven {
   ownDate?: Date | null | undefined
 }
 
-/** Records what was found intact, unless it is another original, or lost, by now. */
-export async function recordVerified(db: Database, proven: readonly Proven[]): Promise<void> {
+/** Records what was found intact in a place, unless it is another original, or not there, by now. */
+export async function recordVerified(db: Database, place: PlaceId, proven: readonly Proven[]): Promise<void> {
   if (proven.length === 0) return
   await retryingDeadlocks(() =>
     sql`
-      update files set verified_at = offered.at, recheck = false, own_date = coalesce(offered.own_date, files.own_date)
-      from unnest(
-        ${proven.map((one) => one.path)}::text[],
-        ${proven.map((one) => one.checksum)}::text[],
-        ${proven.map((one) => one.at.toISOString())}::timestamptz[],
-        ${proven.map(({ ownDate }) => (ownDate === undefined ? null : ownDateColumn(ownDate)))}::timestamptz[]
-      ) as offered (path, checksum, at, own_date)
-      where files.path = offered.path and files.checksum = decode(offered.checksum, 'hex') and files.missing_at is null
+      with offered as materialized (
+        select * from unnest(
+          ${proven.map((one) => one.path)}::text[],
+          ${proven.map((one) => one.checksum)}::text[],
+          ${proven.map((one) => one.at.toISOString())}::timestamptz[],
+          ${proven.map(({ ownDate }) => (ownDate === undefined ? null : ownDateColumn(ownDate)))}::timestamptz[]
+        ) as offered (path, checksum, at, own_date)
+      ), dated as (
+        update files set own_date = offered.own_date from offered
+        where files.path = offered.path and files.checksum = decode(offered.checksum, 'hex')
+          and offered.own_date is not null and files.own_date is distinct from offered.own_date
+      )
+      update copies set verified_at = offered.at, recheck = false
+      from offered join files using (path)
+      where copies.place = ${place} and copies.path = offered.path and ${isThere}
+        and files.checksum = decode(offered.checksum, 'hex')
     `.execute(db),
   )
 }
@@ -119,74 +144,74 @@ export async function isSizeOfAnother(db: Database, size: number): Promise<boole
   return rows.length > 0
 }
 
-/** Returns the sizes of the lost originals, with their paths. */
+/** Returns the sizes of the originals that the library has lost, with their paths. */
 export async function listLost(db: Database, selection: Selection): Promise<{ path: string; size: number | null }[]> {
   const { rows } = await sql<{ path: string; size: number | null }>`
-    select path, size from files where missing_at is not null and ${condition(selection)} order by path
+    select path, size from ${copies}
+    where place = ${LIBRARY} and lost_at is not null and ${condition(selection)} order by path
   `.execute(db)
   return rows
 }
 
-/** What was last proven of an original, as a column: when it was read back, else when it was stored. */
-const proof = sql`coalesce(verified_at, stored_at, '-infinity'::timestamptz)`
+/** What was last proven of a copy, as a column: when it was read back, else when it was written. */
+const proof = sql`coalesce(copies.verified_at, copies.copied_at, '-infinity'::timestamptz)`
 
 /** What is lost can't be read back, and what was never read is read elsewhere (`takeOver`). */
-const readable = sql`missing_at is null and checksum is not null`
+const readable = (place: PlaceId) => sql`place = ${place} and ${isThere} and checksum is not null`
 
 /**
- * Returns up to `limit` originals to be read because of trouble, then those whose proof is of a time that can't be
- * believed at `now`, then those last proven before `before`, oldest first.
+ * Returns up to `limit` of a place's copies: those to be read because of trouble, then those whose proof is of a time
+ * that can't be believed at `now`, then those last proven before `before`, oldest first.
  */
 export async function listDue(
   db: Database,
+  place: PlaceId,
   { before, now }: { before: Date; now: Date },
   limit: number,
 ): Promise<Provable[]> {
-  const { rows: troubled } = await sql<Provable>`
-    select ${provable} from files where recheck and ${readable} order by path limit ${limit}
-  `.execute(db)
+  const list = (due: RawBuilder<unknown>, order: RawBuilder<unknown>) => sql<Provable>`
+    select ${provable} from ${copies} where ${due} and ${readable(place)} order by ${order} limit ${limit}
+  `
+  const { rows: troubled } = await list(sql`recheck`, sql`path`).execute(db)
   if (troubled.length > 0) return troubled
-  const { rows: unbelievable } = await sql<Provable>`
-    select ${provable} from files where ${proof} > ${believable(now)} and ${readable}
-    order by ${proof}, path limit ${limit}
-  `.execute(db)
+  const inOrder = sql`${proof}, path`
+  const { rows: unbelievable } = await list(sql`${proof} > ${believable(now)}`, inOrder).execute(db)
   if (unbelievable.length > 0) return unbelievable
-  const { rows } = await sql<Provable>`
-    select ${provable} from files
-    where ${proof} < ${before.toISOString()}::timestamptz and ${readable}
-    order by ${proof}, path limit ${limit}
-  `.execute(db)
-  return rows
+  return (await list(sql`${proof} < ${before.toISOString()}::timestamptz`, inOrder).execute(db)).rows
 }
 
-/** Returns the paths of the originals that are lost, or that nobody has read yet. */
+/** Returns the paths of the originals that the library has lost, or that nobody has read yet. */
 export async function listUncertain(db: Database): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
-    select path from files where missing_at is not null
+    select path from copies where place = ${LIBRARY} and lost_at is not null
     union all
-    select path from files where checksum is null and missing_at is null
+    select path from originals where checksum is null and lost_at is null
     order by path
   `.execute(db)
   return rows.map((row) => row.path)
 }
 
-/** Whether originals are to be read because of trouble. */
-export async function isTroubled(db: Database): Promise<boolean> {
-  const { rows } = await sql`select from files where recheck and ${readable} limit 1`.execute(db)
+/** Whether copies in a place are to be read because of trouble. */
+export async function isTroubled(db: Database, place: PlaceId): Promise<boolean> {
+  const { rows } = await sql`select from ${copies} where recheck and ${readable(place)} limit 1`.execute(db)
   return rows.length > 0
 }
 
-/** Has these originals read again soon. */
+/** Has these originals of the library read again soon. */
 export async function recheckPaths(db: Database, paths: readonly string[]): Promise<void> {
-  await sql`update files set recheck = true where path = any(${paths}::text[]) and missing_at is null`.execute(db)
+  await sql`
+    update copies set recheck = true where place = ${LIBRARY} and path = any(${paths}::text[]) and ${isThere}
+  `.execute(db)
 }
 
-/** Has everything read again soon that was stored at that time or later. Returns how many originals that are. */
-export async function recheckSince(db: Database, since: Date): Promise<number> {
+/**
+ * Has everything in a place read again soon that was written there at that time or later. Returns how many that are.
+ */
+export async function recheckSince(db: Database, place: PlaceId, since: Date): Promise<number> {
   const from = sql`${since.toISOString()}::timestamptz`
   const { numAffectedRows } = await sql`
-    update files set recheck = true
-    where ${proof} >= ${from} and stored_at >= ${from} and missing_at is null and not recheck
+    update copies set recheck = true
+    where place = ${place} and ${proof} >= ${from} and copied_at >= ${from} and ${isThere} and not recheck
   `.execute(db)
   return Number(numAffectedRows ?? 0)
 }
@@ -202,18 +227,32 @@ export async function findLastBackup(db: Database, now: Date): Promise<Date | un
 }
 
 /**
- * When the original whose proof is oldest was read back, or else stored; `undefined` if there is none. Minus infinity:
- * nobody knows, or what is said can't be believed at `now`.
+ * When that copy in a place whose proof is oldest was read back, or else written; `undefined` if there is none. Minus
+ * infinity: nobody knows, or what is said can't be believed at `now`.
  */
-export async function findOldestProof(db: Database, now: Date): Promise<number | undefined> {
+export async function findOldestProof(db: Database, place: PlaceId, now: Date): Promise<number | undefined> {
   const { rows } = await sql<{ at: number }>`
-    (select '-infinity'::float8 as at from files where ${proof} > ${believable(now)} and ${readable} limit 1)
+    (select '-infinity'::float8 as at from ${copies} where ${proof} > ${believable(now)} and ${readable(place)} limit 1)
     union all
-    (select (extract(epoch from ${proof}) * 1000)::float8 as at from files
-     where ${readable} order by ${proof}, path limit 1)
+    (select (extract(epoch from ${proof}) * 1000)::float8 as at from ${copies}
+     where ${readable(place)} order by ${proof}, path limit 1)
     order by at limit 1
   `.execute(db)
   return rows[0]?.at
+}
+
+/**
+ * When a copy in a place was last written or read back, as far as that can be believed at `now`; `undefined` if none
+ * was.
+ */
+export async function findLastProof(db: Database, place: PlaceId, now: Date): Promise<Date | undefined> {
+  // Minus infinity is no Date.
+  const { rows } = await sql<{ at: Date | number }>`
+    select ${proof} as at from copies where place = ${place} and ${isThere} and ${proof} <= ${believable(now)}
+    order by ${proof} desc, path desc limit 1
+  `.execute(db)
+  const at = rows[0]?.at
+  return at instanceof Date ? at : undefined
 }
 
 /** The state of the library, as far as reading it back has shown. Each original counts once. */
@@ -237,20 +276,20 @@ export interface Count {
 }
 
 /**
- * Counts the originals by state, at the same cost for any number of them, but for those that were read back at a time
- * that can't be believed at `now`: they count as not read back.
+ * Counts the originals by their state in the library, at the same cost for any number of them, but for those that were
+ * read back at a time that can't be believed at `now`: they count as not read back.
  */
 export async function countByState(db: Database, now: Date): Promise<Proof> {
-  const totals = await db.selectFrom('file_totals').selectAll().execute()
-  const of = (state: FileState) => {
+  const totals = await db.selectFrom('place_totals').selectAll().where('place', '=', LIBRARY).execute()
+  const of = (state: CopyState) => {
     return totals.filter((row) => row.state === state).reduce((sum, row) => plus(sum, row, 1), { files: 0, bytes: 0 })
   }
-  const proven = sql`missing_at is null and verified_at is not null`
+  const proven = sql`place = ${LIBRARY} and ${isThere} and verified_at is not null`
   const { rows } = await sql<{ oldest: Date | null; files: number; bytes: number }>`
     select
       count(*) as files, coalesce(sum(size), 0) as bytes,
-      (select verified_at from files where ${proven} and verified_at <= ${believable(now)} order by verified_at limit 1) as oldest
-    from files where ${proven} and checksum is not null and verified_at > ${believable(now)}
+      (select verified_at from copies where ${proven} and verified_at <= ${believable(now)} order by verified_at limit 1) as oldest
+    from ${copies} where ${proven} and checksum is not null and verified_at > ${believable(now)}
   `.execute(db)
   const { oldest, ...doubtful } = rows[0] ?? { oldest: null, files: 0, bytes: 0 }
   return {
@@ -271,8 +310,8 @@ function plus(count: Count, other: Count, sign: 1 | -1): Count {
  * that is overdue, now where trouble asks for it. Null for a library without originals.
  */
 export async function nextDue(db: Database, every: number, now: Date): Promise<Date | null> {
-  const oldest = await findOldestProof(db, now)
+  const oldest = await findOldestProof(db, LIBRARY, now)
   if (oldest === undefined) return null
-  if (oldest === Number.NEGATIVE_INFINITY || (await isTroubled(db))) return now
+  if (oldest === Number.NEGATIVE_INFINITY || (await isTroubled(db, LIBRARY))) return now
   return new Date(oldest + every)
 }

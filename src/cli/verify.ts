@@ -91,10 +91,10 @@ async function openMirror({ config }: Session, library: Library): Promise<PassOp
   const { mirrorFolder, minFreeSpace } = config
   if (mirrorFolder === undefined) return undefined
   try {
-    const drive = await openMirrorDrive(library, mirrorFolder)
-    library.sources.push(mirrorSource(library, async () => drive))
+    const { place, drive } = await openMirrorDrive(library, mirrorFolder)
+    library.sources.push(mirrorSource(library, async () => ({ place, drive })))
     // Where a server keeps it, that is the one to write there.
-    return { copies: createMirror(library, drive, minFreeSpace), canRepair: !(await isLocked(drive.id)) }
+    return { copies: createMirror(library, place, drive, minFreeSpace), canRepair: !(await isLocked(drive.id)) }
   } catch (error) {
     if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
     printError(`The second copy is not read back: ${error.message}`)

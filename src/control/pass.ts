@@ -4,8 +4,8 @@
 
 import type { Library } from '../archive/library.ts'
 import { inPortions, workThrough } from '../base/work-through.ts'
-import { countSelectedCopies } from '../catalogue/copies.ts'
 import { type Finding, findFindings } from '../catalogue/findings.ts'
+import { LIBRARY } from '../catalogue/places.ts'
 import {
   countSelected,
   listSelected,
@@ -105,11 +105,12 @@ class Pass {
     const { db } = this.#library
     await this.#library.drive.check()
     const { selection, mirror } = this.#options
-    const total = await countSelected(db, selection)
-    const copies = mirror === undefined ? { files: 0, bytes: 0 } : await countSelectedCopies(db, selection)
+    const total = await countSelected(db, LIBRARY, selection)
+    const copies =
+      mirror === undefined ? { files: 0, bytes: 0 } : await countSelected(db, mirror.copies.place, selection)
     this.#progress.totalFiles = total.files + copies.files
     this.#progress.totalBytes = total.bytes + copies.bytes
-    const originals = inPortions<Provable>((last) => listSelected(db, selection, last?.path ?? '', PORTION))
+    const originals = inPortions<Provable>((last) => listSelected(db, LIBRARY, selection, last?.path ?? '', PORTION))
     try {
       await workThrough(originals, READERS, async (original) => {
         await this.#pause()
@@ -148,7 +149,7 @@ class Pass {
     const proven = this.#proven
     this.#proven = []
     this.#recordedAt = performance.now()
-    await recordVerified(this.#library.db, proven)
+    await recordVerified(this.#library.db, LIBRARY, proven)
   }
 
   /** Finds what lies in the folders and is unknown, and puts back from there what is lost. */
@@ -191,7 +192,7 @@ class Pass {
 
 /** Whether the catalogue or the drive has anything at this path (a folder's or a file's), or below it. */
 export async function hasAnything(library: Library, path: string): Promise<boolean> {
-  const [first] = await listSelected(library.db, { under: path }, '', 1)
+  const [first] = await listSelected(library.db, LIBRARY, { under: path }, '', 1)
   return first !== undefined || (await versionOf(library.drive, parseLibraryPath(path))) !== undefined
 }
 

@@ -7,6 +7,7 @@ import type { Database } from '../catalogue/connection.ts'
 import { listDevices } from '../catalogue/devices.ts'
 import { countHealed, countOpenFindings, listOpenFindings } from '../catalogue/findings.ts'
 import { findLibrarySince } from '../catalogue/library.ts'
+import { LIBRARY } from '../catalogue/places.ts'
 import { findSuperuser } from '../catalogue/superuser.ts'
 import { countByState, findOldestProof, nextDue, type Proof } from '../catalogue/verification.ts'
 import { AppError, hasCode } from '../errors.ts'
@@ -123,7 +124,7 @@ async function refusalOf({ drive }: Library): Promise<AppError | undefined> {
  */
 async function findOverdue(db: Database, proof: Proof, every: number, at: Date): Promise<Date | null> {
   const oldest = proof.oldest === null ? Number.POSITIVE_INFINITY : proof.oldest.getTime()
-  const waiting = proof.unverified.files + proof.unread.files > 0 ? await findOldestProof(db, at) : undefined
+  const waiting = proof.unverified.files + proof.unread.files > 0 ? await findOldestProof(db, LIBRARY, at) : undefined
   const since = await findLibrarySince(db)
   // One that began at a time that can't be believed has just begun.
   const began = since === undefined ? Number.NEGATIVE_INFINITY : (believed(since, at) ?? at).getTime()

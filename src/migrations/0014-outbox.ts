@@ -25,7 +25,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   for (const told of TOLD) await tell(db, told)
 }
 
-interface Told {
+export interface Told {
   table: string
   what: string
   key: string
@@ -35,7 +35,7 @@ interface Told {
   where: RawBuilder<unknown>
 }
 
-const TOLD: readonly Told[] = [
+export const TOLD: readonly Told[] = [
   {
     table: 'backups',
     what: 'backup',
@@ -82,7 +82,7 @@ const ORIGINAL_OR_FACTS = sql`
   case when count(*) = 2 and count(distinct (checksum, stored_at)) = 1 then 'facts' else 'original' end`
 
 /** What is filled as a whole (`iclood.outbox` is `snapshot`) is owed a snapshot, and its months' sums. */
-async function tell(db: Kysely<unknown>, { table, what, key, facts, where }: Told): Promise<void> {
+export async function tell(db: Kysely<unknown>, { table, what, key, facts, where }: Told): Promise<void> {
   const columns = sql.join(facts.map((fact) => sql.ref(fact)))
   const rowsOf = (rows: RawBuilder<unknown>) => sql`select ${columns} from ${rows} where ${where}`
   const added = rowsOf(sql`new_rows`)

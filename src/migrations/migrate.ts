@@ -2,7 +2,7 @@
  * migrations/: The database's tables, version by version. A migration that a household may have run is never edited.
  */
 
-import { Migrator } from 'kysely'
+import { Migrator, sql } from 'kysely'
 import type { Database } from '../catalogue/connection.ts'
 import { AppError } from '../errors.ts'
 import * as flaskTables from './0001-flask-tables.ts'
@@ -18,6 +18,8 @@ import * as trust from './0011-trust.ts'
 import * as bounds from './0012-bounds.ts'
 import * as wrongSums from './0013-wrong-sums.ts'
 import * as outbox from './0014-outbox.ts'
+import * as places from './0015-places.ts'
+import * as copies from './0016-copies.ts'
 
 /** By name, in order. */
 export const MIGRATIONS = {
@@ -34,17 +36,47 @@ export const MIGRATIONS = {
   '0012-bounds': bounds,
   '0013-wrong-sums': wrongSums,
   '0014-outbox': outbox,
+  '0015-places': places,
+  '0016-copies': copies,
 }
 
+/** What is filled in portions, each committed by itself, between the migrations before and after it. */
+const FILLED_AFTER = '0015-places'
+
 /**
- * Brings the schema up to date; returns the names of the migrations that ran, in order. All run in one transaction,
- * under an advisory lock: several servers may start at once. Throws `database_unavailable` if the database is away, and
- * what PostgreSQL said if a migration fails, with nothing changed.
+ * Brings the schema up to date; returns the names of the migrations that ran, in order. They run in one transaction but
+ * for what is filled in portions, and goes on where it was interrupted; `report` is told how many originals that has
+ * done. All of it is done under an advisory lock: several servers may start at once. Throws `database_unavailable` if
+ * the database is away, and what PostgreSQL said if a migration fails, with nothing changed by it.
  */
-export async function migrate(db: Database): Promise<string[]> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
-  const { error, results } = await migrator.migrateToLatest()
+export async function migrate(db: Database, report: (originals: number) => void = () => {}): Promise<string[]> {
+  return db.connection().execute(async (connection) => {
+    await sql`select pg_advisory_lock(7236844, 9)`.execute(connection)
+    try {
+      const before = await migrateTo(connection, FILLED_AFTER)
+      const isFilled = (await pending(connection)).length === 0
+      if (!isFilled) await places.fillCopies(connection, report)
+      return [...before, ...(await migrateTo(connection))]
+    } finally {
+      await sql`select pg_advisory_unlock(7236844, 9)`.execute(connection)
+    }
+  })
+}
+
+async function pending(db: Database): Promise<string[]> {
+  const all = await new Migrator({ db, provider: PROVIDER }).getMigrations()
+  return all.filter(({ executedAt }) => executedAt === undefined).map(({ name }) => name)
+}
+
+/** Up to a migration, if that has not run; without one, all. */
+async function migrateTo(db: Database, name?: string): Promise<string[]> {
+  const names = await pending(db)
+  if (name !== undefined && !names.includes(name)) return []
+  const migrator = new Migrator({ db, provider: PROVIDER })
+  const { error, results } = await (name === undefined ? migrator.migrateToLatest() : migrator.migrateTo(name))
   if (error instanceof AppError) throw error
   if (error !== undefined) throw new Error('The database’s schema could not be brought up to date', { cause: error })
   return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName)
 }
+
+const PROVIDER = { getMigrations: async () => MIGRATIONS }

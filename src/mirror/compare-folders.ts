@@ -52,12 +52,12 @@ export async function compareFolders(mirror: Mirror, options: ComparisonOptions)
     const { unknown, disagreements, copies } = await lookInto(mirror, folder, options)
     for (const { path, kind } of unknown) {
       const found = kind === 'a file' ? null : kind
-      findings.push({ copy: 'mirror', kind: 'unknown', path, expected: null, found })
+      findings.push({ place: mirror.place, kind: 'unknown', path, expected: null, found })
     }
     const [first] = disagreements
     if (first === undefined) continue
     wrong.push({ folder, copies })
-    findings.push(sumsFinding(folder, first))
+    findings.push(sumsFinding(mirror, folder, first))
   }
   await closeOthers(mirror, findings, options)
   const ids = await recordFindings(mirror.library.db, findings, mirror.library.now())
@@ -76,13 +76,13 @@ interface Unknown extends Pick<EntryFacts, 'kind'> {
 
 /** What a folder has that the catalogue does not, where its SHA256SUMS disagrees, and what it should say. */
 async function lookInto(
-  { drive, library }: Mirror,
+  { drive, library, place }: Mirror,
   folder: MonthFolder,
   { isSelected }: ComparisonOptions,
 ): Promise<{ unknown: Unknown[]; disagreements: Disagreement[]; copies: ReadonlyMap<string, Checksum> }> {
   const { db } = library
   // Before the sums: a copy has its line before it has its row.
-  const copies = new Map((await copiesIn(db, folder)).map(({ name, checksum }) => [name, checksum]))
+  const copies = new Map((await copiesIn(db, place, folder)).map(({ name, checksum }) => [name, checksum]))
   const names = await listNames(drive, folder)
   const sums = await ifReadable(readSums(drive, folder).then((parsed) => ({ parsed })))
   // What has no copy yet may have a line, and a file that is about to become one.
@@ -106,14 +106,14 @@ async function lookInto(
   }
 }
 
-function sumsFinding(folder: MonthFolder, { name, expected, found }: Disagreement): NewFinding {
+function sumsFinding({ place }: Mirror, folder: MonthFolder, { name, expected, found }: Disagreement): NewFinding {
   const line = (sum: string | null) => (sum === null ? null : `${sum}  ${name}`)
-  return { copy: 'mirror', kind: 'sums', path: pathIn(folder, SUMS_FILE), expected: line(expected), found: line(found) }
+  return { place, kind: 'sums', path: pathIn(folder, SUMS_FILE), expected: line(expected), found: line(found) }
 }
 
 /** Closes findings about what was looked at and is well. */
 async function closeOthers(
-  { library }: Mirror,
+  { library, place }: Mirror,
   findings: readonly NewFinding[],
   { isWithin, isSelected }: ComparisonOptions,
 ): Promise<void> {
@@ -123,18 +123,18 @@ async function closeOthers(
       const { folder } = splitPath(path)
       return isMonthFolder(folder) && isWithin(folder) && (kind === 'sums' || isSelected(path))
     }
-    const open = await listOpenPaths(library.db, 'mirror', kind, '')
+    const open = await listOpenPaths(library.db, place, kind, '')
     const over = open.filter((path) => isLookedAt(path) && !present.has(path))
-    await healFindings(library.db, 'mirror', [kind], over, OVER, library.now())
+    await healFindings(library.db, place, [kind], over, OVER, library.now())
   }
 }
 
 async function repair(
-  { sums, library }: Mirror,
+  { sums, library, place }: Mirror,
   folder: MonthFolder,
   copies: ReadonlyMap<string, Checksum>,
 ): Promise<void> {
   await sums.repair(folder, copies)
   const path = pathIn(folder, SUMS_FILE)
-  await healFindings(library.db, 'mirror', ['sums'], [path], REWRITTEN, library.now())
+  await healFindings(library.db, place, ['sums'], [path], REWRITTEN, library.now())
 }

@@ -1,14 +1,20 @@
-import { type CopyWanted, sortWanted } from '../catalogue/copies.ts'
+import { type CopyWanted, findWanted, listWanted } from '../catalogue/copies.ts'
+import { findCatalogued } from '../catalogue/files.ts'
+import { listForMirror } from '../catalogue/places.ts'
 import { type AppError, type ErrorCode, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import { SourceError } from '../storage/copy.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { copyOriginal } from './copy-original.ts'
+import type { Heard } from './heard.ts'
 import type { Mirror } from './mirror.ts'
 import { noteCopies, retireCopy } from './note-copies.ts'
 import type { Postponed } from './postponed.ts'
-import type { WorkList } from './work-list.ts'
 
+/** What is copied before it is recorded: little is done twice after a kill. */
+const BATCH_FILES = 20
+/** Originals put on the list of a new mirror in one transaction. */
+const LISTED_AT_ONCE = 10_000
 /** Bytes copied before they are made known: little is compared again after a kill. */
 const NOTE_BYTES = 64 * 1024 * 1024
 /** So many failures in a row are the drive's, not the photos'. */
@@ -25,38 +31,47 @@ export interface CopierOptions {
   suspect: (path: LibraryPath) => Promise<void>
 }
 
-/** Copies what is on a work list to a mirror that is there, one original after the other. */
+/** Copies what a mirror that is there should have and has not, one original after the other, the newest first. */
 export class Copier {
   readonly #mirror: Mirror
-  readonly #work: WorkList
+  readonly #heard: Heard
   readonly #postponed: Postponed
   readonly #options: CopierOptions
+  /** Whether all originals are on the mirror's list. */
+  #isListed = false
   #failures = 0
 
-  constructor(mirror: Mirror, work: WorkList, postponed: Postponed, options: CopierOptions) {
+  constructor(mirror: Mirror, heard: Heard, postponed: Postponed, options: CopierOptions) {
     this.#mirror = mirror
-    this.#work = work
+    this.#heard = heard
     this.#postponed = postponed
     this.#options = options
   }
 
   /**
    * Copies the next few originals. Returns `false` if nothing is left. What fails for a reason of its own is postponed;
-   * what stops everything is thrown (a drive or the database that is away, a drive that fails again and again), and the
-   * originals stay on the list.
+   * what stops everything is thrown (a drive or the database that is away, a drive that fails again and again).
    */
   async copyNext(): Promise<boolean> {
-    const batch = await this.#work.next()
-    if (batch === undefined) return false
+    const { library, place } = this.#mirror
+    await this.#retireGone()
+    if (!this.#isListed) this.#isListed = await listForMirror(library.db, place, LISTED_AT_ONCE)
+    const { paths } = this.#postponed
+    const wanted = paths === undefined ? [] : await listWanted(library.db, place, BATCH_FILES, paths)
+    await this.#copyAll(wanted)
+    return wanted.length > 0 || !this.#isListed
+  }
+
+  async #retireGone(): Promise<void> {
+    const heard = this.#heard.take()
+    if (heard.length === 0) return
     try {
-      for (const path of batch.gone) await retireCopy(this.#mirror, parseLibraryPath(path))
-      await this.#copyAll(batch.wanted)
+      const known = await findCatalogued(this.#mirror.library.db, heard)
+      for (const path of heard.filter((one) => !known.has(one))) await retireCopy(this.#mirror, parseLibraryPath(path))
     } catch (error) {
-      // What was copied and could not be made known is found to be there.
-      this.#work.hear([...batch.gone, ...batch.wanted.map(({ path }) => path)])
+      this.#heard.hear(heard)
       throw error
     }
-    return true
   }
 
   async #copyAll(wanted: readonly CopyWanted[]): Promise<void> {
@@ -109,10 +124,10 @@ export class Copier {
   }
 
   async #suspect(wanted: CopyWanted, reason: AppError): Promise<void> {
-    const { library } = this.#mirror
+    const { library, place } = this.#mirror
     await library.drive.check()
     await this.#options.suspect(parseLibraryPath(wanted.path))
-    const { wanted: still } = await sortWanted(library.db, [wanted.path])
-    if (still.length > 0) this.#postponed.add(wanted, reason)
+    const isStillWanted = (await findWanted(library.db, place, wanted.path)) !== undefined
+    if (isStillWanted) this.#postponed.add(wanted, reason)
   }
 }

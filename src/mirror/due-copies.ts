@@ -1,6 +1,12 @@
-import { type CopyWanted, findOldestCopyProof, listDueCopies, recordCopiesVerified } from '../catalogue/copies.ts'
+import {
+  findOldestProof,
+  isTroubled,
+  listDue,
+  type Provable,
+  type Proven,
+  recordVerified,
+} from '../catalogue/verification.ts'
 import { hasCode } from '../errors.ts'
-import type { Checksum } from '../media/checksum.ts'
 import { dueAt, dueBefore, horizon, type Rules } from '../verify/schedule.ts'
 import type { Mirror } from './mirror.ts'
 import { verifyCopy } from './verify-copy.ts'
@@ -14,7 +20,7 @@ export interface DueOptions {
   isWanted: () => boolean
   log: { warn(facts: object, message: string): void }
   /** Hears that something was found wrong; `isHealed`: it has been copied again. */
-  onFinding: (path: string, isHealed: boolean) => void
+  onFinding: (isHealed: boolean) => void
 }
 
 const PORTION = 20
@@ -53,10 +59,10 @@ export class DueCopies {
    */
   async verifyNext(): Promise<boolean> {
     if (this.dueIn > 0) return false
-    const { db } = this.#mirror.library
+    const { place, library } = this.#mirror
     const now = this.#now()
     const times = { before: new Date(dueBefore(now, this.#rules)), now: new Date(now) }
-    const due = await listDueCopies(db, times, PORTION + this.#postponed.size)
+    const due = await listDue(library.db, place, times, PORTION + this.#postponed.size)
     const copies = due.filter(({ path }) => !this.#postponed.has(path))
     if (copies.length === 0) {
       this.#dueAt = await this.#nextDue()
@@ -67,8 +73,8 @@ export class DueCopies {
     return true
   }
 
-  async #readAll(copies: readonly CopyWanted[]): Promise<void> {
-    const proven: { path: string; checksum: Checksum; at: Date }[] = []
+  async #readAll(copies: readonly Provable[]): Promise<void> {
+    const proven: Proven[] = []
     try {
       for (const copy of copies) {
         if (this.#options.isWanted()) return
@@ -78,11 +84,11 @@ export class DueCopies {
         else if (outcome !== undefined) this.#report(copy, outcome)
       }
     } finally {
-      await recordCopiesVerified(this.#mirror.library.db, proven)
+      await recordVerified(this.#mirror.library.db, this.#mirror.place, proven)
     }
   }
 
-  async #read(copy: CopyWanted): ReturnType<typeof verifyCopy> {
+  async #read(copy: Provable): ReturnType<typeof verifyCopy> {
     try {
       const outcome = await verifyCopy(this.#mirror, copy, this.#options.pause)
       this.#failures = 0
@@ -95,15 +101,17 @@ export class DueCopies {
     }
   }
 
-  #report({ path }: CopyWanted, { state, isHealed }: { state: string; isHealed: boolean }): void {
+  #report({ path }: Provable, { state, isHealed }: { state: string; isHealed: boolean }): void {
     this.#options.log.warn({ path, state, isHealed }, 'a photo is not on the second copy as it was stored')
-    this.#options.onFinding(path, isHealed)
+    this.#options.onFinding(isHealed)
   }
 
   async #nextDue(): Promise<number> {
     const now = this.#now()
     if (this.#postponed.size > 0) return now + RETRY_MS
-    const oldest = await findOldestCopyProof(this.#mirror.library.db, new Date(now))
+    const { place, library } = this.#mirror
+    if (await isTroubled(library.db, place)) return now
+    const oldest = await findOldestProof(library.db, place, new Date(now))
     const due = oldest === undefined ? Number.POSITIVE_INFINITY : dueAt(oldest, this.#rules)
     return Math.min(horizon(now, this.#rules), Math.max(due, now + 1_000))
   }

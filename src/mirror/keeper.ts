@@ -7,19 +7,19 @@ import type { Library } from '../archive/library.ts'
 import { Bell, rest } from '../base/bell.ts'
 import type { ProcessLock } from '../base/process-lock.ts'
 import { withResolvers } from '../base/resolvers.ts'
-import { findLastCopy, recheckCopies } from '../catalogue/copies.ts'
 import type { News } from '../catalogue/outbox.ts'
+import { findMirrorAt, type PlaceId } from '../catalogue/places.ts'
+import { findLastProof, recheckSince } from '../catalogue/verification.ts'
 import { AppError, isAway } from '../errors.ts'
-import type { Drive } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { clearStaging, LEFT_ALONE } from '../storage/staging.ts'
-import { BacklogCount } from './backlog.ts'
+import { Heard } from './heard.ts'
 import { JournalSchedule } from './journal-schedule.ts'
+import type { Mirror } from './mirror.ts'
 import { establishMirror } from './open.ts'
 import { mirrorSource } from './source.ts'
-import { describe, doubtAboutPlace, type MirrorStatus, type MirrorTrouble, troubleOf } from './status.ts'
+import { backlogOf, describe, doubtAboutPlace, type MirrorStatus, type MirrorTrouble, troubleOf } from './status.ts'
 import { type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
-import { WorkList } from './work-list.ts'
 
 export interface KeeperOptions extends MirrorOptions {
   /**
@@ -34,8 +34,6 @@ const LOOK_MS = 1_000
 const CLOSE_MS = 5_000
 /** What may have suffered from trouble: whatever was copied within this time before it. */
 const SUSPECT_MS = 900_000
-/** How often it is made sure that nothing was overlooked: while the journal can't be written, little is heard of. */
-const LOOK_THROUGH_MS = 3_600_000
 
 /**
  * Keeps a second copy of the library, in the background: finds its drive, copies what is new and what it has missed.
@@ -44,31 +42,28 @@ const LOOK_THROUGH_MS = 3_600_000
 export class MirrorKeeper {
   readonly #library: Library
   readonly #options: KeeperOptions
-  readonly #work: WorkList
+  readonly #heard = new Heard()
   readonly #schedule = new JournalSchedule()
-  readonly #backlog: BacklogCount
   readonly #firstLook = withResolvers<void>()
   readonly #bell = new Bell()
   #open: { upkeep: Upkeep; lock: ProcessLock } | undefined
   #trouble: MirrorTrouble | undefined
-  #lookedThroughAt = 0
+  /** Which place it was when it was last there. */
+  #place: PlaceId | undefined
   /** Copies made around that time are in doubt; that of an earlier run is told by the catalogue. */
   #troubleAt: Date | 'last' | undefined
 
   constructor(library: Library, options: KeeperOptions) {
     this.#library = library
     this.#options = options
-    this.#work = new WorkList(library.db)
-    this.#backlog = new BacklogCount(library.db, library.now)
     this.#troubleAt = options.wasClean ? undefined : 'last'
-    library.sources.push(mirrorSource(library, () => this.#drive()))
+    library.sources.push(mirrorSource(library, () => this.#mirror()))
   }
 
   /** Hears of what has changed in the catalogue, from the outbox. */
   note({ originals, copySums = [] }: Pick<News, 'originals'> & Partial<News>): void {
-    this.#backlog.expire()
     this.#schedule.noteChange()
-    this.#work.hear(originals)
+    this.#heard.hear(originals)
     if (copySums.length > 0) this.#open?.upkeep.compareSoon()
     if (originals.length + copySums.length > 0) this.#bell.ring()
   }
@@ -110,35 +105,33 @@ export class MirrorKeeper {
   async status(): Promise<MirrorStatus> {
     await this.#firstLook.promise
     try {
-      if (this.#open !== undefined) await this.#drive()
+      if (this.#open !== undefined) await this.#mirror()
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       this.#setTrouble(troubleOf(error), error)
       this.#bell.ring()
     }
-    return describe(this.#library, this.#options.folder, this.#trouble, await this.#backlog.get())
+    const place = this.#place ?? (await findMirrorAt(this.#library.db, this.#options.folder))?.id
+    return describe(this.#library, this.#options.folder, this.#trouble, await backlogOf(this.#library, place))
   }
 
   async #openMirror(signal: AbortSignal): Promise<Upkeep> {
     const { folder, log } = this.#options
-    const id = await establishMirror(this.#library, folder)
-    const lock = await lockLibrary(folder, id)
+    const place = await establishMirror(this.#library, folder)
+    const lock = await lockLibrary(folder, place.identity)
     if (lock === undefined) {
       throw new AppError(
         'drive_error',
         'Another iClood server is using the folder of the second copy. Stop that one, or give this one another MIRROR_FOLDER.',
       )
     }
-    const upkeep = new Upkeep(this.#library, id, this.#options, this.#upkept(), signal)
+    const upkeep = new Upkeep(this.#library, place, this.#options, this.#upkept(), signal)
     this.#open = { upkeep, lock }
+    this.#place = place.id
     const { others } = await clearStaging(upkeep.mirror.drive)
     if (others.length > 0) log.warn({ mirror: folder, names: others.slice(0, 10) }, LEFT_ALONE)
-    await this.#doubtCopies()
-    this.#work.lookThrough()
-    this.#lookedThroughAt = performance.now()
+    await this.#doubtCopies(place.id)
     this.#schedule.expire()
-    // It may be another mirror than before.
-    this.#backlog.expire()
     this.#setTrouble(undefined)
     log.info({ mirror: folder }, 'the second copy is there')
     const doubt = await doubtAboutPlace(this.#library, folder)
@@ -148,10 +141,9 @@ export class MirrorKeeper {
 
   #upkept(): Upkept {
     return {
-      work: this.#work,
+      heard: this.#heard,
       schedule: this.#schedule,
       sleep: (ms, signal) => this.#sleep(ms, signal),
-      progressed: () => this.#backlog.expire(),
       setTrouble: (trouble, cause) => this.#setTrouble(trouble, cause),
     }
   }
@@ -165,27 +157,24 @@ export class MirrorKeeper {
   }
 
   /** After trouble, what was copied just before it is read back at once. */
-  async #doubtCopies(): Promise<void> {
+  async #doubtCopies(place: PlaceId): Promise<void> {
     const { db } = this.#library
-    const at = this.#troubleAt === 'last' ? await findLastCopy(db, this.#library.now()) : this.#troubleAt
-    if (at !== undefined) await recheckCopies(db, new Date(at.getTime() - SUSPECT_MS))
+    const at = this.#troubleAt === 'last' ? await findLastProof(db, place, this.#library.now()) : this.#troubleAt
+    if (at !== undefined) await recheckSince(db, place, new Date(at.getTime() - SUSPECT_MS))
     this.#troubleAt = undefined
   }
 
-  async #drive(): Promise<Drive> {
+  async #mirror(): Promise<Mirror> {
     if (this.#open === undefined) throw new AppError('mirror_missing', 'The second copy is not there.')
-    const { drive } = this.#open.upkeep.mirror
-    await drive.check()
-    return drive
+    const { mirror } = this.#open.upkeep
+    await mirror.drive.check()
+    return mirror
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
     await this.#bell.wait(ms, signal)
     this.#bell.silence()
     signal.throwIfAborted()
-    if (performance.now() - this.#lookedThroughAt < LOOK_THROUGH_MS) return
-    this.#lookedThroughAt = performance.now()
-    if ((await this.#backlog.get()).files > 0) this.#work.lookThrough()
   }
 
   /** Says once what is wrong, and once that it is well again. */

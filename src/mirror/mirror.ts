@@ -1,13 +1,16 @@
 import type { Library } from '../archive/library.ts'
+import type { PlaceId } from '../catalogue/places.ts'
 import { Committer } from '../storage/commit.ts'
 import { DirectReader } from '../storage/direct-read.ts'
 import type { Drive } from '../storage/drive.ts'
 import { Space } from '../storage/space.ts'
 import { SumsFiles } from '../storage/sums.ts'
 
-/** A library, and the drive with its second copy. */
+/** A library, and the drive with a copy of it. */
 export interface Mirror {
   readonly library: Library
+  /** Which place the catalogue knows it as. */
+  readonly place: PlaceId
   readonly drive: Drive
   readonly space: Space
   readonly committer: Committer
@@ -17,8 +20,16 @@ export interface Mirror {
 }
 
 /** `minFreeSpace` (bytes) stays free on the mirror, too. */
-export function createMirror(library: Library, drive: Drive, minFreeSpace: number): Mirror {
+export function createMirror(library: Library, place: PlaceId, drive: Drive, minFreeSpace: number): Mirror {
   const committer = new Committer(drive)
   const sums = new SumsFiles(drive, committer, library.now)
-  return { library, drive, space: new Space(drive, minFreeSpace), committer, sums, reader: new DirectReader(drive) }
+  return {
+    library,
+    place,
+    drive,
+    space: new Space(drive, minFreeSpace),
+    committer,
+    sums,
+    reader: new DirectReader(drive),
+  }
 }

@@ -24,10 +24,10 @@ export async function noteCopies(mirror: Mirror, copies: readonly CopyWanted[]):
       await mirror.sums.repair(folder, new Map([...(await knownIn(mirror, folder)), ...sums]))
     }
   }
-  const { library, drive } = mirror
-  await recordCopies(library.db, drive.id, copies, library.now())
+  const { library, place } = mirror
+  await recordCopies(library.db, place, copies, library.now())
   const paths = copies.map(({ path }) => path)
-  await healFindings(library.db, 'mirror', COPY_LOSSES, paths, FROM_LIBRARY, library.now())
+  await healFindings(library.db, place, COPY_LOSSES, paths, FROM_LIBRARY, library.now())
 }
 
 /**
@@ -42,6 +42,6 @@ export async function retireCopy(mirror: Mirror, path: LibraryPath): Promise<voi
   if (isMonthFolder(folder)) await mirror.sums.repair(folder, new Map(await knownIn(mirror, folder)))
 }
 
-async function knownIn({ library }: Mirror, folder: MonthFolder) {
-  return (await copiesIn(library.db, folder)).map(({ name, checksum }) => [name, checksum] as const)
+async function knownIn({ library, place }: Mirror, folder: MonthFolder) {
+  return (await copiesIn(library.db, place, folder)).map(({ name, checksum }) => [name, checksum] as const)
 }

@@ -1,5 +1,12 @@
 import type { Library } from '../archive/library.ts'
-import { findMirrorId, rememberMirror, replaceMirror } from '../catalogue/library.ts'
+import {
+  findMirrorAt,
+  forgetMirror,
+  listMirrors,
+  type MirrorPlace,
+  noteMirrorFolder,
+  rememberMirror,
+} from '../catalogue/places.ts'
 import { AppError } from '../errors.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { MIRROR_DRIVE, missingDrive, refuseUnmounted } from '../storage/drive-role.ts'
@@ -7,55 +14,60 @@ import { createIdentity, readLibraryFile, settleIdentity } from '../storage/iden
 import { readMirrorNote, writeMirrorNote } from '../storage/mirror-note.ts'
 
 /**
- * Returns the identity of the library's mirror once the folder `root` (absolute) holds it. If the library has none yet,
- * the folder becomes one: a mirror of this library that is there already is taken as it is, a folder without any
- * library is made one.
+ * Returns the mirror that the folder `root` (absolute) is for, once it is there. A mirror of this library that lies in
+ * it is taken as it is; where the library has none for this folder, a folder without any library becomes one.
  *
- * Throws `mirror_missing` if the folder holds something else, or nothing while the mirror is known: then nothing is
+ * Throws `mirror_missing` if the folder holds something else, or nothing while its mirror is known: then nothing is
  * written there. Throws `drive_missing` if that can't be told without the library's drive, which is away;
  * `drive_error`.
  */
-export async function establishMirror(library: Library, root: string): Promise<string> {
-  const known = await knownMirror(library)
+export async function establishMirror(library: Library, root: string): Promise<MirrorPlace> {
+  const { db } = library
+  const known = await knownMirrors(library)
   const found = await lookInto(library, root)
-  if (known === undefined) return adopt(library, root, found ?? (await makeMirror(library, root)))
-  if (found !== known) {
-    if (found === undefined) throw await onMirror(missingDrive(MIRROR_DRIVE, root, known))
-    throw refused(
-      'The drive that is there is a second copy of this library, but not the one that is kept up to date. ' +
-        'Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
-      `The folder ${root} has the mirror ${found}, not the mirror ${known}`,
-      root,
-    )
+  const expected = await findMirrorAt(db, root)
+  if (found !== undefined && (expected === undefined || known.some(({ identity }) => identity === found))) {
+    return adopt(library, root, found)
   }
-  return rememberMirror(library.db, known)
+  if (expected === undefined) return adopt(library, root, await makeMirror(library, root))
+  if (found === undefined) throw await onMirror(missingDrive(MIRROR_DRIVE, root, expected.identity))
+  throw refused(
+    'The drive that is there is a second copy of this library, but not the one that is kept up to date. ' +
+      'Connect that one, or run `npm run iclood -- mirror --replace` to go on with this one.',
+    `The folder ${root} has the mirror ${found}, not the mirror ${expected.identity}`,
+    root,
+  )
 }
 
 /**
- * Makes what is in the folder `root` now the library's mirror, whatever was it before: a person says so. What lies
- * there already is compared before it counts. Returns its identity. Throws `mirror_missing` if the folder holds another
- * library.
+ * Makes what is in the folder `root` now the mirror that it is for, whatever was it before: a person says so. What lies
+ * there already is compared before it counts. Throws `mirror_missing` if the folder holds another library.
  */
-export async function replaceWithMirror(library: Library, root: string): Promise<string> {
+export async function replaceWithMirror(library: Library, root: string): Promise<MirrorPlace> {
   await library.drive.check()
-  const id = (await lookInto(library, root)) ?? (await makeMirror(library, root))
-  await writeMirrorNote(library.drive, library.committer, id)
-  if (id !== (await findMirrorId(library.db))) await replaceMirror(library.db, id)
-  return id
+  const before = await findMirrorAt(library.db, root)
+  const found = (await lookInto(library, root)) ?? (await makeMirror(library, root))
+  if (before !== undefined && before.identity !== found) await forgetMirror(library.db, before.id)
+  return adopt(library, root, found)
 }
 
-/** The catalogue knows it; a catalogue that has just been rebuilt may not, then the library's drive does. */
-async function knownMirror(library: Library): Promise<string | undefined> {
-  const remembered = await findMirrorId(library.db)
-  if (remembered !== undefined) return remembered
+/** The catalogue knows them; one that has just been rebuilt may not, then the library's drive does. */
+async function knownMirrors(library: Library): Promise<MirrorPlace[]> {
+  const remembered = await listMirrors(library.db)
+  if (remembered.length > 0) return remembered
   await library.drive.check()
-  return readMirrorNote(library.drive)
+  for (const identity of await readMirrorNote(library.drive)) await rememberMirror(library.db, identity)
+  return listMirrors(library.db)
 }
 
-async function adopt(library: Library, root: string, id: string): Promise<string> {
+async function adopt(library: Library, root: string, identity: string): Promise<MirrorPlace> {
+  const { db } = library
   await onMirror(settleIdentity(root))
-  await writeMirrorNote(library.drive, library.committer, id)
-  return rememberMirror(library.db, id)
+  const others = (await listMirrors(db)).map((mirror) => mirror.identity).filter((other) => other !== identity)
+  await writeMirrorNote(library.drive, library.committer, [...others, identity])
+  const mirror = await rememberMirror(db, identity)
+  await noteMirrorFolder(db, mirror.id, root)
+  return { ...mirror, folder: root }
 }
 
 /** The identity of a mirror of this library in `root`; `undefined` if there is no library at all. */

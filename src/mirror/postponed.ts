@@ -45,11 +45,14 @@ export class Postponed {
     this.#at = performance.now() + (this.needs === undefined ? this.#backoff.failed().waitMs : FULL_MS)
   }
 
-  /** Returns all of them and forgets them; `undefined` if they were too many to be kept. */
-  take(): string[] | undefined {
-    const paths = this.#isOverfull ? undefined : [...this.#paths.keys()]
+  /** Those that are not to be tried now; `undefined` if they are too many to be named. */
+  get paths(): string[] | undefined {
+    return this.#isOverfull ? undefined : [...this.#paths.keys()]
+  }
+
+  /** Has all of them tried again. */
+  retry(): void {
     this.#clear()
-    return paths
   }
 
   /** Forgets them, and how often they were tried. */

@@ -1,6 +1,6 @@
 import type { Library } from '../archive/library.ts'
-import { type Backlog, sumUncopied } from '../catalogue/copies.ts'
-import { findMirrorId } from '../catalogue/library.ts'
+import { type Backlog, findBacklog } from '../catalogue/copies.ts'
+import { findMirrorAt, type PlaceId } from '../catalogue/places.ts'
 import { AppError, hasErrno, inFull } from '../errors.ts'
 import { Drive } from '../storage/drive.ts'
 import { MIRROR_DRIVE } from '../storage/drive-role.ts'
@@ -14,6 +14,8 @@ import { diskUsage } from '../storage/space.ts'
 export type MirrorState = 'none' | 'ok' | 'behind' | 'missing' | 'full' | 'error'
 
 export interface MirrorStatus {
+  /** Absolute; null where none is wanted. */
+  folder: string | null
   state: MirrorState
   /** What is wrong and what to do, as a sentence; null if nothing is. */
   reason: string | null
@@ -30,6 +32,7 @@ export interface MirrorTrouble {
 }
 
 export const NO_MIRROR: MirrorStatus = {
+  folder: null,
   state: 'none',
   reason: null,
   backlog: { files: 0, bytes: 0, oldest: null },
@@ -51,8 +54,8 @@ export async function describe(
   backlog: Backlog,
 ): Promise<MirrorStatus> {
   const isOnOneDevice = trouble?.state !== 'missing' && (await isOneDevice(library.drive.root, root))
-  if (trouble !== undefined) return { ...trouble, backlog, isOnOneDevice }
-  return { state: backlog.files > 0 ? 'behind' : 'ok', reason: null, backlog, isOnOneDevice }
+  if (trouble !== undefined) return { folder: root, ...trouble, backlog, isOnOneDevice }
+  return { folder: root, state: backlog.files > 0 ? 'behind' : 'ok', reason: null, backlog, isOnOneDevice }
 }
 
 /**
@@ -65,8 +68,13 @@ export async function mirrorStatus(
   minFreeSpace: number,
 ): Promise<MirrorStatus> {
   if (root === undefined) return NO_MIRROR
-  const backlog = await sumUncopied(library.db, library.now())
+  const backlog = await backlogOf(library, (await findMirrorAt(library.db, root))?.id)
   return describe(library, root, await troubleIn(library, root, minFreeSpace, backlog), backlog)
+}
+
+/** What a mirror lacks; one that is not known yet lacks everything. */
+export function backlogOf(library: Library, place: PlaceId | undefined): Promise<Backlog> {
+  return findBacklog(library.db, place ?? null, library.now())
 }
 
 async function troubleIn(
@@ -76,7 +84,7 @@ async function troubleIn(
   backlog: Backlog,
 ): Promise<MirrorTrouble | undefined> {
   try {
-    const drive = await openMirrorDrive(library, root)
+    const { drive } = await openMirrorDrive(library, root)
     await drive.checkWritable()
     if (backlog.files === 0 || (await diskUsage(drive)).free > minFreeSpace) return undefined
     return { state: 'full', reason: 'The drive with the second copy is full. Make room on it or use a larger one.' }
@@ -87,20 +95,20 @@ async function troubleIn(
 }
 
 /**
- * The drive with the mirror that the catalogue knows, there in the folder `root`. Throws `mirror_missing`,
+ * The mirror that the catalogue knows for the folder `root`, and its drive, which is there. Throws `mirror_missing`,
  * `drive_error`.
  */
-export async function openMirrorDrive(library: Library, root: string): Promise<Drive> {
-  const id = await findMirrorId(library.db)
-  if (id === undefined) {
+export async function openMirrorDrive(library: Library, root: string): Promise<{ place: PlaceId; drive: Drive }> {
+  const mirror = await findMirrorAt(library.db, root)
+  if (mirror === undefined) {
     throw new AppError(
       'mirror_missing',
       'There is no second copy yet. Start the server with MIRROR_FOLDER to have one.',
     )
   }
-  const drive = new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }, MIRROR_DRIVE)
+  const drive = new Drive(root, mirror.identity, { onMissing: () => {}, onReturned: () => {} }, MIRROR_DRIVE)
   await drive.check()
-  return drive
+  return { place: mirror.id, drive }
 }
 
 /**

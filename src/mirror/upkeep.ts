@@ -2,7 +2,8 @@ import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Library } from '../archive/library.ts'
 import { Patience } from '../base/patience.ts'
-import { listMissingWithCopy } from '../catalogue/copies.ts'
+import { listRestorable } from '../catalogue/copies.ts'
+import type { MirrorPlace } from '../catalogue/places.ts'
 import { type AppError, hasCode, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
 import { Drive } from '../storage/drive.ts'
@@ -12,11 +13,11 @@ import { JournalCopy } from '../storage/journal/copy.ts'
 import { compareFolders } from './compare-folders.ts'
 import { Copier } from './copier.ts'
 import { DueCopies } from './due-copies.ts'
+import type { Heard } from './heard.ts'
 import type { JournalSchedule } from './journal-schedule.ts'
 import { createMirror, type Mirror } from './mirror.ts'
 import { mirrorBackoff, Postponed } from './postponed.ts'
 import { type MirrorTrouble, troubleOf } from './status.ts'
-import type { WorkList } from './work-list.ts'
 
 export interface MirrorOptions {
   /** Absolute. */
@@ -39,12 +40,10 @@ export interface MirrorOptions {
 
 /** What outlives the times during which the mirror is there. */
 export interface Upkept {
-  readonly work: WorkList
+  readonly heard: Heard
   readonly schedule: JournalSchedule
   /** Resolves when there may be work, or after `ms`; rejects on `signal`. */
   sleep(ms: number, signal: AbortSignal): Promise<void>
-  /** Something has been copied, or is about to be. */
-  progressed(): void
   /** What is wrong, or nothing any more. */
   setTrouble(trouble: MirrorTrouble | undefined, cause?: AppError): void
 }
@@ -81,13 +80,12 @@ export class Upkeep {
   #compareAt = 0
   #isFailing = false
 
-  /** `id` is the mirror's identity. */
-  constructor(library: Library, id: string, options: MirrorOptions, upkept: Upkept, signal: AbortSignal) {
+  constructor(library: Library, place: MirrorPlace, options: MirrorOptions, upkept: Upkept, signal: AbortSignal) {
     const onReturned = () => {
       this.#hasReturned = true
     }
-    const drive = new Drive(options.folder, id, { onMissing: () => {}, onReturned }, MIRROR_DRIVE)
-    this.mirror = createMirror(library, drive, options.minFreeSpace)
+    const drive = new Drive(options.folder, place.identity, { onMissing: () => {}, onReturned }, MIRROR_DRIVE)
+    this.mirror = createMirror(library, place.id, drive, options.minFreeSpace)
     this.journal = new JournalCopy(library.drive, drive, this.mirror.committer)
     this.#options = options
     this.#patience = new Patience(options.isBusy, { patienceMs: 0, atMostMs: AT_MOST_MS })
@@ -95,10 +93,11 @@ export class Upkeep {
     this.#signal = signal
     const { suspect, verifyEvery: every, log, onTrouble } = options
     const pause = () => this.#pause()
-    this.#copier = new Copier(this.mirror, upkept.work, this.#postponed, { signal, pause, suspect })
-    const onFinding = (path: string, isHealed: boolean) => {
+    this.#copier = new Copier(this.mirror, upkept.heard, this.#postponed, { signal, pause, suspect })
+    const onFinding = (isHealed: boolean) => {
       onTrouble()
-      if (!isHealed) upkept.work.hear([path])
+      // It is wanted again.
+      if (!isHealed) upkept.heard.hear([])
     }
     this.#due = new DueCopies(this.mirror, { every, pause, isWanted: () => this.#isWanted, log, onFinding })
   }
@@ -132,14 +131,13 @@ export class Upkeep {
   }
 
   get #isWanted(): boolean {
-    return this.#upkept.work.hasNews || this.#upkept.schedule.isDue
+    return this.#upkept.heard.isThere || this.#upkept.schedule.isDue
   }
 
   async #doAll(): Promise<void> {
     if (!this.#hasRestored) await this.#restoreLost()
     for (let isMore = true; isMore; ) {
       isMore = await this.#copier.copyNext()
-      this.#upkept.progressed()
       await this.#updateJournal()
       // A long catching up does not have to be over before it shows that the drive is well again.
       if (this.#isFailing) this.#upkept.setTrouble(this.#trouble)
@@ -147,7 +145,7 @@ export class Upkeep {
     }
     this.#upkept.setTrouble(this.#trouble)
     if (this.#postponed.trouble === undefined) this.#postponed.forget()
-    while (!this.#isWanted && (await this.#due.verifyNext())) this.#upkept.progressed()
+    while (!this.#isWanted && (await this.#due.verifyNext()));
     if (!this.#isWanted && performance.now() >= this.#compareAt) await this.#compareFolders()
   }
 
@@ -170,10 +168,10 @@ export class Upkeep {
 
   /** What the library has lost while the mirror was away comes back from it. */
   async #restoreLost(): Promise<void> {
-    const { db } = this.mirror.library
+    const { place, library } = this.mirror
     let after: string | undefined = ''
     while (after !== undefined) {
-      const paths: string[] = await listMissingWithCopy(db, after, PORTION)
+      const paths: string[] = await listRestorable(library.db, place, after, PORTION)
       for (const path of paths) {
         await this.#pause()
         await this.#options.suspect(parseLibraryPath(path))
@@ -216,9 +214,7 @@ export class Upkeep {
       this.#postponed.wait()
       return
     }
-    const paths = this.#postponed.take()
-    if (paths === undefined) this.#upkept.work.lookThrough()
-    else this.#upkept.work.hear(paths)
+    this.#postponed.retry()
   }
 
   async #hasRoomFor(bytes: number): Promise<boolean> {
@@ -234,7 +230,6 @@ export class Upkeep {
 
   /** Gives way to uploads, though not for ever. */
   async #pause(): Promise<void> {
-    this.#upkept.progressed()
     await this.#patience.giveWay(this.#signal)
   }
 }

@@ -1,7 +1,5 @@
 import { inPortions, workThrough } from '../base/work-through.ts'
-import { type CopyWanted, listSelectedCopies, recordCopiesVerified } from '../catalogue/copies.ts'
-import type { Selection } from '../catalogue/verification.ts'
-import type { Checksum } from '../media/checksum.ts'
+import { listSelected, type Provable, type Proven, recordVerified, type Selection } from '../catalogue/verification.ts'
 import type { Pause } from '../storage/direct-read.ts'
 import type { Mirror } from './mirror.ts'
 import { verifyCopy } from './verify-copy.ts'
@@ -22,19 +20,19 @@ export async function verifyCopies(
   selection: Selection,
   { pause, done }: { pause: Pause; done: () => void },
 ): Promise<number[]> {
-  const { db } = mirror.library
+  const { place, library } = mirror
   const findings: number[] = []
-  let proven: { path: string; checksum: Checksum; at: Date }[] = []
+  let proven: Proven[] = []
   let recordedAt = performance.now()
   const record = async () => {
     const copies = proven
     proven = []
     recordedAt = performance.now()
-    await recordCopiesVerified(db, copies)
+    await recordVerified(library.db, place, copies)
   }
   try {
     await mirror.drive.check()
-    const copies = inPortions<CopyWanted>((last) => listSelectedCopies(db, selection, last?.path ?? '', PORTION))
+    const copies = inPortions<Provable>((last) => listSelected(library.db, place, selection, last?.path ?? '', PORTION))
     await workThrough(copies, READERS, async (copy) => {
       await pause(0)
       const outcome = await verifyCopy(mirror, copy, pause)

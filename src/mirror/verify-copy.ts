@@ -1,7 +1,8 @@
 import { ifReadable } from '../base/if-readable.ts'
-import { type CopyWanted, forgetCopy, recordCopies, sortWanted } from '../catalogue/copies.ts'
+import { findWanted, recordCopies, recordCopyLost } from '../catalogue/copies.ts'
 import { healFindings, noteQuarantined, recordFinding } from '../catalogue/findings.ts'
 import { settleWithoutCopy } from '../catalogue/losses.ts'
+import type { Provable } from '../catalogue/verification.ts'
 import { hasCode, isAboutFile } from '../errors.ts'
 import { parseLibraryPath } from '../format/layout.ts'
 import type { Checksum } from '../media/checksum.ts'
@@ -34,32 +35,31 @@ export type CopyOutcome =
  * Throws `mirror_missing`, `drive_missing`, `database_unavailable`, and `drive_error` for what is wrong with more than
  * this file.
  */
-export async function verifyCopy(mirror: Mirror, copy: CopyWanted, pause?: Pause): Promise<CopyOutcome | undefined> {
-  const { library, drive } = mirror
+export async function verifyCopy(mirror: Mirror, copy: Provable, pause?: Pause): Promise<CopyOutcome | undefined> {
+  const { library, place, drive } = mirror
   const path = parseLibraryPath(copy.path)
   const verdict = await judge(drive, mirror.reader, copy, { pause, isSizeKnown: true })
   if (verdict.state === 'intact') return { state: 'intact', path, checksum: verdict.checksum, at: library.now() }
 
   const { state, isStillSo } = verdict
   const found = verdict.state === 'corrupt' ? verdict.found : null
-  const loss = { copy: 'mirror', kind: state, path, expected: copy.checksum, found } as const
+  const loss = { place, kind: state, path, expected: copy.checksum, found } as const
   if (!(await isStillSo())) return undefined
   const finding = await recordFinding(library.db, loss, library.now())
-  await forgetCopy(library.db, path)
+  await recordCopyLost(library.db, place, path, library.now())
   await settleWithoutCopy(library.db, path, library.now())
   // Where the drive refuses that, it stays: it does not count any more.
   if (state !== 'missing' && (await isStillSo())) {
-    const place = await ifReadable(quarantine(drive, path, library.now()))
-    if (place !== undefined) await noteQuarantined(library.db, 'mirror', path, place)
+    const quarantined = await ifReadable(quarantine(drive, path, library.now()))
+    if (quarantined !== undefined) await noteQuarantined(library.db, place, path, quarantined)
   }
   return { state, finding, found, isHealed: await copyAgain(mirror, path, pause) }
 }
 
 /** Its line in SHA256SUMS has stayed, so only the catalogue has to be told. */
 async function copyAgain(mirror: Mirror, path: string, pause?: Pause): Promise<boolean> {
-  const { library, drive } = mirror
-  const { wanted } = await sortWanted(library.db, [path])
-  const [copy] = wanted
+  const { library, place } = mirror
+  const copy = await findWanted(library.db, place, path)
   if (copy === undefined) return false
   try {
     await copyOriginal(mirror, copy, async () => pause?.(0))
@@ -69,7 +69,7 @@ async function copyAgain(mirror: Mirror, path: string, pause?: Pause): Promise<b
     if (error instanceof SourceError || isAboutFile(error) || hasCode(error, 'name_taken')) return false
     throw error
   }
-  await recordCopies(library.db, drive.id, wanted, library.now())
-  await healFindings(library.db, 'mirror', COPY_LOSSES, [path], FROM_LIBRARY, library.now())
+  await recordCopies(library.db, place, [copy], library.now())
+  await healFindings(library.db, place, COPY_LOSSES, [path], FROM_LIBRARY, library.now())
   return true
 }

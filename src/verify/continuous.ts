@@ -6,6 +6,7 @@ import { ifReadable } from '../base/if-readable.ts'
 import { Patience } from '../base/patience.ts'
 import { countOpenFindings } from '../catalogue/findings.ts'
 import { findLibrarySince, findWalk, recordWalk } from '../catalogue/library.ts'
+import { LIBRARY } from '../catalogue/places.ts'
 import {
   findLastBackup,
   findOldestProof,
@@ -89,7 +90,7 @@ export class ContinuousVerification {
    */
   async begin({ wasClean }: { wasClean: boolean }): Promise<void> {
     const last = wasClean ? undefined : await findLastBackup(this.#library.db, this.#library.now())
-    if (last !== undefined) await recheckSince(this.#library.db, new Date(last.getTime() - SUSPECT_MS))
+    if (last !== undefined) await recheckSince(this.#library.db, LIBRARY, new Date(last.getTime() - SUSPECT_MS))
   }
 
   /** Reads soon what is so marked in the catalogue, and what was stored around a time of trouble with the drive. */
@@ -148,17 +149,19 @@ export class ContinuousVerification {
     const now = this.#library.now()
     // A clock that was set back since has marked nothing of what comes now.
     const marked = this.#markedAt <= now.getTime() ? this.#markedAt : 0
-    await recheckSince(this.#library.db, new Date(Math.max(since.getTime(), marked))).catch((error: unknown) => {
-      this.readSoon(new Date(since.getTime() + SUSPECT_MS))
-      throw error
-    })
+    await recheckSince(this.#library.db, LIBRARY, new Date(Math.max(since.getTime(), marked))).catch(
+      (error: unknown) => {
+        this.readSoon(new Date(since.getTime() + SUSPECT_MS))
+        throw error
+      },
+    )
     this.#markedAt = now.getTime()
   }
 
   async #listDue(): Promise<Provable[]> {
     const now = this.#now()
     const times = { before: new Date(dueBefore(now, this.#rules)), now: new Date(now) }
-    const due = await listDue(this.#library.db, times, PORTION + this.#postponed.size)
+    const due = await listDue(this.#library.db, LIBRARY, times, PORTION + this.#postponed.size)
     return due.filter(({ path }) => !this.#postponed.has(path))
   }
 
@@ -212,7 +215,7 @@ export class ContinuousVerification {
     const proven = this.#proven
     this.#proven = []
     this.#recordedAt = this.#now()
-    await recordVerified(this.#library.db, proven)
+    await recordVerified(this.#library.db, LIBRARY, proven)
   }
 
   async #isWalkDue(): Promise<boolean> {
@@ -261,14 +264,14 @@ export class ContinuousVerification {
   async #nextDue(): Promise<number> {
     const { db } = this.#library
     const now = this.#now()
-    const oldest = await findOldestProof(db, new Date(now))
+    const oldest = await findOldestProof(db, LIBRARY, new Date(now))
     const isLate = this.#postponed.size > 0
     const due = [
       horizon(now, this.#rules),
       // What could not be judged waits a little, not for ever.
       isLate ? now + SLEEP_MS : oldest === undefined ? Number.POSITIVE_INFINITY : dueAt(oldest, this.#rules),
       await this.#walkDueAt(),
-      (await isTroubled(db)) && !isLate ? now : Number.POSITIVE_INFINITY,
+      (await isTroubled(db, LIBRARY)) && !isLate ? now : Number.POSITIVE_INFINITY,
     ]
     return Math.min(...due)
   }

@@ -4,6 +4,7 @@ import { ifReadable } from '../base/if-readable.ts'
 import { findCatalogued } from '../catalogue/files.ts'
 import { findHealed, healFindings, listOpenPaths, recordFinding, recordFindings } from '../catalogue/findings.ts'
 import { listFolder } from '../catalogue/folders.ts'
+import { LIBRARY } from '../catalogue/places.ts'
 import {
   isMonthFolder,
   type LibraryPath,
@@ -170,13 +171,13 @@ async function record(
   const findings: number[] = []
   for (let start = 0; start < wrong.length; start += PORTION) {
     const portion = wrong.slice(start, start + PORTION)
-    const news = portion.map(({ path, found }) => ({ copy: 'library', kind, path, expected: null, found }) as const)
+    const news = portion.map(({ path, found }) => ({ place: LIBRARY, kind, path, expected: null, found }))
     findings.push(...(await recordFindings(library.db, news, library.now())))
   }
   const present = new Set<string>(wrong.map(({ path }) => path))
-  const open = await listOpenPaths(library.db, 'library', kind, '')
+  const open = await listOpenPaths(library.db, LIBRARY, kind, '')
   const gone = open.filter((path) => isLookedAt(path) && !present.has(path))
-  await healFindings(library.db, 'library', [kind], gone, OVER, library.now())
+  await healFindings(library.db, LIBRARY, [kind], gone, OVER, library.now())
   return findings
 }
 
@@ -209,13 +210,13 @@ async function recordSums(library: Library, sums: readonly WrongSums[], options:
   for (const { folder, name, expected, found } of sums) {
     const path = pathIn(folder, SUMS_FILE)
     const line = (sum: string | null) => (sum === null ? null : `${sum}  ${name}`)
-    const finding = { copy: 'library', kind: 'sums', path, expected: line(expected), found: line(found) } as const
+    const finding = { place: LIBRARY, kind: 'sums', path, expected: line(expected), found: line(found) } as const
     findings.push(await recordFinding(library.db, finding, library.now()))
   }
   const wrong = new Set<string>(sums.map(({ folder }) => pathIn(folder, SUMS_FILE)))
-  const open = await listOpenPaths(library.db, 'library', 'sums', '')
+  const open = await listOpenPaths(library.db, LIBRARY, 'sums', '')
   const right = open.filter((path) => isInside(path, options) && !wrong.has(path))
-  await healFindings(library.db, 'library', ['sums'], right, REWRITTEN, library.now())
+  await healFindings(library.db, LIBRARY, ['sums'], right, REWRITTEN, library.now())
   return findings
 }
 
@@ -230,7 +231,7 @@ async function haveMended(library: Library, sums: readonly WrongSums[], options:
   const left = await untilSettled(folders, MENDED_MS, options.signal, (some) => findWrongSums(library, some, options))
   const wrong = new Set(left.map(({ folder }) => folder))
   const mended = folders.filter((folder) => !wrong.has(folder)).map((folder) => pathIn(folder, SUMS_FILE))
-  await healFindings(library.db, 'library', ['sums'], mended, BY_SERVER, library.now())
+  await healFindings(library.db, LIBRARY, ['sums'], mended, BY_SERVER, library.now())
 }
 
 function isLookedAt(path: string, options: WalkOptions): boolean {

@@ -7,6 +7,7 @@ import type { Library } from '../archive/library.ts'
 import { lookForDate, recordContent } from '../archive/read-original.ts'
 import { ifReadable } from '../base/if-readable.ts'
 import { declareLost, type HeldLoss, holdingLost } from '../catalogue/losses.ts'
+import { LIBRARY } from '../catalogue/places.ts'
 import {
   findOriginal,
   isSizeOfAnother,
@@ -73,7 +74,7 @@ export async function readBack(library: Library, path: LibraryPath, pause?: Paus
   const original = await findOriginal(library.db, path)
   if (original === undefined) return undefined
   const outcome = await examine(library, original, pause)
-  if (outcome?.state === 'intact') await recordVerified(library.db, [{ path, ...outcome }])
+  if (outcome?.state === 'intact') await recordVerified(library.db, LIBRARY, [{ path, ...outcome }])
   return outcome
 }
 

@@ -22,10 +22,11 @@ beforeAll(async () => {
   db = openDatabase(database.connection, () => {})
   await migrate(db)
   await sql`
-    insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, verified_at)
+    insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at)
     values
-      ('2024/07/a.jpg', sha256('a'), 1, 'image/jpeg', '2024-07-01 10:00:00.1239Z', -90, 'C', '2024-07-01 10:00:01Z', null),
-      ('2024/07/"é".jpg', null, null, null, null, null, null, null, '2024-07-02 10:00:00Z')`.execute(db)
+      ('2024/07/a.jpg', sha256('a'), 1, 'image/jpeg', '2024-07-01 10:00:00.1239Z', -90, 'C', '2024-07-01 10:00:01Z'),
+      ('2024/07/"é".jpg', null, null, null, null, null, null, null)`.execute(db)
+  await sql`update copies set verified_at = '2024-07-02 10:00:00Z' where path like '%é%'`.execute(db)
   await sql`
     insert into backups (
       id, file_name, file_path, original_path, file_size, file_type, mime_type, device_id, timestamp, status, asset_id,

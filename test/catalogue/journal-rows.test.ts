@@ -21,10 +21,11 @@ beforeAll(async () => {
   db = openDatabase(database.connection, () => {})
   await migrate(db)
   await sql`
-    insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, verified_at)
+    insert into files (path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at)
     select '2024/07/' || number, sha256(number::text::bytea), number, 'image/jpeg', '2024-07-01 10:00:00.1239Z', 120, 'E905E6C6-C747-4805-942F-9904A0281F02',
-      '2024-07-01 10:00:01Z', '2024-07-02 10:00:00Z'
+      '2024-07-01 10:00:01Z'
     from generate_series(1, ${COUNT}::int) as number`.execute(db)
+  await sql`update copies set verified_at = '2024-07-02 10:00:00Z'`.execute(db)
   await sql`
     insert into files (path) select '2023/12/alone ' || number from generate_series(1, ${COUNT}::int) as number
   `.execute(db)

@@ -58,7 +58,7 @@ describe('the outbox', () => {
   it('gets no more than facts of an original whose content is as it was, as when it has been read back', async () => {
     await sql`insert into files (path, checksum) values ('2024/07/a', sha256('a')), ('2024/07/b', null)`.execute(db)
     await sql`delete from outbox`.execute(db)
-    await sql`update files set verified_at = now()`.execute(db)
+    await sql`update copies set verified_at = now() where place = 0`.execute(db)
     expect((await inOutbox(db)).sort()).toEqual(['facts 2024/07/a', 'facts 2024/07/b'])
     expect(await isAllSummed(db)).toBe(true)
     await sql`update files set checksum = sha256('b')`.execute(db)
@@ -76,8 +76,8 @@ describe('the outbox', () => {
   })
 
   it('is told of a SHA256SUMS of the library that was found wrong, each time that it is', async () => {
-    const finding = { copy: 'library', kind: 'sums', path: '2024/07/SHA256SUMS', expected: null, found: null } as const
-    await recordFindings(db, [finding, { ...finding, copy: 'mirror' }, { ...finding, kind: 'unknown' }], new Date())
+    const finding = { place: 0, kind: 'sums', path: '2024/07/SHA256SUMS', expected: null, found: null } as const
+    await recordFindings(db, [finding, { ...finding, place: 1 }, { ...finding, kind: 'unknown' }], new Date())
     await recordFindings(db, [finding], new Date())
     expect(await inOutbox(db)).toEqual(['sums 2024/07', 'sums 2024/07'])
   })

@@ -27,7 +27,7 @@ async function rowsRead(): Promise<number> {
   await sql`select pg_stat_force_next_flush()`.execute(db)
   const { rows } = await sql<{ read: number }>`
     select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint as read
-    from pg_stat_user_tables where relname in ('files', 'backups')`.execute(db)
+    from pg_stat_user_tables where relname in ('files', 'backups', 'copies')`.execute(db)
   return rows[0]?.read ?? 0
 }
 

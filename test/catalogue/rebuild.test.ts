@@ -2,6 +2,8 @@ import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { allRecords } from '../../src/catalogue/journal-rows.ts'
+import { findLibraryId } from '../../src/catalogue/library.ts'
+import { listMirrors, rememberMirror } from '../../src/catalogue/places.ts'
 import { moveToMirror } from '../../src/catalogue/rebuild/move.ts'
 import { hasRows, restoreCatalogue } from '../../src/catalogue/rebuild/restore.ts'
 import type { BackupRecord, IgnoredRecord, JournalRecord, OriginalFacts } from '../../src/format/journal-record.ts'
@@ -25,7 +27,8 @@ afterAll(() => db.destroy())
 beforeEach(empty)
 
 async function empty(): Promise<void> {
-  await sql`truncate backups, files, ignored_files, library, copies, findings restart identity cascade`.execute(db)
+  await sql`truncate backups, files, ignored_files, copies, findings restart identity cascade`.execute(db)
+  await sql`update places set identity = null`.execute(db)
 }
 
 async function* stream(records: Iterable<JournalRecord>): AsyncGenerator<JournalRecord> {
@@ -119,7 +122,7 @@ describe('an empty catalogue', () => {
         const [totals] = (
           await sql`select
           (select coalesce(sum(count), 0)::int from backup_totals) as counted, (select count(*)::int from backups) as rows,
-          (select coalesce(sum(files), 0)::int from file_totals) as counted_files, (select count(*)::int from files) as files
+          (select coalesce(sum(files), 0)::int from place_totals) as counted_files, (select count(*)::int from files) as files
         `.execute(db)
         ).rows as Record<string, number>[]
         expect(totals?.['counted']).toBe(totals?.['rows'])
@@ -172,7 +175,7 @@ describe('an empty catalogue', () => {
       { ...backupRecord(3), original: originalFacts('2024/07/both', 3) },
       { ...failed, id: 4, original: originalFacts('2024/07/both', 3) },
     ])
-    const { rows } = await sql<{ path: string }>`select path from files where missing_at is not null`.execute(db)
+    const { rows } = await sql<{ path: string }>`select path from originals where lost_at is not null`.execute(db)
     expect(rows).toEqual([{ path: failed.original?.path }])
   })
 
@@ -183,7 +186,7 @@ describe('an empty catalogue', () => {
     }
     await expect(restoreCatalogue(db, LIBRARY, torn())).rejects.toThrow('the drive is gone')
     expect(await told()).toEqual(new Map())
-    expect(await db.selectFrom('library').selectAll().execute()).toEqual([])
+    expect(await findLibraryId(db)).toBeUndefined()
     expect(await restore([backupRecord(1)])).toMatchObject({ backups: 1 })
   })
 
@@ -241,21 +244,26 @@ describe('a catalogue that is not empty', () => {
     const path = backupRecord(1).original?.path ?? ''
     const other: BackupRecord = { ...backupRecord(8, 'ELSE.JPG'), original: originalFacts(path, 99) }
     expect(await restore([other])).toMatchObject({ backups: 0 })
-    await sql`update files set missing_at = now()`.execute(db)
+    await sql`update copies set wanted_since = now(), lost_at = now() where place = 0`.execute(db)
     expect(await restore([{ ...other, original: originalFacts(path, 1) }])).toMatchObject({ backups: 0 })
   })
 })
 
 it('a catalogue that moves to the mirror forgets what was read back on the other drive', async () => {
   await restore([backupRecord(1), backupRecord(2)])
-  await sql`update files set verified_at = '2024-01-01'`.execute(db)
-  await sql`insert into copies values ('2024/07/IMG_2.JPG', now(), '2025-01-01')`.execute(db)
+  await sql`update copies set verified_at = '2024-01-01' where place = 0`.execute(db)
+  const mirror = await rememberMirror(db, OTHER)
+  await db
+    .insertInto('copies')
+    .values({ place: mirror.id, path: '2024/07/IMG_2.JPG', copied_at: new Date(), verified_at: new Date('2025-01-01') })
+    .execute()
   await moveToMirror(db, OTHER, LIBRARY)
   const verified = async () =>
-    (await sql`select verified_at::date::text as at from files order by path`.execute(db)).rows
+    (await sql`select verified_at::date::text as at from originals order by path`.execute(db)).rows
   expect(await verified()).toEqual([{ at: '2024-01-01' }, { at: '2024-01-01' }])
   await moveToMirror(db, LIBRARY, OTHER)
   expect(await verified()).toEqual([{ at: null }, { at: '2025-01-01' }])
-  expect(await db.selectFrom('library').select('id').execute()).toEqual([{ id: OTHER }])
-  expect(await db.selectFrom('copies').selectAll().execute()).toEqual([])
+  expect(await findLibraryId(db)).toBe(OTHER)
+  expect(await listMirrors(db)).toEqual([])
+  expect(await db.selectFrom('copies').selectAll().where('place', '<>', 0).execute()).toEqual([])
 })

@@ -111,8 +111,10 @@ it('what an earlier version has counted, up to the brim or wrongly, is counted a
     await sql`update file_totals set files = 12, bytes = -1 where state = 'intact'`.execute(db)
     await migrate(db)
     for (const { kept, counted } of await counts(db)) expect(kept).toEqual(counted)
-    const totals = await db.selectFrom('file_totals').selectAll().where('files', '<>', 0).execute()
-    expect(totals).toEqual([{ state: 'unread', kind: 'video', files: 1000, bytes: expect.closeTo(HUGE * 1000, -8) }])
+    const totals = await db.selectFrom('place_totals').selectAll().where('files', '<>', 0).execute()
+    expect(totals).toEqual([
+      { place: 0, state: 'unread', kind: 'video', files: 1000, bytes: expect.closeTo(HUGE * 1000, -8) },
+    ])
   } finally {
     await db.destroy()
   }

@@ -99,7 +99,13 @@ describe('the page of iclood status', () => {
     ['full', false, 'full; 2 photos (1.00GB) to be copied'],
     ['error', false, 'not up to date; 2 photos (1.00GB) to be copied'],
   ] as const)('says of a second copy that is %s (on one device: %s): %s', (state, isOnOneDevice, expected) => {
-    const mirror = { state, reason: null, backlog: { files: 2, bytes: GB, oldest: daysAgo(1) }, isOnOneDevice }
+    const mirror = {
+      folder: '/mnt/second',
+      state,
+      reason: null,
+      backlog: { files: 2, bytes: GB, oldest: daysAgo(1) },
+      isOnOneDevice,
+    }
     expect(render({ mirror })).toContain(`Second copy  ${expected}\n`)
   })
 

@@ -98,7 +98,7 @@ describe('photos', () => {
 
   it('count as intact when they have been read back', async () => {
     const before = new Date().toISOString()
-    await client.query('update files set recheck = true')
+    await client.query('update copies set recheck = true where place = 0')
     const sent = { device_id: PHONE, files: [entry] }
     expect((await post(server.url, '/photos/verdict', sent)).body).toMatchObject({ safe_count: 1 })
     const { files, verification } = await health()
@@ -227,26 +227,26 @@ describe('without the server', () => {
   it('the command says the same, and that reading back is overdue', async () => {
     await server.stop()
     expect((await status()).code).toBe(0)
-    await client.query(`update files set verified_at = now() - interval '32 days', recheck = false`)
+    await client.query(`update copies set verified_at = now() - interval '32 days', recheck = false where place = 0`)
     const { code, stdout } = await status()
     expect(code).toBe(1)
     expect(stdout).toContain('! The photos on the drive have not been checked in time')
     const report = JSON.parse((await status('--json')).stdout)
     expect(keys(report)).toEqual(['verification_overdue'])
     expect(report.verification.overdue_since).not.toBeNull()
-    await client.query(`update files set verified_at = now()`)
+    await client.query(`update copies set verified_at = now() where place = 0`)
     expect((await status()).code).toBe(0)
     server = await startServer(folder, settings)
   })
 
   it('a library that nobody has ever read back is not late before its first month is over', async () => {
     await server.stop()
-    await client.query(`update files set verified_at = null, stored_at = '2019-01-01'`)
+    await client.query(`update copies set verified_at = null, copied_at = '2019-01-01' where place = 0`)
     expect((await status()).code).toBe(0)
-    await client.query(`update library set since = now() - interval '32 days'`)
+    await client.query(`update places set since = now() - interval '32 days'`)
     expect((await status()).code).toBe(1)
-    await client.query('update files set verified_at = now()')
-    await client.query('update library set since = now()')
+    await client.query('update copies set verified_at = now() where place = 0')
+    await client.query('update places set since = now()')
     server = await startServer(folder, settings)
   })
 

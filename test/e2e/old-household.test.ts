@@ -183,7 +183,7 @@ const start = async () => {
 
 const untilRead = () =>
   until('all old files are read', async () => {
-    const [row] = await query('select count(*)::int as n from files where checksum is null and missing_at is null')
+    const [row] = await query('select count(*)::int as n from originals where checksum is null and lost_at is null')
     return row?.['n'] === 0
   })
 
@@ -348,7 +348,7 @@ it('a restart in the middle of the reading goes on where it was', async () => {
   })
   await untilRead()
   const [size] = await query(`select l.files = f.files and l.bytes = f.bytes as is_right from library_size l,
-    (select count(*) as files, sum(size) as bytes from files where missing_at is null) f`)
+    (select count(*) as files, sum(size) as bytes from originals where lost_at is null) f`)
   expect(size).toEqual({ is_right: true })
 })
 

@@ -1,12 +1,13 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Kysely } from 'kysely'
+import { Migrator } from 'kysely'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { openDatabase } from '../../src/catalogue/connection.ts'
-import { up } from '../../src/migrations/0006-old-originals.ts'
+import { MIGRATIONS } from '../../src/migrations/migrate.ts'
 import { addFlaskBackups, FLASK_TABLES, type FlaskBackup } from '../support/flask.ts'
 import { jpeg } from '../support/media.ts'
+import { sha256 } from '../support/mirrored.ts'
 import { get, post, upload } from '../support/phone.ts'
 import { startEmptyDatabase, type TestDatabase } from '../support/postgres.ts'
 import { makeFolder, startServer, type TestServer } from '../support/server.ts'
@@ -70,7 +71,7 @@ async function asked(
 
 const untilRead = () =>
   until('everything is read', async () => {
-    const [row] = await query('select count(*)::int as n from files where checksum is null and missing_at is null')
+    const [row] = await query('select count(*)::int as n from originals where checksum is null and lost_at is null')
     return row?.['n'] === 0
   })
 
@@ -153,18 +154,18 @@ it('with the drive away at the first start nothing is called backed up, and what
 
 it('an earlier version that has read the file already is corrected at its first start', async () => {
   const there = photo('b', 30_000)
-  await leave([{ file: FILE, path: '/b/IMG_0003.JPG', size: there.length }], { [FILE]: there })
-  await start()
-  await untilRead()
-  await server?.stop()
+  await leave([], { [FILE]: there })
+  const db = openDatabase(database.connection, () => {})
+  const earlier = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } })
+  expect((await earlier.migrateTo('0005-alarms')).error).toBeUndefined()
+  await db.destroy()
+  await query(`
+    insert into files (path, checksum, size, media_type, stored_at, verified_at)
+    values ('${FILE}', decode('${sha256(there)}', 'hex'), ${there.length}, 'image/jpeg', now(), now())`)
   await query(`
     insert into backups (file_name, file_path, original_path, file_size, file_type, device_id, timestamp, status)
-    values ('IMG_0003.JPG', '${FILE}', '/a/IMG_0003.JPG', 95000, 'photo', 'iPhone 12', now(), 'Completed')`)
-  // As the table was then.
-  await query('alter table library drop column looked_until, add column journal_complete boolean')
-  const db = openDatabase(database.connection, () => {})
-  await db.transaction().execute((transaction) => up(transaction as unknown as Kysely<unknown>))
-  await db.destroy()
+    select 'IMG_0003.JPG', '${FILE}', path, size, 'photo', 'iPhone 12', now(), 'Completed'
+    from (values ('/a/IMG_0003.JPG', 95000), ('/b/IMG_0003.JPG', ${there.length})) as said (path, size)`)
   const running = await start()
   expect(await asked(running, ['/a/IMG_0003.JPG', '/b/IMG_0003.JPG'])).toEqual(['/a/IMG_0003.JPG'])
 })

@@ -253,7 +253,7 @@ describe('what has come to harm on the drive', () => {
     const fields = { device_id: MODEL, original_path: photo.path, asset_id: photo.entry.id }
     const { status } = await upload(server.url, photo.bytes, { name: photo.name, fields })
     expect(status).toBe(201)
-    const { rows } = await client.query(`select verified_at from files where checksum = decode($1, 'hex')`, [
+    const { rows } = await client.query(`select verified_at from originals where checksum = decode($1, 'hex')`, [
       sha256(photo.bytes),
     ])
     expect(rows).toEqual([{ verified_at: null }])
@@ -265,7 +265,10 @@ describe('what has come to harm on the drive', () => {
   it('is read again when trouble has made it doubtful', async () => {
     const photo = await backUp()
     const first = await verdictOf(photo.entry)
-    await client.query(`update files set recheck = true where checksum = decode($1, 'hex')`, [sha256(photo.bytes)])
+    await client.query(
+      `update copies set recheck = true where place = 0 and path = (select path from files where checksum = decode($1, 'hex'))`,
+      [sha256(photo.bytes)],
+    )
     await until('the clock has gone on', async () => Date.now() > Date.parse(first.verified_at))
     expect((await verdictOf(photo.entry)).verified_at > first.verified_at).toBe(true)
   })

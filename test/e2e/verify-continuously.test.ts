@@ -51,7 +51,8 @@ async function asked(...names: string[]): Promise<string[]> {
   return body.new_files.map((file: { path: string }) => file.path)
 }
 
-const verified = async () => (await query('select path from files where verified_at is not null order by path')).length
+const verified = async () =>
+  (await query('select path from originals where verified_at is not null order by path')).length
 
 it('rot is found by itself, the phone is asked, and what can be put back is put back', async () => {
   await start('2s')
@@ -86,11 +87,11 @@ it('everything is read again and again, across restarts', async () => {
   await start('3s')
   for (const name of ['a.jpg', 'b.jpg', 'c.jpg']) await send(name)
   await until('all are read back', async () => (await verified()) === 3)
-  const [first] = await query('select max(verified_at) as at from files')
+  const [first] = await query('select max(verified_at) as at from originals')
   await server.stop()
   await start('3s')
   await until('all are read once more', async () => {
-    const rows = await query('select min(verified_at) as at from files')
+    const rows = await query('select min(verified_at) as at from originals')
     return Number(rows[0]?.['at']) > Number(first?.['at'])
   })
 })
@@ -100,7 +101,7 @@ it('after a kill what was stored last is read back at the next start; after a cl
   for (const name of ['a.jpg', 'b.jpg']) await send(name)
   await send('marked.jpg')
   await server.stop()
-  await query(`update files set recheck = true where path like '%marked.jpg'`)
+  await query(`update copies set recheck = true where place = 0 and path like '%marked.jpg'`)
   await start('30d')
   await until('what is marked is read back', async () => (await verified()) > 0)
   expect(await verified()).toBe(1)

@@ -397,7 +397,7 @@ describe('without a server', () => {
     return rows
   }
   const verifiedPaths = async () =>
-    (await query('select path from files where verified_at is not null order by path')).map((row) => row.path)
+    (await query('select path from originals where verified_at is not null order by path')).map((row) => row.path)
 
   it('a drive that is not there makes nothing missing: exit code 2', async () => {
     await rename(alone.library, `${alone.library}.unplugged`)
@@ -446,7 +446,8 @@ describe('without a server', () => {
   })
 
   it('lines of SHA256SUMS that a killed server could not write are no finding before the next one has', async () => {
-    await query(`update files set missing_at = null, stored_at = now() - interval '2 minutes'`)
+    await query(`update files set stored_at = now() - interval '2 minutes'`)
+    await query('update copies set wanted_since = null, lost_at = null')
     await query(`update backups set status = 'Completed'`)
     await query('delete from findings')
     await writeFile(join(alone.library, '2024/07/B.JPG'), photoOf('2024/07', 'B.JPG'))

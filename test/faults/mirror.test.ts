@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { forgetMirror as forget, listMirrors } from '../../src/catalogue/places.ts'
 import { MIRROR_NOTE } from '../../src/format/layout.ts'
 import { Copier } from '../../src/mirror/copier.ts'
+import { Heard } from '../../src/mirror/heard.ts'
 import { createMirror, type Mirror } from '../../src/mirror/mirror.ts'
 import { establishMirror } from '../../src/mirror/open.ts'
 import { Postponed } from '../../src/mirror/postponed.ts'
-import { WorkList } from '../../src/mirror/work-list.ts'
 import { Committer } from '../../src/storage/commit.ts'
 import { Drive } from '../../src/storage/drive.ts'
 import { readIdentity } from '../../src/storage/identity.ts'
@@ -48,9 +49,10 @@ afterAll(async () => {
 
 /** Opens the mirror in `root`, as a server that has just been started. */
 async function openMirror(root: string): Promise<Mirror> {
-  const drive = new Drive(root, await establishMirror(home.library, root), quiet)
+  const { id, identity } = await establishMirror(home.library, root)
+  const drive = new Drive(root, identity, quiet)
   await clearStaging(drive)
-  return createMirror(home.library, drive, 0)
+  return createMirror(home.library, id, drive, 0)
 }
 
 describe('a copy', () => {
@@ -92,9 +94,9 @@ describe('a copy', () => {
         durability.noteWritten(path)
       }
       const mirror = await openMirror(root)
-      const [work, postponed] = [new WorkList(home.db), new Postponed()]
+      const [heard, postponed] = [new Heard(), new Postponed()]
       const suspected: string[] = []
-      const copier = new Copier(mirror, work, postponed, {
+      const copier = new Copier(mirror, heard, postponed, {
         signal: new AbortController().signal,
         pause: async () => {},
         suspect: async (path) => {
@@ -116,7 +118,7 @@ describe('a copy', () => {
         return isCopied
       }
 
-      work.hear([path])
+      heard.hear([path])
       faults.arm(plan)
       const failure: unknown = await copier.copyNext().then(
         () => undefined,
@@ -132,7 +134,7 @@ describe('a copy', () => {
         // Somebody hears of it.
         expect(failure !== undefined || postponed.trouble !== undefined || suspected.length > 0).toBe(true)
         // Tried again, it works.
-        work.hear([...(postponed.take() ?? []), path])
+        postponed.retry()
         while (await copier.copyNext());
         expect(await isRight()).toBe(true)
       }
@@ -211,15 +213,14 @@ it('the copy of the journal is one that can be read, whatever call fails', async
 })
 
 async function forgetMirror(): Promise<void> {
-  await home.db.updateTable('library').set({ mirror_id: null }).execute()
-  await home.db.deleteFrom('copies').execute()
+  for (const { id } of await listMirrors(home.db)) await forget(home.db, id)
   await rm(join(home.root, MIRROR_NOTE), { force: true })
 }
 
 /** Makes the folder a mirror of the library, whatever mirror it has. */
 async function establishFresh(root: string): Promise<string> {
   await forgetMirror()
-  return establishMirror(home.library, root)
+  return (await establishMirror(home.library, root)).identity
 }
 
 it('a folder becomes the mirror once, whatever call fails', async () => {
@@ -237,9 +238,9 @@ it('a folder becomes the mirror once, whatever call fails', async () => {
         const code = plan?.fault.includes('ENOSPC') ? 'disk_full' : 'drive_error'
         expect(failure).toMatchObject({ code })
       }
-      const id = await establishMirror(home.library, root)
+      const { identity: id } = await establishMirror(home.library, root)
       expect(await readIdentity(root)).toBe(id)
-      expect(await establishMirror(home.library, root)).toBe(id)
+      expect(await establishMirror(home.library, root)).toMatchObject({ identity: id })
       return calls
     })
   expect(await withEachFailure(plansOf(), attempt)).toBeGreaterThan(20)

@@ -57,9 +57,10 @@ async function rebuild(moment?: Moment): Promise<number | null> {
 }
 
 async function forgetEverything(): Promise<void> {
-  for (const table of ['findings', 'copies', 'backups', 'files', 'library']) {
+  for (const table of ['findings', 'copies', 'backups', 'files']) {
     await sql`delete from ${sql.table(table)}`.execute(home.db)
   }
+  await sql`update places set identity = null, walked_at = null, looked_until = ''`.execute(home.db)
 }
 
 interface Catalogue {
@@ -71,10 +72,10 @@ interface Catalogue {
 async function catalogue(): Promise<Catalogue> {
   const { rows } = await sql<Catalogue>`
     select
-      exists (select from library) as library,
+      exists (select from places where identity is not null) as library,
       (select coalesce(json_agg(json_build_array(path, case
-         when missing_at is not null then 'lost' when checksum is null then 'unread' else 'read' end) order by path), '[]')
-       from files) as files,
+         when lost_at is not null then 'lost' when checksum is null then 'unread' else 'read' end) order by path), '[]')
+       from originals) as files,
       (select coalesce(json_agg(json_build_array(file_path, status) order by file_path), '[]') from backups) as backups
   `.execute(home.db)
   if (rows[0] === undefined) throw new Error('no row')

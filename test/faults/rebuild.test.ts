@@ -78,19 +78,20 @@ async function listDrive(): Promise<Map<string, string>> {
 async function catalogue(): Promise<unknown> {
   const { rows } = await sql<{ catalogue: unknown }>`
     select json_build_object(
-      'files', (select json_agg(json_build_array(path, encode(checksum, 'hex'), size, media_type, captured_at, missing_at is null) order by path) from files),
+      'files', (select json_agg(json_build_array(path, encode(checksum, 'hex'), size, media_type, captured_at, lost_at is null) order by path) from originals),
       'backups', (select json_agg(json_build_array(id, device_id, original_path, file_path, status) order by id) from backups),
       'ignored', (select json_agg(json_build_array(id, device_id, original_path) order by id) from ignored_files),
-      'library', (select json_agg(id) from library)
+      'library', (select json_agg(identity) from places)
     ) as catalogue
   `.execute(server.db)
   return rows[0]?.catalogue
 }
 
 async function forgetEverything(): Promise<void> {
-  for (const table of ['findings', 'copies', 'backups', 'ignored_files', 'files', 'library']) {
+  for (const table of ['findings', 'copies', 'backups', 'ignored_files', 'files']) {
     await sql`delete from ${sql.table(table)}`.execute(server.db)
   }
+  await sql`update places set identity = null, walked_at = null, looked_until = ''`.execute(server.db)
 }
 
 async function rebuildNow(): Promise<{ report: RebuildReport; troubles: string[] }> {
@@ -123,7 +124,7 @@ async function attempt(plan: Plan | undefined): Promise<Map<Call, number>> {
     expect(outcome).toMatchObject({ code: plan?.fault === 'ENOSPC' ? 'disk_full' : 'drive_error' })
   }
   // Nothing that is there counts as lost, and nothing on the drive was touched.
-  const { rows } = await sql<{ path: string }>`select path from files where missing_at is not null`.execute(server.db)
+  const { rows } = await sql<{ path: string }>`select path from originals where lost_at is not null`.execute(server.db)
   expect([[], [{ path: LOST }]]).toContainEqual(rows)
   expect(await listDrive()).toEqual(drive)
 

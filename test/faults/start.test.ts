@@ -50,7 +50,7 @@ async function withFailure(plan: Plan | undefined, work: () => Promise<unknown>)
 
 it('a folder becomes a library once, whatever call fails, and stays it after a power cut', async () => {
   const attempt = async (plan: Plan | undefined): Promise<Map<Call, number>> => {
-    await db.deleteFrom('library').execute()
+    await db.updateTable('places').set({ identity: null }).execute()
     const above = await mkdtemp(join(folder, 'try-'))
     const root = join(above, 'photos')
     const durability = new Durability(above)
@@ -69,7 +69,7 @@ it('a folder becomes a library once, whatever call fails, and stays it after a p
 })
 
 it('staging is cleared by the next try, whatever call fails', async () => {
-  await db.deleteFrom('library').execute()
+  await db.updateTable('places').set({ identity: null }).execute()
   const root = await mkdtemp(join(folder, 'library-'))
   const id = await establishIdentity(db, root, new Date())
   const staging = join(root, '.iclood/incoming')

@@ -69,7 +69,7 @@ async function crash({ moment, lies, isLost }: Row): Promise<void> {
 
 async function state(path: string): Promise<unknown> {
   const { rows } = await sql`
-    select missing_at is not null as lost, status from files join backups on file_path = path where path = ${path}
+    select lost_at is not null as lost, status from originals as files join backups on file_path = path where path = ${path}
   `.execute(home.db)
   return rows[0]
 }

@@ -126,7 +126,7 @@ it.each(named(STORIES))('verifying %s survives the failure of each call to the d
 
 async function isLost(path: LibraryPath): Promise<boolean> {
   const { rows } = await sql<{ lost: boolean }>`
-    select missing_at is not null as lost from files where path = ${path}
+    select lost_at is not null as lost from originals where path = ${path}
   `.execute(home.db)
   return rows[0]?.lost ?? true
 }

@@ -81,7 +81,7 @@ it('every column that the journal writes, changed by plain SQL, is on the drive 
 
   const { rows: columns } = await sql<{ table: string; name: string; type: string }>`
     select table_name as "table", column_name as name, data_type as type from information_schema.columns
-    where table_name in ('backups', 'files', 'ignored_files') and table_schema = 'public' and is_generated = 'NEVER'
+    where (table_name in ('backups', 'files', 'ignored_files') or (table_name = 'copies' and column_name not in ('place', 'path'))) and table_schema = 'public' and is_generated = 'NEVER'
     order by 1, 2`.execute(db)
   expect(columns.length).toBeGreaterThan(35)
 
@@ -100,6 +100,8 @@ it('every column that the journal writes, changed by plain SQL, is on the drive 
   await sql`
     insert into ignored_files (id, file_name, original_path, device_id)
     select n, 'n', 'p' || n, 'd' from generate_series(1, ${columns.length}::int) as n`.execute(db)
+  // What is lost is wanted.
+  await sql`update copies set wanted_since = now()`.execute(db)
   expect(await written()).toEqual(await known())
 
   const told: string[] = []
@@ -107,7 +109,8 @@ it('every column that the journal writes, changed by plain SQL, is on the drive 
   let newest = 0
   for (const [index, { table, name, type }] of columns.entries()) {
     const column = `${table}.${name}`
-    const row = table === 'files' ? sql`path = ${`2024/07/${columns.length + index + 1}`}` : sql`id = ${index + 1}`
+    const isOriginal = table === 'files' || table === 'copies'
+    const row = isOriginal ? sql`path = ${`2024/07/${columns.length + index + 1}`}` : sql`id = ${index + 1}`
     const other = sql.raw(OTHER[column] ?? OTHER_OF_TYPE[type] ?? `unknown type ${type}`)
     const earlier = await known()
     await sql`update ${sql.table(table)} set ${sql.ref(name)} = ${other} where ${row}`.execute(db)
@@ -119,9 +122,11 @@ it('every column that the journal writes, changed by plain SQL, is on the drive 
   expect(told).toEqual(changed)
   expect(columns.map(({ table, name }) => `${table}.${name}`).filter((column) => !told.includes(column))).toEqual([
     'backups.is_identified',
-    'files.missing_at',
+    'copies.copied_at',
+    'copies.lost_at',
+    'copies.recheck',
+    'copies.wanted_since',
     'files.own_date',
-    'files.recheck',
   ])
   expect(await written()).toEqual(await known())
 

@@ -28,7 +28,8 @@ beforeEach(async () => {
   const keeper = startKeeper(home.library, root)
   await keeper.until('ok')
   await keeper.stop()
-  mirror = createMirror(home.library, await openMirrorDrive(home.library, root), 0)
+  const { place, drive } = await openMirrorDrive(home.library, root)
+  mirror = createMirror(home.library, place, drive, 0)
 })
 
 afterEach(async () => {

@@ -92,7 +92,9 @@ describe('a second copy', () => {
     const lost = await home.put('2024/07/lost.jpg', noise(100, 'lost'))
     const { keeper } = start()
     await until('the other one is copied', async () => (await home.copies()).includes(lost))
-    await sql`update files set missing_at = now() where path = ${lost}`.execute(home.db)
+    await sql`update copies set wanted_since = now(), lost_at = now() where place = 0 and path = ${lost}`.execute(
+      home.db,
+    )
     keeper.note({ originals: [lost] })
     expect(await running?.until('behind')).toMatchObject({ backlog: { files: 1 } })
 
@@ -159,7 +161,9 @@ describe('a second copy', () => {
     start({
       suspect: async (path) => {
         suspects.push(path)
-        await sql`update files set missing_at = now() where path = ${path}`.execute(home.db)
+        await sql`update copies set wanted_since = now(), lost_at = now() where place = 0 and path = ${path}`.execute(
+          home.db,
+        )
       },
     })
     await running?.until('ok')
@@ -210,7 +214,9 @@ describe('a second copy', () => {
     await start().until('ok')
     await running?.stop()
     // Between the name and the row; with a torn line in SHA256SUMS, and a half copy in staging.
-    await sql`delete from copies where path = ${paths[1]}`.execute(home.db)
+    await sql`update copies set wanted_since = now(), copied_at = null, verified_at = null where place <> 0 and path = ${paths[1]}`.execute(
+      home.db,
+    )
     const sums = await readFile(join(mirror, '2024/07/SHA256SUMS'), 'utf8')
     await writeFile(join(mirror, '2024/07/SHA256SUMS'), sums.slice(0, -10))
     await writeFile(join(mirror, '.iclood/incoming/0b9e7a52-6f3c-4d7e-9a51-2f4c8d1e3a70.part'), 'half')
@@ -226,7 +232,9 @@ describe('a second copy', () => {
     const path = await home.put('2024/07/a.jpg', noise(100, 'a'))
     await start().until('ok')
     await running?.stop()
-    await sql`update files set missing_at = now() where path = ${path}`.execute(home.db)
+    await sql`update copies set wanted_since = now(), lost_at = now() where place = 0 and path = ${path}`.execute(
+      home.db,
+    )
     const suspects: LibraryPath[] = []
     start({
       suspect: async (suspect) => {

@@ -14,7 +14,7 @@ describe('what was postponed', () => {
     const postponed = new Postponed()
     expect(postponed.dueAt).toBe(Number.POSITIVE_INFINITY)
     expect(postponed.trouble).toBeUndefined()
-    expect(postponed.take()).toEqual([])
+    expect(postponed.paths).toEqual([])
   })
 
   it('is tried again, later each time, until it is forgotten', () => {
@@ -24,7 +24,9 @@ describe('what was postponed', () => {
       postponed.add(wanted('a.jpg'), error('drive_error'))
       pauses.push(inSeconds(postponed.dueAt))
       expect(postponed.trouble).toEqual({ state: 'error', reason: 'The second copy: it is drive_error' })
-      expect(postponed.take()).toEqual(['a.jpg'])
+      expect(postponed.paths).toEqual(['a.jpg'])
+      postponed.retry()
+      expect(postponed.paths).toEqual([])
       expect(postponed.dueAt).toBe(Number.POSITIVE_INFINITY)
     }
     for (const [index, seconds] of [10, 20, 40, 80, 160, 320, 600, 600, 600, 600].entries()) {
@@ -46,16 +48,18 @@ describe('what was postponed', () => {
     expect(postponed.trouble).toMatchObject({ state: 'full' })
     postponed.wait()
     expect(inSeconds(postponed.dueAt)).toBeLessThanOrEqual(5)
-    expect(postponed.take()).toEqual(['a.jpg', 'b.jpg', 'c.jpg'])
+    expect(postponed.paths).toEqual(['a.jpg', 'b.jpg', 'c.jpg'])
+    postponed.retry()
     expect(postponed.needs).toBeUndefined()
   })
 
-  it('is not kept one by one when it is too much: everything is looked through instead', () => {
+  it('is not named one by one when it is too much: nothing is tried before it is due', () => {
     const postponed = new Postponed()
     for (let n = 0; n < 10_001; n++) postponed.add(wanted(`${n}.jpg`), error('disk_full'))
-    expect(postponed.take()).toBeUndefined()
+    expect(postponed.paths).toBeUndefined()
+    postponed.retry()
     postponed.add(wanted('a.jpg'), error('disk_full'))
-    expect(postponed.take()).toEqual(['a.jpg'])
+    expect(postponed.paths).toEqual(['a.jpg'])
   })
 })
 

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LARGEST_ORIGINAL } from '../../src/base/budgets.ts'
-import { type CopyWanted, listDueCopies, recordCopiesVerified } from '../../src/catalogue/copies.ts'
+import type { CopyWanted } from '../../src/catalogue/copies.ts'
 import { findFindings } from '../../src/catalogue/findings.ts'
+import { listDue, type Provable, recordVerified } from '../../src/catalogue/verification.ts'
 import type { LibraryPath } from '../../src/format/layout.ts'
 import { copyOriginal } from '../../src/mirror/copy-original.ts'
 import { createMirror, type Mirror } from '../../src/mirror/mirror.ts'
@@ -26,18 +27,19 @@ let root: string
 let home: Mirrored
 let mirror: Mirror
 let path: LibraryPath
-let copy: CopyWanted
+let copy: Provable & CopyWanted
 
 beforeEach(async () => {
   folder = await makeFolder()
   root = join(folder, 'mirror')
   home = await makeMirrored(join(folder, 'library'))
   path = await home.put('2024/07/IMG_0001.HEIC', bytes)
-  copy = { path, checksum: sha256(bytes), size: bytes.length }
+  copy = { path, checksum: sha256(bytes), size: bytes.length, isLost: false, isDated: false }
   const keeper = startKeeper(home.library, root)
   await keeper.until('ok')
   await keeper.stop()
-  mirror = createMirror(home.library, await openMirrorDrive(home.library, root), 0)
+  const { place, drive } = await openMirrorDrive(home.library, root)
+  mirror = createMirror(home.library, place, drive, 0)
 })
 
 afterEach(async () => {
@@ -69,14 +71,16 @@ async function findingOf(outcome: Awaited<ReturnType<typeof verifyCopy>>) {
 
 describe('a copy that is read back', () => {
   it('is intact, and the caller may record it', async () => {
-    await sql`update copies set copied_at = '2020-01-01', verified_at = '2020-01-01'`.execute(home.db)
-    const due = await listDueCopies(home.db, { before: new Date('2021-01-01'), now: new Date() }, 10)
+    await sql`update copies set copied_at = '2020-01-01', verified_at = '2020-01-01' where place <> 0`.execute(home.db)
+    const due = await listDue(home.db, mirror.place, { before: new Date('2021-01-01'), now: new Date() }, 10)
     expect(due).toEqual([copy])
     const outcome = await verifyCopy(mirror, copy)
     expect(outcome).toMatchObject({ state: 'intact', path, checksum: copy.checksum, at: expect.any(Date) })
-    if (outcome?.state === 'intact') await recordCopiesVerified(home.db, [outcome])
-    expect(await listDueCopies(home.db, { before: new Date('2021-01-01'), now: new Date() }, 10)).toEqual([])
-    expect(await listDueCopies(home.db, { before: new Date(Date.now() + 1000), now: new Date() }, 10)).toEqual([copy])
+    if (outcome?.state === 'intact') await recordVerified(home.db, mirror.place, [outcome])
+    expect(await listDue(home.db, mirror.place, { before: new Date('2021-01-01'), now: new Date() }, 10)).toEqual([])
+    expect(await listDue(home.db, mirror.place, { before: new Date(Date.now() + 1000), now: new Date() }, 10)).toEqual([
+      copy,
+    ])
   })
 
   it('and has one flipped bit goes to quarantine, and the library heals it', async () => {
@@ -154,7 +158,9 @@ describe('an original that is to be copied', () => {
   it.each(['library', 'mirror'] as const)(
     'and is terabytes of nothing on the %s is not copied, nor read to its end',
     async (where) => {
-      await sql`delete from copies`.execute(home.db)
+      await sql`update copies set wanted_since = now(), copied_at = null, verified_at = null where place <> 0`.execute(
+        home.db,
+      )
       await truncate(join(where === 'library' ? home.root : root, path), LARGEST_ORIGINAL)
       if (where === 'library') await rm(join(root, path))
       const reads = boundReads(8 * MB)
@@ -176,10 +182,10 @@ describe('the keeper of a second copy', () => {
   const rot = () => writeFile(join(root, path), noise(bytes.length, 'rot'))
   const healed = () => until('it is healed', () => isSame(path, home.root, root).catch(() => false))
   const verifiedAt = async () =>
-    (await home.db.selectFrom('copies').select('verified_at').executeTakeFirst())?.verified_at
+    (await home.db.selectFrom('copies').select('verified_at').where('place', '<>', 0).executeTakeFirst())?.verified_at
 
   it('reads back what is due, and heals it', async () => {
-    await sql`update copies set copied_at = now() - interval '28 days', verified_at = now() - interval '28 days'`.execute(
+    await sql`update copies set copied_at = now() - interval '28 days', verified_at = now() - interval '28 days' where place <> 0`.execute(
       home.db,
     )
     await rot()

@@ -46,15 +46,13 @@ async function household({ status, id, created, announcedSize, size, isLost = fa
   const file = size === undefined ? null : `2024/08/${name}`
   const { db } = server
   if (file !== null) {
-    await sql`insert into files (path, checksum, size, missing_at, stored_at) values (
-      ${file}, ${isLost ? null : randomBytes(32)}, ${size}, case when ${isLost}::boolean then now() end, ${STORED}::timestamptz)`.execute(
-      db,
-    )
+    await sql`insert into files (path, checksum, size, stored_at) values (
+      ${file}, ${isLost ? null : randomBytes(32)}, ${size}, ${STORED}::timestamptz)`.execute(db)
   }
-  if (isLost)
-    await sql`insert into findings (copy, kind, path, found_at) values ('library', 'missing', ${file}, now())`.execute(
-      db,
-    )
+  if (isLost) {
+    await sql`update copies set wanted_since = now(), lost_at = now() where path = ${file}`.execute(db)
+    await sql`insert into findings (place, kind, path, found_at) values (0, 'missing', ${file}, now())`.execute(db)
+  }
   await sql`insert into backups (
       device_id, original_path, asset_id, created, announced_size, file_name, file_type, file_path, file_size, timestamp, status, failure
     ) values (

@@ -5,6 +5,7 @@ import { sql } from 'kysely'
 import { createLibrary, type Library } from '../../src/archive/library.ts'
 import { type Database, openDatabase } from '../../src/catalogue/connection.ts'
 import { rememberLibrary } from '../../src/catalogue/library.ts'
+import { LIBRARY } from '../../src/catalogue/places.ts'
 import type { LibraryPath } from '../../src/format/layout.ts'
 import type { Checksum } from '../../src/media/checksum.ts'
 import { migrate } from '../../src/migrations/migrate.ts'
@@ -67,7 +68,15 @@ export async function makeMirrored(root: string): Promise<Mirrored> {
       return path as LibraryPath
     },
     copies: async () =>
-      (await db.selectFrom('copies').select('path').orderBy('path').execute()).map(({ path }) => path),
+      (
+        await db
+          .selectFrom('copies')
+          .select('path')
+          .where('place', '<>', LIBRARY)
+          .where('wanted_since', 'is', null)
+          .orderBy('path')
+          .execute()
+      ).map(({ path }) => path),
     close,
   }
 }

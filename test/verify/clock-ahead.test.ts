@@ -1,13 +1,22 @@
+import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { KeyedLock } from '../../src/base/keyed-lock.ts'
 import { sumBackups } from '../../src/catalogue/backups.ts'
-import { findLastCopy, findOldestCopyProof, listDueCopies, sumUncopied } from '../../src/catalogue/copies.ts'
+import { findBacklog } from '../../src/catalogue/copies.ts'
 import { findHealed, healFindings, recordFinding } from '../../src/catalogue/findings.ts'
 import { findWalk, recordWalk } from '../../src/catalogue/library.ts'
-import { countByState, findLastBackup, findOldestProof, listDue, nextDue } from '../../src/catalogue/verification.ts'
+import { LIBRARY, rememberMirror } from '../../src/catalogue/places.ts'
+import {
+  countByState,
+  findLastBackup,
+  findLastProof,
+  findOldestProof,
+  listDue,
+  nextDue,
+} from '../../src/catalogue/verification.ts'
 import { offer } from '../../src/phones/offer.ts'
 import { judge } from '../../src/phones/verdict.ts'
 import { compareSums } from '../../src/verify/compare-sums.ts'
@@ -40,8 +49,10 @@ afterEach(async () => {
   await removeFolder(root)
 })
 
-async function date(columns: { stored_at?: Date; verified_at?: Date | null }): Promise<void> {
-  await made.db.updateTable('files').set(columns).where('path', '=', PATH).execute()
+async function date({ stored_at, verified_at }: { stored_at?: Date; verified_at?: Date | null }): Promise<void> {
+  if (stored_at !== undefined) await made.db.updateTable('files').set({ stored_at }).where('path', '=', PATH).execute()
+  const columns = { ...(stored_at && { copied_at: stored_at }), ...(verified_at !== undefined && { verified_at }) }
+  await made.db.updateTable('copies').set(columns).where('place', '=', LIBRARY).where('path', '=', PATH).execute()
 }
 
 const ask = async () => {
@@ -66,8 +77,8 @@ const ask = async () => {
 
 it('an original that was read back then is due at once and counts as not read back', async () => {
   await date({ verified_at: AHEAD })
-  expect(await listDue(made.db, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
-  expect(await findOldestProof(made.db, now())).toBe(Number.NEGATIVE_INFINITY)
+  expect(await listDue(made.db, LIBRARY, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
+  expect(await findOldestProof(made.db, LIBRARY, now())).toBe(Number.NEGATIVE_INFINITY)
   const at = now()
   expect(await nextDue(made.db, MONTH, at)).toEqual(at)
   expect(await countByState(made.db, now())).toMatchObject({
@@ -79,12 +90,12 @@ it('an original that was read back then is due at once and counts as not read ba
 
 it('one that was stored then and never read back is due as well', async () => {
   await date({ stored_at: AHEAD })
-  expect(await listDue(made.db, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
+  expect(await listDue(made.db, LIBRARY, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
 })
 
 it('a clock that is off by a time zone is no such clock', async () => {
   await date({ verified_at: new Date(Date.now() + 14 * HOUR) })
-  expect(await listDue(made.db, { before: new Date(0), now: now() }, 10)).toEqual([])
+  expect(await listDue(made.db, LIBRARY, { before: new Date(0), now: now() }, 10)).toEqual([])
   expect(await countByState(made.db, now())).toMatchObject({ intact: { files: 1 } })
 })
 
@@ -102,14 +113,14 @@ it('no verdict rests on it: the original is read back now, and a damaged one is 
 it('it is read back in the background, the folders are compared, and then nothing is due any more', async () => {
   await date({ stored_at: AHEAD, verified_at: AHEAD })
   await recordWalk(made.db, AHEAD)
-  await sql`update library set since = ${AHEAD.toISOString()}::timestamptz`.execute(made.db)
+  await sql`update places set since = ${AHEAD.toISOString()}::timestamptz`.execute(made.db)
   const ending = new AbortController()
   const log = { info: () => {}, warn: () => {} }
   const options = { every: MONTH, isBusy: () => false, log, onFinding: () => {} }
   const running = new ContinuousVerification(made.library, options).run(ending.signal).catch(() => {})
   const isPast = (time: Date | null | undefined) => time instanceof Date && time < new Date()
   await until('it is read back', async () =>
-    isPast((await made.db.selectFrom('files').select('verified_at').executeTakeFirst())?.verified_at),
+    isPast((await made.db.selectFrom('originals').select('verified_at').executeTakeFirst())?.verified_at),
   )
   await until('the folders are compared', async () => isPast(await findWalk(made.db)))
   ending.abort()
@@ -120,22 +131,24 @@ it('it is read back in the background, the folders are compared, and then nothin
 it('copies are due at once, and the last copy is one that can be believed', async () => {
   await made.put('2024/01/b.jpg', noise(10, 'b'))
   const copied = new Date(Date.now() - HOUR)
+  const { id } = await rememberMirror(made.db, randomUUID())
   await made.db
     .insertInto('copies')
     .values([
-      { path: PATH, copied_at: AHEAD, verified_at: AHEAD },
-      { path: '2024/01/b.jpg', copied_at: copied, verified_at: null },
+      { place: id, path: PATH, copied_at: AHEAD, verified_at: AHEAD },
+      { place: id, path: '2024/01/b.jpg', copied_at: copied, verified_at: null },
     ])
     .execute()
-  expect(await listDueCopies(made.db, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
-  expect(await findOldestCopyProof(made.db, now())).toBe(Number.NEGATIVE_INFINITY)
-  expect(await findLastCopy(made.db, now())).toEqual(copied)
+  expect(await listDue(made.db, id, { before: new Date(0), now: now() }, 10)).toMatchObject([{ path: PATH }])
+  expect(await findOldestProof(made.db, id, now())).toBe(Number.NEGATIVE_INFINITY)
+  expect(await findLastProof(made.db, id, now())).toEqual(copied)
 })
 
 it('what waits for its copy since then has waited for a day', async () => {
-  await date({ stored_at: AHEAD })
+  const { id } = await rememberMirror(made.db, randomUUID())
+  await made.db.insertInto('copies').values({ place: id, path: PATH, wanted_since: AHEAD }).execute()
   const at = now()
-  expect((await sumUncopied(made.db, at)).oldest).toEqual(new Date(at.getTime() - 24 * HOUR))
+  expect((await findBacklog(made.db, id, at)).oldest).toEqual(new Date(at.getTime() - 24 * HOUR))
 })
 
 it('the last backup is the last one that can be believed', async () => {
@@ -175,8 +188,8 @@ it('no original is young for ever, and no finding was closed a moment ago for ev
   const original = { name: 'a.jpg', checksum: sha256(bytes), storedAt: AHEAD, isLost: false }
   expect(compareSums(undefined, [original], ['a.jpg'], now())).toMatchObject([{ name: 'a.jpg' }])
 
-  const finding = { copy: 'library', kind: 'missing', path: PATH, expected: null, found: null } as const
+  const finding = { place: LIBRARY, kind: 'missing', path: PATH, expected: null, found: null } as const
   await recordFinding(made.db, finding, AHEAD)
-  await healFindings(made.db, 'library', ['missing'], [PATH], 'a test', AHEAD)
+  await healFindings(made.db, LIBRARY, ['missing'], [PATH], 'a test', AHEAD)
   expect(await findHealed(made.db, [PATH], new Date(Date.now() - HOUR), now())).toEqual(new Set())
 })

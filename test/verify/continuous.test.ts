@@ -83,8 +83,9 @@ async function put(path: string, stored: number, verified?: number, size = 1000)
   const ago = (days: number | undefined) =>
     days === undefined ? null : new Date(Date.now() - days * DAY).toISOString()
   await sql`
-    update files set stored_at = ${ago(stored)}::timestamptz, verified_at = ${ago(verified)}::timestamptz
-    where path = ${path}
+    with original as (update files set stored_at = ${ago(stored)}::timestamptz where path = ${path})
+    update copies set copied_at = ${ago(stored)}::timestamptz, verified_at = ${ago(verified)}::timestamptz
+    where place = 0 and path = ${path}
   `.execute(made.db)
 }
 
@@ -98,8 +99,9 @@ const untilLogged = (message: string) => until(`it logs "${message}"`, async () 
 const untilRead = () => untilLogged('read photos back from the drive')
 
 async function verifiedAt(path: string): Promise<Date | null> {
-  return (await made.db.selectFrom('files').select('verified_at').where('path', '=', path).executeTakeFirstOrThrow())
-    .verified_at
+  return (
+    await made.db.selectFrom('originals').select('verified_at').where('path', '=', path).executeTakeFirstOrThrow()
+  ).verified_at
 }
 
 it('reads what is due, that whose proof is oldest first, and nothing else', async () => {
@@ -112,7 +114,9 @@ it('reads what is due, that whose proof is oldest first, and nothing else', asyn
     made.db,
   )
   await put('2024/01/lost.jpg', 200)
-  await sql`update files set missing_at = now() where path = '2024/01/lost.jpg'`.execute(made.db)
+  await sql`update copies set wanted_since = now(), lost_at = now() where place = 0 and path = '2024/01/lost.jpg'`.execute(
+    made.db,
+  )
   start()
   await untilRead()
   expect(read).toEqual([
@@ -134,7 +138,7 @@ it('goes on after a restart where it was', async () => {
   const before = read.length
   start()
   await until('all are verified', async () => {
-    const { rows } = await sql`select from files where verified_at is null`.execute(made.db)
+    const { rows } = await sql`select from originals where verified_at is null`.execute(made.db)
     return rows.length === 0
   })
   await stop()
@@ -156,7 +160,7 @@ it('while nothing is due neither the drive nor the database is touched', async (
   const db = made.db.withPlugin({
     transformQuery: ({ node, queryId }) => {
       queries++
-      if (JSON.stringify(node).includes('select from files where recheck')) last.add(queryId)
+      if (JSON.stringify(node).includes('where recheck and ')) last.add(queryId)
       return node
     },
     transformResult: async ({ result, queryId }) => {

@@ -146,7 +146,7 @@ it('takes no more of a verdict than may be read for one, where it has the length
   const verdicts = await judge(court, offer, allowance)
   expect(verdicts).toMatchObject([{ reason: 'not_verified' }, { reason: 'not_verified' }])
   expect(reads.bytes).toBeLessThan(16 * MB)
-  const { rows } = await sql`select path from files where recheck order by path`.execute(server.db)
+  const { rows } = await sql`select path from copies where recheck order by path`.execute(server.db)
   expect(rows).toEqual([{ path: hole.path }, { path: other.path }])
 })
 

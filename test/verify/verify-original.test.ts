@@ -65,7 +65,7 @@ async function verify({ path }: Photo): Promise<Outcome> {
 }
 
 async function rowOf({ path }: Photo) {
-  return server.db.selectFrom('files').selectAll().where('path', '=', path).executeTakeFirstOrThrow()
+  return server.db.selectFrom('originals').selectAll().where('path', '=', path).executeTakeFirstOrThrow()
 }
 
 const open = async ({ path }: Photo) => (await listOpenFindings(server.db, 1000)).filter((one) => one.path === path)
@@ -230,7 +230,7 @@ it('an upload that is recorded while its original is being declared lost is deci
   })
   expect(await other).toBe(photo.path)
   expect((await readFile(place(photo.path))).equals(photo.bytes)).toBe(true)
-  expect(await rowOf(photo)).toMatchObject({ missing_at: null })
+  expect(await rowOf(photo)).toMatchObject({ lost_at: null })
   expect(await isAsked(photo)).toBe(false)
 })
 
@@ -272,7 +272,7 @@ it('an original that nobody had read when it was lost is taken for what its phon
   expect(await send('unrelated', other)).not.toBe(photo.path)
   expect(await send('old path', bytes)).toBe(photo.path)
   expect((await readFile(place(photo.path))).equals(bytes)).toBe(true)
-  expect(await rowOf(photo)).toMatchObject({ missing_at: null, size: bytes.length, verified_at: null })
+  expect(await rowOf(photo)).toMatchObject({ lost_at: null, size: bytes.length, verified_at: null })
   expect((await rowOf(photo)).checksum?.toString('hex')).toBe(sha256(bytes))
   expect((await verify(photo)).state).toBe('intact')
 })
@@ -296,6 +296,6 @@ it('one whose sum is right is read and recorded', async () => {
   const photo = { path: '2018/05/fine.jpg' as LibraryPath, name: 'fine', bytes: Buffer.from('fine') }
   expect((await verify(photo)).state).toBe('intact')
   const row = await rowOf(photo)
-  expect(row).toMatchObject({ size: 4, missing_at: null })
+  expect(row).toMatchObject({ size: 4, lost_at: null })
   expect(row.verified_at).not.toBeNull()
 })

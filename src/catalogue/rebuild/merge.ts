@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Database } from '../connection.ts'
+import { LIBRARY } from '../places.ts'
 
 /** What a rebuild has brought back. */
 export interface Restored {
@@ -73,24 +74,28 @@ async function findLastOriginals(transaction: Database): Promise<void> {
  * it does not count as there. Backups that an older server failed name no reason, and say nothing about it.
  */
 async function insertOriginals(transaction: Database, isEmpty: boolean): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
+  await sql`
+    create temporary table added_originals on commit drop as
     with referred as (
       select
         path, not bool_or(status = 'Completed') and bool_or(status = 'Failed' and failure is not null) as is_lost
       from last_backups where path is not null group by path
     ), added as (
       insert into files (
-        path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at, missing_at
+        path, checksum, size, media_type, captured_at, captured_offset, content_id, stored_at
       )
-      select
-        path, decode(sha256, 'hex'), size, media_type, captured_at, captured_offset, content_id, stored_at,
-        case when referred.is_lost then now() end
+      select path, decode(sha256, 'hex'), size, media_type, captured_at, captured_offset, content_id, stored_at
       from last_originals left join referred using (path)
       where ${isEmpty} or referred.path is not null
       on conflict (path) do nothing
-      returning 1
+      returning path
     )
-    select count(*) as count from added`.execute(transaction)
+    select path, coalesce(is_lost, false) as is_lost from added left join referred using (path)`.execute(transaction)
+  await sql`
+    update copies set wanted_since = now(), lost_at = now()
+    from added_originals as added
+    where copies.place = ${LIBRARY} and copies.path = added.path and added.is_lost`.execute(transaction)
+  const { rows } = await sql<{ count: number }>`select count(*) as count from added_originals`.execute(transaction)
   return rows[0]?.count ?? 0
 }
 
@@ -111,10 +116,10 @@ async function insertBackups(transaction: Database): Promise<number> {
         said.device, said.phone_path, said.asset_id, said.name, said.kind, said.status, said.failure, said.at,
         said.created, said.modified, said.announced_size, said.announced_from, said.sent_from, said.size, said.media_type, said.path
       from last_backups as said
-        left join files on files.path = said.path
+        left join originals as files on files.path = said.path
         left join last_originals on last_originals.path = said.path
       where said.path is null or said.status <> 'Completed' or (
-        files.missing_at is null
+        files.lost_at is null
         and coalesce(files.checksum = decode(last_originals.sha256, 'hex'), true)
       )
       order by said.id

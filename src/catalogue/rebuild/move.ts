@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
 import type { Database } from '../connection.ts'
+import { findLibraryId } from '../library.ts'
 import { tellAsSnapshot } from '../outbox.ts'
+import { LIBRARY } from '../places.ts'
 import { HAS_ROWS } from './restore.ts'
 
 /**
@@ -10,21 +12,27 @@ import { HAS_ROWS } from './restore.ts'
 export async function moveToMirror(db: Database, from: string, to: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     const { numAffectedRows } = await sql`
-      update library set id = ${to}, mirror_id = null, stopped_cleanly = false, walked_at = null, folder = null, mount_point = null
-      where id = ${from}
+      update places set stopped_cleanly = false, walked_at = null, folder = null, mount_point = null
+      where id = ${LIBRARY} and identity = ${from}
     `.execute(transaction)
     if (numAffectedRows === 0n) return
     await tellAsSnapshot(transaction)
     await sql`
-      update files set verified_at = (
-        select nullif(copies.verified_at, '-infinity') from copies where copies.path = files.path
-      )
+      update copies set verified_at = there.verified_at, recheck = coalesce(there.recheck, false)
+      from copies as own
+        left join (
+          select copies.* from copies join places on places.id = copies.place where places.identity = ${to}
+        ) as there using (path)
+      where copies.place = ${LIBRARY} and own.place = ${LIBRARY} and own.path = copies.path
     `.execute(transaction)
-    await sql`delete from copies`.execute(transaction)
     await sql`
       update findings set is_told = true, healed_at = now(), healed_by = 'the second copy taking the place of the first'
-      where copy = 'mirror' and healed_at is null
+      where place <> ${LIBRARY} and healed_at is null
+        and place in (select id from places where identity = ${to})
     `.execute(transaction)
+    await sql`delete from copies where place in (select id from places where identity = ${to})`.execute(transaction)
+    await sql`delete from places where identity = ${to} and id <> ${LIBRARY}`.execute(transaction)
+    await sql`update places set identity = ${to} where id = ${LIBRARY}`.execute(transaction)
   })
 }
 
@@ -34,8 +42,13 @@ export async function moveToMirror(db: Database, from: string, to: string): Prom
  */
 export async function leaveLibrary(db: Database, id: string): Promise<boolean> {
   return db.transaction().execute(async (transaction) => {
-    await transaction.deleteFrom('library').where('id', '=', id).where(sql<boolean>`not ${HAS_ROWS}`).execute()
-    if ((await transaction.selectFrom('library').select('id').executeTakeFirst()) !== undefined) return false
+    await sql`
+      update places set
+        identity = null, since = null, folder = null, mount_point = null, walked_at = null, looked_until = '', stopped_cleanly = false
+      where id = ${LIBRARY} and identity = ${id} and not ${HAS_ROWS}
+    `.execute(transaction)
+    if ((await findLibraryId(transaction)) !== undefined) return false
+    await sql`delete from places where id <> ${LIBRARY}`.execute(transaction)
     await transaction.deleteFrom('backups').where('status', '=', 'Pending').execute()
     // What was found in its folder, and was to be written there.
     await sql`delete from findings`.execute(transaction)

@@ -1,0 +1,28 @@
+/** Paths heard of that are kept: beyond them a comparison of the folders finds what should not lie there any more. */
+const MAX_HEARD = 10_000
+
+/** What has changed in the catalogue, as far as it was told and not looked at yet. */
+export class Heard {
+  readonly #paths = new Set<string>()
+  #isThere = false
+
+  /** Whether there is any. */
+  get isThere(): boolean {
+    return this.#isThere
+  }
+
+  /** Takes note of originals that are new, changed or gone. */
+  hear(paths: Iterable<string>): void {
+    this.#isThere = true
+    for (const path of paths) this.#paths.add(path)
+    if (this.#paths.size > MAX_HEARD) this.#paths.clear()
+  }
+
+  /** Returns the paths heard of, and forgets them. */
+  take(): string[] {
+    const paths = [...this.#paths]
+    this.#paths.clear()
+    this.#isThere = false
+    return paths
+  }
+}
