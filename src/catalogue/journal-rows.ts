@@ -149,8 +149,8 @@ export async function* allRecords(db: Database): AsyncGenerator<JournalRecord[]>
 /** Originals that no row of `backups` tells of. */
 async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
   for (let after = ''; ; ) {
-    // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked up:
-    // joined, all of `backups` would be read for each page.
+    // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked
+    // up: joined, all of `backups` would be read for each page.
     const { rows } = await sql<OriginalRow & { last: string | null; path: string | null }>`
       with page as materialized (select * from originals where path > ${after} order by path limit ${PAGE_ROWS})
       select found.*, (select max(path) from page) as last
