@@ -12,6 +12,8 @@ import { listFolder } from './folders.ts'
 
 /** Rows read at a time for a snapshot: some milliseconds' work, and a megabyte. */
 const PAGE_ROWS = 500
+/** As a literal: of a parameter PostgreSQL expects a tenth of the table, and reads all of the others for each page. */
+const A_PAGE = sql`limit ${sql.lit(PAGE_ROWS)}`
 
 interface OriginalRow {
   path: string
@@ -132,13 +134,13 @@ async function selectIgnored(db: Database, which: RawBuilder<unknown>): Promise<
  */
 export async function* allRecords(db: Database): AsyncGenerator<JournalRecord[]> {
   for (let after = -1; ; ) {
-    const page = await selectBackups(db, sql`backups.id > ${after} order by backups.id limit ${PAGE_ROWS}`)
+    const page = await selectBackups(db, sql`backups.id > ${after} order by backups.id ${A_PAGE}`)
     if (page.length > 0) yield page
     if (page.length < PAGE_ROWS) break
     after = page.at(-1)?.id ?? after
   }
   for (let after = -1; ; ) {
-    const page = await selectIgnored(db, sql`id > ${after} order by id limit ${PAGE_ROWS}`)
+    const page = await selectIgnored(db, sql`id > ${after} order by id ${A_PAGE}`)
     if (page.length > 0) yield page
     if (page.length < PAGE_ROWS) break
     after = page.at(-1)?.id ?? after
@@ -152,7 +154,7 @@ async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
     // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked
     // up: joined, all of `backups` would be read for each page.
     const { rows } = await sql<OriginalRow & { last: string | null; path: string | null }>`
-      with page as materialized (select * from originals where path > ${after} order by path limit ${PAGE_ROWS})
+      with page as materialized (select * from originals where path > ${after} order by path ${A_PAGE})
       select found.*, (select max(path) from page) as last
       from (select) as once left join (
         select ${ORIGINAL_COLUMNS} from page
