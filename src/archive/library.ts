@@ -47,6 +47,8 @@ export interface Library {
     readonly asset: KeyedLock
     readonly folder: KeyedLock
     readonly loss: KeyedLock
+    /** Of those who read what was never read, one at a time. */
+    readonly reading: KeyedLock
   }
   /** Knows dates that we can't read, if it is installed. */
   readonly exifTool: ExifTool
@@ -55,6 +57,12 @@ export interface Library {
   readonly lostAndUnread: LostAndUnread
   /** The present. */
   readonly now: () => Date
+  /**
+   * Has the journal and SHA256SUMS say what the catalogue knows at the call, as far as they can be written, and calls
+   * `look` while nobody writes them: `isDescribed` says whether they do. Where nobody keeps them (a command), they do
+   * if they were complete when the library was opened.
+   */
+  readonly describe: <Result>(look: (isDescribed: boolean) => Promise<Result>) => Promise<Result>
   /**
    * Has originals read back soon: those so marked in the catalogue, and those stored around a time of trouble with the
    * drive.
@@ -93,6 +101,7 @@ export function createLibrary(
     minFreeSpace: number
     timeZone: string
     now: () => Date
+    describe?: Library['describe']
     lostAndUnread: LostAndUnread
     /** The catalogue over connections for uploads alone; left out: `db`. */
     uploads?: Database
@@ -117,11 +126,18 @@ export function createLibrary(
     record: createRecord(options.uploads ?? db),
     unrecorded,
     sources: [],
-    locks: { content: new KeyedLock(), asset: new KeyedLock(), folder: new KeyedLock(), loss: new KeyedLock() },
+    locks: {
+      content: new KeyedLock(),
+      asset: new KeyedLock(),
+      folder: new KeyedLock(),
+      loss: new KeyedLock(),
+      reading: new KeyedLock(),
+    },
     exifTool: new ExifTool(),
     timeZone: options.timeZone,
     lostAndUnread: options.lostAndUnread,
     now: options.now,
+    describe: options.describe ?? ((look) => look(false)),
     readSoon: options.readSoon ?? (() => {}),
   }
 }

@@ -44,6 +44,12 @@ export class Unrecorded {
     return places.filter((place) => place.folder === folder).map(({ name }) => name)
   }
 
+  /** The same of those whose uploads are about to record them. */
+  comingTo(folder: string): string[] {
+    const coming = [...this.#paths].filter(([checksum]) => !this.#left.has(checksum))
+    return coming.map(([, path]) => splitPath(path)).flatMap((place) => (place.folder === folder ? place.name : []))
+  }
+
   /** It is recorded, or does not lie there. */
   settle(checksum: Checksum): void {
     this.#paths.delete(checksum)

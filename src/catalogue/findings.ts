@@ -1,5 +1,4 @@
 import { sql } from 'kysely'
-import { believable } from './believable.ts'
 import type { Database } from './connection.ts'
 import { LIBRARY, type PlaceId } from './places.ts'
 import type { CopyPlace, FindingKind } from './tables.ts'
@@ -105,19 +104,6 @@ export async function healFindings(
     where place = ${place} and path = any(${paths}::text[]) and kind = any(${kinds}::text[]) and healed_at is null
   `.execute(db)
   return Number(numAffectedRows ?? 0)
-}
-
-/**
- * Returns those of `paths` about which a finding was closed at that time or later, as far as that can be believed at
- * `now`.
- */
-export async function findHealed(db: Database, paths: readonly string[], since: Date, now: Date): Promise<Set<string>> {
-  const { rows } = await sql<{ path: string }>`
-    select distinct path from findings
-    where place = ${LIBRARY} and path = any(${paths}::text[]) and healed_at >= ${since.toISOString()}::timestamptz
-      and healed_at <= ${believable(now)}
-  `.execute(db)
-  return new Set(rows.map((row) => row.path))
 }
 
 /** Returns open findings that nobody has accepted, oldest first. */

@@ -41,8 +41,6 @@ export interface News {
   backups: number[]
   ignored: number[]
   originals: LibraryPath[]
-  /** Month folders of the mirror whose SHA256SUMS was found wrong. */
-  copySums: string[]
 }
 
 /**
@@ -69,7 +67,6 @@ export async function listNews(db: Database, after: number, newest: number, limi
     ignored: keysOf('ignored').map(Number),
     // Whatever the catalogue has, nothing of it may keep the rest from being told.
     originals: keysOf('original', 'facts') as LibraryPath[],
-    copySums: keysOf('copy sums'),
   }
 }
 
@@ -114,9 +111,4 @@ export async function oweSnapshot(db: Database): Promise<number> {
 /** For the rest of the transaction: large sets are told of as a snapshot that is owed, not row by row. */
 export async function tellAsSnapshot(transaction: Database): Promise<void> {
   await sql`set local iclood.outbox = 'snapshot'`.execute(transaction)
-}
-
-/** Has the mirror's SHA256SUMS in these month folders compared with its copies soon. */
-export async function doubtCopySums(db: Database, folders: readonly string[]): Promise<void> {
-  await sql`insert into outbox (what, key) select 'copy sums', unnest(${folders}::text[])`.execute(db)
 }

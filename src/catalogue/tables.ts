@@ -195,7 +195,7 @@ export interface IgnoredFilesTable {
  */
 export interface OutboxTable {
   seq: Generated<number>
-  what: 'backup' | 'original' | 'facts' | 'ignored' | 'sums' | 'copy sums' | 'snapshot'
+  what: 'backup' | 'original' | 'facts' | 'ignored' | 'sums' | 'snapshot'
   key: string
 }
 

@@ -1,15 +1,12 @@
-import { resolve, sep } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { print, printJson } from '../base/print.ts'
-import { acceptFindings, type Named } from '../catalogue/acceptance.ts'
-import { countOpenFindings, type Finding, listOpenFindings } from '../catalogue/findings.ts'
 import { FINDING_KINDS, type FindingKind } from '../catalogue/tables.ts'
-import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
-import type { Session } from './session.ts'
-import { describeFinding, findingOf } from './verify-report.ts'
+import type { Found } from '../control/found.ts'
+import { COULD_NOT_RUN, type CommandContext, runCommand, type Session } from './context.ts'
+import { perform } from './session.ts'
+import { describeFinding } from './verify-report.ts'
 
 const DONE = 0
-const MAX_LISTED = 1_000
 
 interface AcceptOptions {
   kind?: FindingKind[]
@@ -37,58 +34,31 @@ Exit code: 0 done; 2 could not be done, and nothing was accepted.`,
     )
 }
 
-async function run(session: Session, findings: readonly string[], options: AcceptOptions): Promise<number> {
-  const kinds = options.kind ?? []
-  const asJson = options.json ?? false
-  if (findings.length + kinds.length === 0) return list(session, asJson)
-  const accepted = await acceptFindings(session.db, { ...named(session, findings), kinds }, new Date())
-  if (asJson) printJson({ accepted: accepted.map(findingOf) })
-  else print(...describe(accepted))
+async function run(session: Session, findings: string[], { kind: kinds = [], json }: AcceptOptions): Promise<number> {
+  const found = await perform(session, 'accept', { findings, kinds })
+  if ('accepted' in found) {
+    if (json) printJson({ accepted: found.accepted })
+    else print(...describe(found.accepted))
+    return DONE
+  }
+  const { open, total } = found
+  if (json) printJson({ findings: open, total })
+  else print(...list(open, total))
   return DONE
 }
 
-/** What a person types: numbers, and paths as in `verify --path`. */
-function named({ config }: Session, findings: readonly string[]): Omit<Named, 'kinds'> {
-  const root = resolve(config.libraryFolder)
-  const isNumber = (text: string) => /^#?\d{1,15}$/.test(text)
-  const within = (text: string) => {
-    const absolute = resolve(root, text)
-    return absolute.startsWith(root + sep)
-      ? absolute
-          .slice(root.length + 1)
-          .split(sep)
-          .join('/')
-      : text
-  }
-  return {
-    ids: findings.filter(isNumber).map((text) => Number(text.replace('#', ''))),
-    paths: findings.filter((text) => !isNumber(text)).map(within),
-  }
-}
-
-async function list({ db }: Session, asJson: boolean): Promise<number> {
-  const open = await listOpenFindings(db, MAX_LISTED)
-  const counts = await countOpenFindings(db)
-  const total = counts.reduce((sum, { count }) => sum + count, 0)
-  if (asJson) {
-    printJson({ findings: open.map(findingOf), total })
-    return DONE
-  }
-  if (open.length === 0) {
-    print('There is nothing to accept.')
-    return DONE
-  }
-  const lines = open.map(describeFinding)
-  if (total > open.length) lines.push(`and ${total - open.length} more`)
-  lines.push(
+function list(open: readonly Found[], total: number): string[] {
+  const [first] = open
+  if (first === undefined) return ['There is nothing to accept.']
+  return [
+    ...open.map(describeFinding),
+    ...(total > open.length ? [`and ${total - open.length} more`] : []),
     '',
-    `Accept one by its number or path, such as: accept ${open[0]?.id}; or all of a kind: accept --kind ${open[0]?.kind}`,
-  )
-  print(...lines)
-  return DONE
+    `Accept one by its number or path, such as: accept ${first.id}; or all of a kind: accept --kind ${first.kind}`,
+  ]
 }
 
-function describe(accepted: readonly Finding[]): string[] {
+function describe(accepted: readonly Found[]): string[] {
   if (accepted.length === 0) return ['There is nothing of that kind to accept.']
   const count = `Accepted ${accepted.length} ${accepted.length === 1 ? 'finding' : 'findings'}:`
   return [count, ...accepted.map(describeFinding)]

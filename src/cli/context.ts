@@ -1,14 +1,15 @@
 /*
- * cli/: One file a command: what a person types, and what they read. A command opens the library for as long as it
- * takes, prints, and ends with an exit code.
+ * cli/: One file a command: what a person types, and what they read. A command asks the running server, or does the
+ * work itself where none runs, prints, and ends with an exit code.
  */
 
+import type { Logger } from 'pino'
 import { exitNow } from '../base/exit.ts'
 import { logTo } from '../base/log.ts'
 import { printFailure } from '../base/print.ts'
 import { UnfitDatabase } from '../catalogue/encoding.ts'
 import { type Config, ConfigError } from '../config/config.ts'
-import { type Session, withSession } from './session.ts'
+import { AnswerLost } from '../control/ask.ts'
 
 /** npm passes on the Ctrl-C that the terminal has sent to everybody: two signals at once are one. */
 const ONE_SIGNAL_MS = 250
@@ -24,6 +25,14 @@ export interface CommandContext {
   readonly version: string
   /** Reads the settings. Throws `ConfigError`. */
   readConfig(): Config
+}
+
+/** What a command works with. */
+export interface Session {
+  readonly config: Config
+  readonly log: Logger
+  /** Aborted when the person at the terminal has had enough. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -47,10 +56,13 @@ export async function runCommand(context: CommandContext, work: (session: Sessio
   try {
     const config = context.readConfig()
     const log = logTo(process.stderr, config.logLevel === 'info' ? 'warn' : config.logLevel)
-    process.exit(await withSession(config, log, ending.signal, work))
+    process.exit(await work({ config, log, signal: ending.signal }))
   } catch (error) {
-    const isForPeople = error instanceof ConfigError || error instanceof UnfitDatabase || error instanceof Interrupted
-    printFailure(error, isForPeople)
+    const forPeople = [ConfigError, UnfitDatabase, Interrupted, AnswerLost]
+    printFailure(
+      error,
+      forPeople.some((kind) => error instanceof kind),
+    )
     process.exit(COULD_NOT_RUN)
   }
 }

@@ -1,12 +1,8 @@
 import { Command } from 'commander'
-import { DEVICES_WATCHED } from '../base/budgets.ts'
 import { print, printJson } from '../base/print.ts'
-import { printable } from '../base/shown.ts'
-import { listRaised } from '../catalogue/alerts.ts'
-import { forgetDevice, listDevices } from '../catalogue/devices.ts'
-import { deviceName, isForgotten, quietDevices } from '../health/problems.ts'
-import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
-import type { Session } from './session.ts'
+import { deviceName } from '../health/problems.ts'
+import { COULD_NOT_RUN, type CommandContext, runCommand, type Session } from './context.ts'
+import { perform } from './session.ts'
 
 const DONE = 0
 
@@ -26,36 +22,22 @@ Exit code: 0 done; 2 could not be done.`,
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? DONE : COULD_NOT_RUN))
     .action((device: string | undefined, { json, further }: { json?: true; further?: true }) =>
-      runCommand(context, (session) =>
-        further ? forgetFurther(session, json ?? false) : run(session, device, json ?? false),
-      ),
+      runCommand(context, (session) => run(session, device, further ?? false, json ?? false)),
     )
 }
 
-async function run({ db }: Session, typed: string | undefined, asJson: boolean): Promise<number> {
-  const now = new Date()
-  const devices = await listDevices(db, DEVICES_WATCHED, now)
-  if (typed === undefined) {
-    const names = devices.filter((one) => !isForgotten(one)).map(({ deviceId }) => deviceId)
-    if (asJson) printJson({ devices: names })
-    else print(...(names.length === 0 ? ['There is no phone to forget.'] : names))
+async function run(session: Session, typed: string | undefined, further: boolean, asJson: boolean): Promise<number> {
+  const done = await perform(session, 'forget', { ...(typed !== undefined && { device: typed }), further })
+  if ('devices' in done) {
+    if (asJson) printJson(done)
+    else print(...(done.devices.length === 0 ? ['There is no phone to forget.'] : done.devices))
     return DONE
   }
-  // A name that a terminal can't show is typed as it has been printed.
-  const device = devices.find(({ deviceId }) => printable(deviceId) === typed)?.deviceId ?? typed
-  await forgetDevice(db, device, now)
-  if (asJson) printJson({ forgotten: device })
+  const { forgotten } = done
+  const [device = ''] = forgotten
+  if (asJson) printJson({ forgotten: further ? forgotten : device })
+  else if (further)
+    print(`${forgotten.length} devices are not waited for any more, until they are heard of again. Their photos stay.`)
   else print(`${deviceName(device)} is not waited for any more, until it is heard of again. Its photos stay.`)
-  return DONE
-}
-
-async function forgetFurther({ db, config }: Session, asJson: boolean): Promise<number> {
-  const at = new Date()
-  const raised = new Map((await listRaised(db)).map(({ key, raisedAt }) => [key, raisedAt]))
-  const devices = await listDevices(db, DEVICES_WATCHED, at)
-  const { further } = quietDevices({ devices, raised, at }, config)
-  for (const { deviceId } of further) await forgetDevice(db, deviceId, at)
-  if (asJson) printJson({ forgotten: further.map(({ deviceId }) => deviceId) })
-  else print(`${further.length} devices are not waited for any more, until they are heard of again. Their photos stay.`)
   return DONE
 }

@@ -1,12 +1,9 @@
 import { Command } from 'commander'
 import { humanSize } from '../base/human-size.ts'
 import { print, printJson } from '../base/print.ts'
-import type { Config } from '../config/config.ts'
-import { AppError } from '../errors.ts'
-import { replaceWithMirror } from '../mirror/open.ts'
-import { type MirrorStatus, mirrorStatus } from '../mirror/status.ts'
-import { type CommandContext, runCommand } from './context.ts'
-import { openLibrary, type Session } from './session.ts'
+import type { MirrorFacts } from '../control/mirror.ts'
+import { type CommandContext, runCommand, type Session } from './context.ts'
+import { perform } from './session.ts'
 
 const DONE = 0
 const NOT_WELL = 1
@@ -27,45 +24,22 @@ Exit code: 0 the second copy is there; 1 it is missing, full or failing; 2 could
     )
 }
 
-async function run(session: Session, isReplacing: boolean, json: boolean): Promise<number> {
-  const { config } = session
-  const library = await openLibrary(session)
-  if (isReplacing) await replaceWithMirror(library, folderOf(config))
-  const status = await mirrorStatus(library, config.mirrorFolder, config.minFreeSpace)
-  if (json) printJson(resultOf(status, config))
-  else print(...describe(status, config))
-  return status.state === 'missing' || status.state === 'full' || status.state === 'error' ? NOT_WELL : DONE
+async function run(session: Session, replace: boolean, json: boolean): Promise<number> {
+  const facts = await perform(session, 'mirror', { replace })
+  if (json) printJson(facts)
+  else print(...describe(facts))
+  return facts.state === 'missing' || facts.state === 'full' || facts.state === 'error' ? NOT_WELL : DONE
 }
 
-function folderOf({ mirrorFolder }: Config): string {
-  if (mirrorFolder !== undefined) return mirrorFolder
-  throw new AppError(
-    'mirror_missing',
-    'MIRROR_FOLDER is not set. Set it to the folder that is to hold the second copy.',
-  )
-}
-
-function resultOf({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mirrorFolder }: Config) {
-  return {
-    state,
-    reason,
-    folder: mirrorFolder ?? null,
-    files_behind: backlog.files,
-    bytes_behind: backlog.bytes,
-    oldest_behind: backlog.oldest?.toISOString() ?? null,
-    same_device: isOnOneDevice,
-  }
-}
-
-function describe({ state, reason, backlog, isOnOneDevice }: MirrorStatus, { mirrorFolder }: Config): string[] {
-  if (state === 'none') return ['There is no second copy: MIRROR_FOLDER is not set.']
-  const lines = [`Second copy: ${mirrorFolder}`]
-  if (reason !== null) lines.push(reason)
+function describe(facts: MirrorFacts): string[] {
+  if (facts.state === 'none') return ['There is no second copy: MIRROR_FOLDER is not set.']
+  const lines = [`Second copy: ${facts.folder}`]
+  if (facts.reason !== null) lines.push(facts.reason)
   lines.push(
-    backlog.files === 0
+    facts.files_behind === 0
       ? 'It has every photo.'
-      : `It lacks ${backlog.files} of the photos (${humanSize(backlog.bytes)}); the server copies them.`,
+      : `It lacks ${facts.files_behind} of the photos (${humanSize(facts.bytes_behind)}); the server copies them.`,
   )
-  if (isOnOneDevice) lines.push('It is on the same drive as the library: when that drive fails, both are lost.')
+  if (facts.same_device) lines.push('It is on the same drive as the library: when that drive fails, both are lost.')
   return lines
 }

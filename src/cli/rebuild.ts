@@ -1,14 +1,11 @@
 import { Command } from 'commander'
-import { createLibrary } from '../archive/library.ts'
 import { humanSize } from '../base/human-size.ts'
 import { print, printError, printJson } from '../base/print.ts'
-import type { AppError } from '../errors.ts'
-import { hasChanged, type RebuildProgress, type RebuildReport, rebuild } from '../rebuild/rebuild.ts'
-import { Drive } from '../storage/drive.ts'
-import { lostAndUnread } from '../verify/lost-and-unread.ts'
-import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
+import type { RebuildFacts } from '../control/rebuild.ts'
+import type { Progress } from '../control/works.ts'
+import { COULD_NOT_RUN, type CommandContext, runCommand, type Session } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
-import type { Session } from './session.ts'
+import { perform } from './session.ts'
 
 const DONE = 0
 const DONE_WITH_LOSSES = 1
@@ -28,40 +25,35 @@ Exit code: 0 done; 1 done, but photos are missing or damaged; 2 could not be don
 }
 
 async function run(session: Session, json: boolean): Promise<number> {
-  const { config, db, signal } = session
   const line = new ProgressLine(process.stderr)
   const describe = describer()
   try {
-    const report = await rebuild(db, config.libraryFolder, {
-      open: (id) => {
-        const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} })
-        return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date() })
+    const facts = await perform(
+      session,
+      'rebuild',
+      {},
+      {
+        progress: (progress) => line.show(() => describe(progress)),
+        say: (text) => {
+          line.clear()
+          printError(text)
+        },
       },
-      report: (progress) => line.show(() => describe(progress)),
-      reportTrouble: (path, error) => {
-        line.clear()
-        printError(`${path}: ${describeTrouble(error)}`)
-      },
-      signal,
-    })
+    )
     line.clear()
-    if (json) printJson(resultOf(report))
-    else print(...describeReport(report, config.libraryFolder))
-    return report.lost > 0 || report.unreadable > 0 ? DONE_WITH_LOSSES : DONE
+    if (json) printJson(resultOf(facts))
+    else print(...describeFacts(facts))
+    return facts.lost > 0 || facts.unreadable > 0 ? DONE_WITH_LOSSES : DONE
   } catch (error) {
     line.clear()
-    if (!signal.aborted) throw error
+    if (!session.signal.aborted) throw error
     printError('Interrupted. Nothing is lost: run the same command again, and it goes on where it was.')
     return COULD_NOT_RUN
   }
 }
 
-function describeTrouble({ message, cause }: AppError): string {
-  return cause instanceof Error ? `${message} (${cause.message})` : message
-}
-
 /** What is shown while it works. */
-function describer(): (progress: RebuildProgress) => string {
+function describer(): (progress: Progress<'rebuild'>) => string {
   let begun: number | undefined
   return (progress) => {
     switch (progress.step) {
@@ -78,40 +70,39 @@ function describer(): (progress: RebuildProgress) => string {
   }
 }
 
-function resultOf(report: RebuildReport) {
-  const { journal, adopted, losses, read } = report
+function resultOf({ journal, adopted, read, ...facts }: RebuildFacts) {
   return {
-    library: report.library,
-    changed: hasChanged(report),
+    library: facts.library,
+    changed: facts.changed,
     from_journal: { backups: journal.backups, originals: journal.originals, ignored: journal.ignored },
     journal_found: journal.hasJournal,
     journal_damaged_lines: journal.damaged,
     adopted_files: adopted.files,
     adopted_bytes: adopted.bytes,
-    read_files: read.done - read.unreadable,
+    read_files: read.files,
     read_bytes: read.bytes,
-    newly_lost: losses.lost + read.missing + read.corrupt,
-    restored: losses.restored,
-    lost: report.lost,
-    unreadable: report.unreadable,
+    newly_lost: facts.newlyLost,
+    restored: facts.restored,
+    lost: facts.lost,
+    unreadable: facts.unreadable,
   }
 }
 
-function describeReport(report: RebuildReport, folder: string): string[] {
-  const { journal, adopted, losses } = report
+function describeFacts(facts: RebuildFacts): string[] {
+  const { journal, adopted, folder } = facts
   const lines = [
-    hasChanged(report)
+    facts.changed
       ? `The database knows the library in ${folder} again.`
       : `The database and the library in ${folder} agree. Nothing was changed.`,
   ]
-  const restored = journal.backups + journal.originals + journal.ignored
-  if (report.wasMirror) lines.push('The second copy has taken the place of the first: the database belongs to it now.')
-  if (restored > 0) {
+  const known = journal.backups + journal.originals + journal.ignored
+  if (facts.wasMirror) lines.push('The second copy has taken the place of the first: the database belongs to it now.')
+  if (known > 0) {
     lines.push(
       `From the journal: ${journal.backups} backups of ${journal.originals} photos and videos, ${journal.ignored} ignored files.`,
     )
   }
-  if (report.wasEmpty && !journal.hasJournal) {
+  if (facts.wasEmpty && !journal.hasJournal) {
     lines.push('The drive has no journal. What phones send again is recognised by its content.')
   }
   if (journal.damaged > 0) {
@@ -122,14 +113,14 @@ function describeReport(report: RebuildReport, folder: string): string[] {
   if (adopted.files > 0) {
     lines.push(`Found without a record and taken in: ${adopted.files} files, ${humanSize(adopted.bytes)}.`)
   }
-  if (losses.restored > 0) lines.push(`Were lost and are there again: ${losses.restored}.`)
-  if (report.lost > 0) {
+  if (facts.restored > 0) lines.push(`Were lost and are there again: ${facts.restored}.`)
+  if (facts.lost > 0) {
     lines.push(
-      `Not on the drive, or damaged there: ${report.lost}. Phones are asked for them again; \`npm run iclood -- verify\` names them.`,
+      `Not on the drive, or damaged there: ${facts.lost}. Phones are asked for them again; \`npm run iclood -- verify\` names them.`,
     )
   }
-  if (report.unreadable > 0) {
-    lines.push(`Could not be read: ${report.unreadable}; they are named above. Run this again to try once more.`)
+  if (facts.unreadable > 0) {
+    lines.push(`Could not be read: ${facts.unreadable}; they are named above. Run this again to try once more.`)
   }
   return lines
 }

@@ -1,100 +1,109 @@
-import type { Logger } from 'pino'
+import { setTimeout } from 'node:timers/promises'
 import { lockFolder } from '../archive/folder-locks.ts'
-import { createLibrary, type Library } from '../archive/library.ts'
 import { makeFolders } from '../base/make-folders.ts'
+import { leaveNote, type OwnerNote, readNote, removeNote } from '../base/owner-note.ts'
 import { keepLocksIn, type ProcessLock } from '../base/process-lock.ts'
-import { type ConnectionSettings, type Database, openDatabase } from '../catalogue/connection.ts'
-import { expectUtf8 } from '../catalogue/encoding.ts'
-import { findLibraryId, findWhereabouts } from '../catalogue/library.ts'
-import type { Config } from '../config/config.ts'
-import { AppError } from '../errors.ts'
-import { migrate } from '../migrations/migrate.ts'
-import { connectionToRunning, startEmbeddedServer } from '../postgres/server.ts'
-import { Drive } from '../storage/drive.ts'
-import { libraryDrive } from '../storage/drive-role.ts'
-import { lostAndUnread } from '../verify/lost-and-unread.ts'
+import { ask, NotAnswered } from '../control/ask.ts'
+import type { Owner, Told } from '../control/owner.ts'
+import { type Asked, type Progress, type Result, WORKS, type WorkName } from '../control/works.ts'
+import { AppError, hasErrno } from '../errors.ts'
+import type { Session } from './context.ts'
+import { asOwner } from './own.ts'
 
-/** What a command works with: the settings, and the database that it shares with the server if one is running. */
-export interface Session {
-  readonly config: Config
-  readonly db: Database
-  readonly log: Logger
-  /** Aborted when the person at the terminal has had enough. */
-  readonly signal: AbortSignal
-}
+/** How long a server that is starting or ending is waited for. */
+const WAIT_MS = 10_000
+const LOOK_MS = 250
 
 /**
- * Opens the catalogue for a command and closes it again, whatever `use` does. With the embedded database: that of the
- * running server, or one started for the purpose, which keeps a server from starting in the meantime. Throws
- * `database_unavailable`.
+ * Has a piece of work done: by the server that runs with DATA_DIR, or, where none does, by this process, which keeps
+ * every other one away meanwhile. Throws what comes of it; `busy` if another command is at work or the server does not
+ * come to answer, `unauthorized` if this account has no rights to DATA_DIR.
  */
-export async function withSession<Result>(
-  config: Config,
-  log: Logger,
-  signal: AbortSignal,
-  use: (session: Session) => Promise<Result>,
-): Promise<Result> {
-  keepLocksIn(config.dataDir)
-  const { settings, close } = await connect(config, log, signal)
-  try {
-    const onLost = (error: Error) => log.debug({ err: error }, 'a connection to the database broke')
-    // A command may ask for everything there is.
-    const db = openDatabase(settings, onLost, { statementMs: 0 })
+export async function perform<Name extends WorkName>(
+  session: Session,
+  name: Name,
+  asked: Asked<Name>,
+  told: Told<Progress<Name>> = { progress: () => {}, say: () => {} },
+): Promise<Result<Name>> {
+  const { config, log, signal } = session
+  const { dataDir, databaseUrl, libraryFolder } = config
+  keepLocksIn(dataDir)
+  const until = performance.now() + WAIT_MS
+  for (let before: OwnerNote | undefined; ; ) {
+    signal.throwIfAborted()
+    const lock = await withRights(() => lockDataDir(dataDir), dataDir)
+    if (lock !== undefined) return (await own(session, lock, name, asked, told)) as Result<Name>
+    const note = await withRights(() => readNote(dataDir), dataDir)
+    if (note !== undefined && note.command !== 'serve' && note.command === before?.command) throw atWork(note.command)
+    before = note
+    const isLast = performance.now() > until
     try {
-      await expectUtf8(db, settings)
-      await migrate(db)
-      return await use({ config, db, log, signal })
-    } finally {
-      await db.destroy()
+      if (note?.door !== undefined) {
+        return (await ask(
+          note.door,
+          name,
+          { ...asked, settings: { databaseUrl, libraryFolder } },
+          told,
+          signal,
+        )) as Result<Name>
+      }
+      if (isLast) throw notReady()
+    } catch (error) {
+      const passes =
+        error instanceof NotAnswered || (error instanceof AppError && error.code === 'database_unavailable')
+      if (!passes || isLast) throw error instanceof NotAnswered ? notReady(error) : error
+      log.debug({ err: error }, 'the server is not ready')
     }
-  } finally {
-    await close()
+    await setTimeout(LOOK_MS, undefined, { signal })
   }
 }
 
-async function connect(
-  config: Config,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<{ settings: ConnectionSettings; close: () => Promise<void> }> {
-  const { databaseUrl, dataDir } = config
-  if (databaseUrl !== undefined) return { settings: { connectionString: databaseUrl }, close: async () => {} }
-  await makeFolders(dataDir)
-  const dataLock = await lockFolder(dataDir)
-  if (dataLock === undefined) return { settings: await connectionToRunning(dataDir), close: async () => {} }
-  return startOwn(config, dataLock, log, signal)
-}
-
-async function startOwn({ dataDir }: Config, dataLock: ProcessLock, log: Logger, signal: AbortSignal) {
+async function own<Name extends WorkName>(
+  session: Session,
+  lock: ProcessLock,
+  name: Name,
+  asked: Asked<Name>,
+  told: Told<Progress<Name>>,
+): Promise<unknown> {
+  const { config, log, signal } = session
+  const run = WORKS[name].run as (owner: Owner, asked: unknown, told: unknown, signal: AbortSignal) => Promise<unknown>
   try {
-    const server = await startEmbeddedServer({ dataDir, log, signal })
-    return {
-      settings: server.connection,
-      close: async () => {
-        await server.stop()
-        await dataLock.release()
-      },
-    }
-  } catch (error) {
-    await dataLock.release()
-    throw error
+    // A full disk is no reason not to look.
+    await leaveNote(config.dataDir, { command: name }).catch((error: unknown) => log.debug({ err: error }, 'no note'))
+    return await asOwner(session, (owner) => run(owner, asked, told, signal))
+  } finally {
+    await removeNote(config.dataDir).catch(() => {})
+    await lock.release()
   }
 }
 
-/**
- * The library that the catalogue belongs to, its drive there. Throws `rebuild_needed` if it belongs to none,
- * `drive_missing` and `drive_error`.
- */
-export async function openLibrary({ config, db }: Session): Promise<Library> {
-  const id = await findLibraryId(db)
-  if (id === undefined) {
+async function lockDataDir(dataDir: string): Promise<ProcessLock | undefined> {
+  await makeFolders(dataDir)
+  return lockFolder(dataDir)
+}
+
+async function withRights<Result>(use: () => Promise<Result>, dataDir: string): Promise<Result> {
+  try {
+    return await use()
+  } catch (error) {
+    const reason = error instanceof AppError ? error.cause : error
+    if (!hasErrno(reason, 'EACCES', 'EPERM', 'EROFS')) throw error
     throw new AppError(
-      'rebuild_needed',
-      'The database does not know a library yet. Start the server once; if the drive holds one already, run `npm run iclood -- rebuild`.',
+      'unauthorized',
+      `This needs the rights of the account that the server runs as, to whom ${dataDir} belongs: run it as that account or as root (sudo). \`status\` works for everybody while the server runs.`,
+      { cause: reason },
     )
   }
-  const role = libraryDrive(await findWhereabouts(db))
-  const drive = new Drive(config.libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
-  await drive.check()
-  return createLibrary(db, drive, { ...config, lostAndUnread, now: () => new Date() })
+}
+
+function atWork(command: string): AppError {
+  return new AppError('busy', `Another command is at work with this DATA_DIR: \`${command}\`. Wait for its end.`)
+}
+
+function notReady(because?: Error): AppError {
+  const why = because === undefined ? '' : ` (${because.message})`
+  return new AppError(
+    'busy',
+    `A server is starting or ending, and can’t be asked yet${why}. Try again in a moment; its log says what it waits for.`,
+  )
 }

@@ -1,18 +1,15 @@
 import { humanSize } from '../base/human-size.ts'
 import type { Config } from '../config/config.ts'
-import type { Health } from '../health/model.ts'
-import { deviceName, devicesOf, fullness, isForgotten } from '../health/problems.ts'
-import type { MirrorStatus } from '../mirror/status.ts'
+import { deviceName, fullness } from '../health/problems.ts'
+import type { HealthReport, StatusFacts } from '../health/report.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
-/** Phones listed; in a household there are fewer. */
-const MAX_DEVICES = 20
 
 /** Writes the lines of the page of `iclood status`: what is wrong and what to do comes first. */
-export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder' | 'timeZone'>): string[] {
-  const { problems, notes, at } = health
-  const day = (date: Date) => date.toLocaleString('sv-SE', { timeZone: config.timeZone }).slice(0, 16)
-  const ago = (date: Date) => `${day(date)}${since(at.getTime() - date.getTime())}`
+export function renderStatus(facts: StatusFacts, config: Pick<Config, 'libraryFolder' | 'timeZone'>): string[] {
+  const { problems, notes, checked_at: at } = facts.report
+  const day = (time: string) => new Date(time).toLocaleString('sv-SE', { timeZone: config.timeZone }).slice(0, 16)
+  const ago = (time: string) => `${day(time)}${since(Date.parse(at) - Date.parse(time))}`
   const headline =
     problems.length === 0
       ? 'All is well.'
@@ -26,12 +23,12 @@ export function renderStatus(health: Health, config: Pick<Config, 'libraryFolder
       '',
     ]),
     ...notes.flatMap(({ title, message, since: from }) => [`  * ${title} (${day(from)})`, `    ${message}`, '']),
-    ...rows('Photos', [photosLine(health)]),
-    ...rows('Last backup', deviceLines(health, ago)),
-    ...rows('Drive', [driveLine(health, config.libraryFolder)]),
-    ...rows('Database', databaseLines(health)),
-    ...rows('Second copy', [mirrorLine(health.mirror)]),
-    ...rows('Checked', checkLines(health, ago, day)),
+    ...rows('Photos', [photosLine(facts.report)]),
+    ...rows('Last backup', deviceLines(facts, ago)),
+    ...rows('Drive', [driveLine(facts, config.libraryFolder)]),
+    ...rows('Database', databaseLines(facts)),
+    ...rows('Second copy', [mirrorLine(facts)]),
+    ...rows('Checked', checkLines(facts.report, ago, day)),
   ]
 }
 
@@ -40,66 +37,66 @@ function rows(heading: string, values: readonly string[]): string[] {
   return values.map((value, index) => `  ${(index === 0 ? heading : '').padEnd(13)}${value}`)
 }
 
-function photosLine({ backups, proof }: Health): string {
-  const bytes = proof.intact.bytes + proof.unverified.bytes + proof.unread.bytes
-  return `${count(backups.photos, 'photo')} and ${count(backups.videos, 'video')}, ${humanSize(bytes)} on the drive`
+function photosLine({ photo_count: photos, video_count: videos, files }: HealthReport): string {
+  const bytes = files.intact.bytes + files.unverified.bytes + files.unread.bytes
+  return `${count(photos, 'photo')} and ${count(videos, 'video')}, ${humanSize(bytes)} on the drive`
 }
 
-function deviceLines(health: Health, ago: (date: Date) => string): string[] {
-  const devices = health.devices.filter((device) => !isForgotten(device))
+function deviceLines({ devices, furtherDevices }: StatusFacts, ago: (time: string) => string): string[] {
   if (devices.length === 0) return ['no phone has backed up anything yet']
-  const named = devicesOf({ ...health, devices }, MAX_DEVICES).map(({ deviceId, lastBackup }) => {
-    return `${deviceName(deviceId)}: ${lastBackup === null ? 'never' : ago(lastBackup)}`
+  const named = devices.map(({ device_id: name, last_backup: last }) => {
+    return `${deviceName(name)}: ${last === null ? 'never' : ago(last)}`
   })
-  const left = devices.length - named.length
-  return left > 0 ? [...named, `and ${left} more`] : named
+  return furtherDevices > 0 ? [...named, `and ${furtherDevices} more`] : named
 }
 
-function driveLine({ drive }: Health, folder: string): string {
-  if (!drive.isPresent) return `${folder}: ${drive.reason.code === 'drive_missing' ? 'not there' : 'can’t be used'}`
-  const { free, used } = drive.usage
-  const refusal = drive.refusal === undefined ? '' : '; can’t be written to'
-  const share = Math.round(fullness(drive.usage) * 100)
-  return `${folder}: ${humanSize(free)} free of ${humanSize(free + used)} (${share} % full)${refusal}`
+function driveLine({ report, drive, isDriveMissing }: StatusFacts, folder: string): string {
+  if (drive === null) return `${folder}: ${isDriveMissing ? 'not there' : 'can’t be used'}`
+  const refusal = report.drive.reason === null ? '' : '; can’t be written to'
+  return `${folder}: ${filled(drive)}${refusal}`
 }
 
-function databaseLines({ dataDir }: Health): string[] {
-  if (dataDir === undefined) return []
-  const { free, used } = dataDir
-  const share = Math.round(fullness(dataDir) * 100)
-  return [`${humanSize(free)} free of ${humanSize(free + used)} on its disk (${share} % full)`]
+function databaseLines({ dataDir }: StatusFacts): string[] {
+  return dataDir === null ? [] : [filled(dataDir, ' on its disk')]
 }
 
-function mirrorLine(mirror: MirrorStatus | undefined): string {
-  if (mirror === undefined) return 'not known while the drive is away'
-  const { state, backlog, isOnOneDevice } = mirror
-  const note = isOnOneDevice ? '; it lies on the same drive as the photos, and would be lost with it' : ''
-  const lack = `${count(backlog.files, 'photo')} (${humanSize(backlog.bytes)}) to be copied`
-  switch (state) {
-    case 'none':
-      return 'none; to have one on a second drive, set MIRROR_FOLDER'
+function filled(fill: { free: number; used: number }, where = ''): string {
+  const { free, used } = fill
+  return `${humanSize(free)} free of ${humanSize(free + used)}${where} (${Math.round(fullness(fill) * 100)} % full)`
+}
+
+function mirrorLine({ report: { mirror }, isMirrorKnown }: StatusFacts): string {
+  if (!isMirrorKnown) return 'not known while the drive is away'
+  if (mirror === null) return 'none; to have one on a second drive, set MIRROR_FOLDER'
+  const note = mirror.on_same_drive ? '; it lies on the same drive as the photos, and would be lost with it' : ''
+  const lack = `${count(mirror.lag_files, 'photo')} (${humanSize(mirror.lag_bytes)}) to be copied`
+  switch (mirror.state) {
     case 'ok':
       return `complete${note}`
-    case 'behind':
-      return `${lack}${note}`
     case 'missing':
       return `not there; ${lack}`
     case 'full':
       return `full; ${lack}${note}`
     case 'error':
       return `not up to date; ${lack}${note}`
+    default:
+      return `${lack}${note}`
   }
 }
 
-function checkLines({ proof, nextDue }: Health, ago: (date: Date) => string, day: (date: Date) => string): string[] {
-  const { intact, unverified, unread, lost, oldest } = proof
-  const total = intact.files + unverified.files + unread.files + lost.files
-  if (total === 0) return ['nothing to check yet']
+function checkLines(
+  { files, verification }: HealthReport,
+  ago: (time: string) => string,
+  day: (time: string) => string,
+): string[] {
+  const { total, intact, unverified, unread, missing } = files
+  if (total.files === 0) return ['nothing to check yet']
   const left = unverified.files + unread.files
+  const { oldest, next_due: nextDue } = verification
   return [
-    `${intact.files} of ${count(total, 'file')} read back from the drive and intact`,
+    `${intact.files} of ${count(total.files, 'file')} read back from the drive and intact`,
     ...(left > 0 ? [`${count(left, 'file')} not read back yet`] : []),
-    ...(lost.files > 0 ? [`${count(lost.files, 'file')} missing or damaged`] : []),
+    ...(missing.files > 0 ? [`${count(missing.files, 'file')} missing or damaged`] : []),
     ...(oldest === null ? [] : [`longest ago: ${ago(oldest)}`]),
     ...(nextDue === null ? [] : [`next due: ${day(nextDue)}`]),
   ]

@@ -1,37 +1,19 @@
 import { humanSize } from '../base/human-size.ts'
-import type { Finding } from '../catalogue/findings.ts'
-import type { PassReport } from '../control/pass.ts'
+import type { Found } from '../control/found.ts'
+import type { PassReport } from '../control/verify.ts'
 
 /** The result of `iclood verify` for programs. */
 export function resultOf({ files, bytes, seconds, findings }: PassReport) {
   return {
     status: hasNews(findings) ? 'findings' : 'clean',
     checked: { files, bytes, seconds: round(seconds), bytes_per_second: seconds > 0 ? Math.round(bytes / seconds) : 0 },
-    findings: findings.map(findingOf),
+    findings,
   }
 }
 
 /** Whether something was found that nobody has accepted. */
-export function hasNews(findings: readonly Finding[]): boolean {
+export function hasNews(findings: readonly Found[]): boolean {
   return findings.some((finding) => finding.accepted_at === null)
-}
-
-/** A finding for programs. */
-export function findingOf(finding: Finding) {
-  const { id, copy, kind, path, expected, found, quarantined, healed_by } = finding
-  return {
-    id,
-    copy,
-    kind,
-    path,
-    expected,
-    found,
-    quarantined,
-    found_at: finding.found_at.toISOString(),
-    healed_at: finding.healed_at?.toISOString() ?? null,
-    healed_by,
-    accepted_at: finding.accepted_at?.toISOString() ?? null,
-  }
 }
 
 function round(seconds: number): number {
@@ -58,20 +40,20 @@ export function describeReport({ files, bytes, seconds, findings }: PassReport):
 }
 
 /** One line, with what has been done and what is left to do. */
-export function describeFinding(finding: Finding): string {
+export function describeFinding(finding: Found): string {
   const { id, copy, kind, path } = finding
   const where = copy === 'mirror' ? 'second copy: ' : ''
   return `${kind.padEnd(10)} ${where}${path}: ${whatIs(finding)} ${outcomeOf(finding)} [${id}]`
 }
 
-function outcomeOf(finding: Finding): string {
+function outcomeOf(finding: Found): string {
   if (finding.accepted_at !== null) return 'A person has accepted that.'
   return finding.healed_by === null ? adviceOn(finding) : `Healed by ${finding.healed_by}.`
 }
 
 const TOO_LONG = 'something far longer is in its place, which was not read to its end'
 
-function whatIs({ kind, path, expected, found, quarantined }: Finding): string {
+function whatIs({ kind, path, expected, found, quarantined }: Found): string {
   switch (kind) {
     case 'missing':
       return 'it is not on the drive any more.'
@@ -91,7 +73,7 @@ function placeOf(quarantined: string | null): string {
   return quarantined === null ? 'The drive does not let it be moved away.' : `The damaged file is now ${quarantined}.`
 }
 
-function adviceOn({ copy, kind, found }: Finding): string {
+function adviceOn({ copy, kind, found }: Found): string {
   if (copy === 'mirror' && kind !== 'unknown') return 'The server copies it again.'
   switch (kind) {
     case 'missing':

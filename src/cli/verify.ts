@@ -1,19 +1,10 @@
-import { resolve, sep } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import type { Library } from '../archive/library.ts'
 import { print, printError, printJson } from '../base/print.ts'
-import { isLocked } from '../base/process-lock.ts'
-import { isAllSummed } from '../catalogue/outbox.ts'
-import type { Selection } from '../catalogue/verification.ts'
 import { duration, Refusal } from '../config/values.ts'
-import { hasAnything, type PassOptions, type PassProgress, verifyLibrary } from '../control/pass.ts'
-import { AppError } from '../errors.ts'
-import { createMirror } from '../mirror/mirror.ts'
-import { mirrorSource } from '../mirror/source.ts'
-import { openMirrorDrive } from '../mirror/status.ts'
-import { COULD_NOT_RUN, type CommandContext, runCommand } from './context.ts'
+import type { Progress } from '../control/works.ts'
+import { COULD_NOT_RUN, type CommandContext, runCommand, type Session } from './context.ts'
 import { describeWork, ProgressLine } from './progress.ts'
-import { openLibrary, type Session } from './session.ts'
+import { perform } from './session.ts'
 import { describeReport, hasNews, resultOf } from './verify-report.ts'
 
 const CLEAN = 0
@@ -54,51 +45,26 @@ Exit code: 0 clean, but for what was accepted; 1 something was found, also if it
     .action((options: VerifyOptions) => runCommand(context, (session) => run(session, options)))
 }
 
-async function run(session: Session, options: VerifyOptions): Promise<number> {
-  const { db, signal } = session
-  const library = await openLibrary(session)
-  const mirror = await openMirror(session, library)
-  const selection = await selectionOf(library, options)
+async function run(session: Session, { json, ...asked }: VerifyOptions): Promise<number> {
   const line = process.stderr.isTTY ? new ProgressLine(process.stderr) : undefined
   const beganAt = performance.now()
   try {
-    const isServed = await isLocked(library.drive.id)
-    const report = await verifyLibrary(library, {
-      selection,
-      isServed,
-      isKept: isServed || (await isAllSummed(db)),
-      mirror,
-      signal,
-      report: (work) => line?.show(() => `${bar(work)} ${describeWork(work, performance.now() - beganAt)}`),
+    const report = await perform(session, 'verify', asked, {
+      progress: (work) => line?.show(() => `${bar(work)} ${describeWork(work, performance.now() - beganAt)}`),
+      say: (text) => {
+        line?.clear()
+        printError(text)
+      },
     })
     line?.clear()
-    if (options.json) printJson(resultOf(report))
+    if (json) printJson(resultOf(report))
     else print(...describeReport(report))
     return hasNews(report.findings) ? FINDINGS : CLEAN
   } catch (error) {
     line?.clear()
-    if (!signal.aborted) throw error
+    if (!session.signal.aborted) throw error
     printError('Interrupted. What was read back until now is recorded; the rest can be done another time.')
     return COULD_NOT_RUN
-  }
-}
-
-/**
- * The second copy, from which the library is healed and which is read back too; `undefined` if there is none, or it is
- * not there.
- */
-async function openMirror({ config }: Session, library: Library): Promise<PassOptions['mirror']> {
-  const { mirrorFolder, minFreeSpace } = config
-  if (mirrorFolder === undefined) return undefined
-  try {
-    const { place, drive } = await openMirrorDrive(library, mirrorFolder)
-    library.sources.push(mirrorSource(library, async () => ({ place, drive })))
-    // Where a server keeps it, that is the one to write there.
-    return { copies: createMirror(library, place, drive, minFreeSpace), canRepair: !(await isLocked(drive.id)) }
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
-    printError(`The second copy is not read back: ${error.message}`)
-    return undefined
   }
 }
 
@@ -119,35 +85,10 @@ function parseSubset(text: string): { number: number; of: number } {
   return { number, of }
 }
 
-async function selectionOf(library: Library, { since, subset, path }: VerifyOptions): Promise<Selection> {
-  if (path !== undefined) return { under: await within(library, path) }
-  return {
-    since: since === undefined ? undefined : new Date(library.now().getTime() - since),
-    part: subset,
-  }
-}
-
-/** The path within the library, of something that is there or should be; `undefined` for the library as a whole. */
-async function within(library: Library, path: string): Promise<string | undefined> {
-  const root = library.drive.root
-  const absolute = resolve(root, path)
-  if (absolute === root) return undefined
-  const under = absolute
-    .slice(root.length + 1)
-    .split(sep)
-    .join('/')
-  const isInside = absolute.startsWith(root.endsWith(sep) ? root : root + sep) && under.split('/')[0] !== '.iclood'
-  if (isInside && (await hasAnything(library, under))) return under
-  throw new AppError(
-    'invalid_request',
-    `There is nothing under ${path} in the library. Expected a folder or file such as 2024/07 or 2024/07/IMG_0042.HEIC.`,
-  )
-}
-
 const BAR_LENGTH = 20
 
 /** `[=====>              ]  27 %` */
-function bar({ files, totalFiles, bytes, totalBytes }: PassProgress): string {
+function bar({ files, totalFiles, bytes, totalBytes }: Progress<'verify'>): string {
   const share = totalBytes > 0 ? bytes / totalBytes : totalFiles > 0 ? files / totalFiles : 1
   const done = Math.min(Math.floor(share * BAR_LENGTH), BAR_LENGTH)
   const drawn = done < BAR_LENGTH ? `${'='.repeat(done)}>` : '='.repeat(BAR_LENGTH)

@@ -10,6 +10,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } 
 import { Registry } from 'prom-client'
 import { AppError } from '../errors.ts'
 import { type AccessRules, corsHeaders, createAccessGuard, isPreflight } from './access/access.ts'
+import { ownersStrategy } from './access/owner.ts'
 import { answerBrokenRequest, answerError, type Exchange, installErrorHandler } from './error-handler.ts'
 import { createHttpServer } from './http-server.ts'
 import { installAdmission } from './limits/admission.ts'
@@ -19,6 +20,7 @@ import { addProcessMetrics } from './metrics/process-metrics.ts'
 import { UploadMetrics } from './metrics/upload-metrics.ts'
 import { Remembered } from './remembered.ts'
 import { backupRoutes } from './routes/backup.ts'
+import { type Control, controlRoutes } from './routes/control.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoutes } from './routes/metrics.ts'
@@ -61,6 +63,8 @@ export interface AppOptions {
   maxFileSize: number | undefined
   version: string
   log: FastifyBaseLogger
+  /** Whom commands ask; left out: nobody. */
+  control?: Control
 }
 
 /** The HTTP server, ready to listen: access first, then the routes; errors in one shape. */
@@ -83,6 +87,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.server.on('request', (request, response) => {
     exchanges.set(request.socket, { request, response })
   })
+  app.addConstraintStrategy(ownersStrategy(options.control?.secret))
   app.decorate('doors', [])
   app.removeAllContentTypeParsers()
   installErrorHandler(app)
@@ -109,6 +114,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(healthRoutes(service))
   await app.register(metricsRoutes(service, metrics))
   await app.register(docsRoutes)
+  if (options.control !== undefined) await app.register(controlRoutes(options.control))
   return app
 }
 
@@ -122,6 +128,10 @@ function refuseMalformed({ rawHeaders, headers, httpVersion }: IncomingMessage):
   }
 }
 
+function stopping(): AppError {
+  return new AppError('shutting_down', 'The server is being stopped or restarted. Try again in a moment.')
+}
+
 function installAccess(app: FastifyInstance, { access, service }: AppOptions): void {
   const guard = createAccessGuard(access)
   app.decorateRequest('clientAddress', '')
@@ -129,6 +139,10 @@ function installAccess(app: FastifyInstance, { access, service }: AppOptions): v
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
     refuseMalformed(request.raw)
+    if (request.routeOptions.config.isOwners) {
+      if (service.isStopping) throw stopping()
+      return undefined
+    }
     // Answers differ by origin where origins are listed, also the refusals.
     if (access.corsOrigins.length > 0) reply.header('vary', 'Origin')
     const { clientAddress, cors, mustBeKeeper } = guard({
@@ -146,9 +160,7 @@ function installAccess(app: FastifyInstance, { access, service }: AppOptions): v
       reply.headers(corsHeaders(cors.origin, preflight ? 'preflight' : 'simple'))
       if (preflight) return reply.code(204).send()
     }
-    if (service.isStopping) {
-      throw new AppError('shutting_down', 'The server is being stopped or restarted. Try again in a moment.')
-    }
+    if (service.isStopping) throw stopping()
     const { asksForBody } = request.routeOptions.config
     if (request.headers.expect !== undefined && asksForBody !== true) reply.raw.writeContinue()
     return undefined

@@ -1,10 +1,6 @@
 import Type, { type Static } from 'typebox'
 import { DEVICE_LENGTH, ID_LENGTH, NAME_LENGTH, PATH_LENGTH } from '../base/budgets.ts'
-
-export const Nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([schema, Type.Null()])
-
-/** ISO 8601 in UTC. */
-export const Timestamp = Type.String({ format: 'date-time', description: 'ISO 8601, in UTC (ends in Z)' })
+import { Nullable, Timestamp } from '../base/shapes.ts'
 
 export const BackupStatus = Type.Union([Type.Literal('Pending'), Type.Literal('Completed'), Type.Literal('Failed')])
 

@@ -5,6 +5,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Library } from '../archive/library.ts'
 import { rest } from '../base/bell.ts'
+import { KeyedLock } from '../base/keyed-lock.ts'
 import { Patience } from '../base/patience.ts'
 import { allRecords } from '../catalogue/journal-rows.ts'
 import {
@@ -58,6 +59,8 @@ export class JournalKeeper {
   readonly #lines: Retries
   readonly #snapshots: Retries
   readonly #closing = new AbortController()
+  /** One at a time writes, or looks at what is written. */
+  readonly #turn = new KeyedLock()
   /** Once it is being closed, the time until which it may go on. */
   #deadline: AbortSignal | undefined
   /** Up to which row of the outbox all has been tried, and when that is tried again. */
@@ -121,6 +124,13 @@ export class JournalKeeper {
     await this.#snapshot
   }
 
+  /** See `Library`. */
+  readonly describe: Library['describe'] = (look) =>
+    this.#turn.run('', async () => {
+      if (this.#running !== undefined) await this.#lookIn()
+      return look(this.#running !== undefined && this.#lines.delay === undefined)
+    })
+
   async #run(): Promise<void> {
     const { signal } = this.#closing
     while (!signal.aborted) {
@@ -129,8 +139,12 @@ export class JournalKeeper {
     }
   }
 
-  /** Writes what is new, unless all of it was tried in vain a moment ago, and begins the snapshot that is owed. */
   async #look(): Promise<void> {
+    await this.#turn.run('', () => this.#lookIn())
+  }
+
+  /** Writes what is new, unless all of it was tried in vain a moment ago, and begins the snapshot that is owed. */
+  async #lookIn(): Promise<void> {
     const { db } = this.#library
     try {
       const { newest, snapshot } = await lookIntoOutbox(db)

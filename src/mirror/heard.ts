@@ -4,6 +4,8 @@ const MAX_HEARD = 10_000
 /** What has changed in the catalogue, as far as it was told and not looked at yet. */
 export class Heard {
   readonly #paths = new Set<string>()
+  /** Those that were taken last. */
+  #atHand: ReadonlySet<string> = new Set()
   #isThere = false
 
   /** Whether there is any. */
@@ -18,9 +20,15 @@ export class Heard {
     if (this.#paths.size > MAX_HEARD) this.#paths.clear()
   }
 
+  /** Whether `path` was heard of and not taken, or taken last. */
+  has(path: string): boolean {
+    return this.#paths.has(path) || this.#atHand.has(path)
+  }
+
   /** Returns the paths heard of, and forgets them. */
   take(): string[] {
     const paths = [...this.#paths]
+    this.#atHand = new Set(paths)
     this.#paths.clear()
     this.#isThere = false
     return paths

@@ -44,7 +44,7 @@ export class MirrorKeeper {
   readonly #options: KeeperOptions
   readonly #heard = new Heard()
   readonly #schedule = new JournalSchedule()
-  readonly #firstLook = withResolvers<void>()
+  #look = withResolvers<void>()
   readonly #bell = new Bell()
   #open: { upkeep: Upkeep; lock: ProcessLock } | undefined
   #trouble: MirrorTrouble | undefined
@@ -61,31 +61,32 @@ export class MirrorKeeper {
   }
 
   /** Hears of what has changed in the catalogue, from the outbox. */
-  note({ originals, copySums = [] }: Pick<News, 'originals'> & Partial<News>): void {
+  note({ originals }: Pick<News, 'originals'>): void {
     this.#schedule.noteChange()
     this.#heard.hear(originals)
-    if (copySums.length > 0) this.#open?.upkeep.compareSoon()
-    if (originals.length + copySums.length > 0) this.#bell.ring()
+    if (originals.length > 0) this.#bell.ring()
   }
 
   /** Runs until `signal`. Waits for whatever is away, for as long as it takes. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      let isLooking = true
       try {
         const upkeep = await this.#openMirror(signal)
-        this.#firstLook.resolve()
+        isLooking = false
+        this.#look.resolve()
         await upkeep.run()
         await this.#closeMirror()
       } catch (error) {
         if (signal.aborted) break
         const reason = driveError(error, 'the second copy was being looked for')
         if (reason.code === 'mirror_missing' || !isAway(reason)) this.#setTrouble(troubleOf(reason), reason)
-        this.#firstLook.resolve()
+        if (isLooking) this.#look.resolve()
         await this.#closeMirror()
         await rest(LOOK_MS, signal)
       }
     }
-    this.#firstLook.resolve()
+    this.#look.resolve()
   }
 
   /** Call it after `run`, when the library's journal is complete: copies the rest of it, if that is quickly done. */
@@ -103,7 +104,7 @@ export class MirrorKeeper {
 
   /** How the second copy is at this moment. Call it after `run`. Throws `database_unavailable`. */
   async status(): Promise<MirrorStatus> {
-    await this.#firstLook.promise
+    await this.#look.promise
     try {
       if (this.#open !== undefined) await this.#mirror()
     } catch (error) {
@@ -113,6 +114,24 @@ export class MirrorKeeper {
     }
     const place = this.#place ?? (await findMirrorAt(this.#library.db, this.#options.folder))?.id
     return describe(this.#library, this.#options.folder, this.#trouble, await backlogOf(this.#library, place))
+  }
+
+  /** The mirror, there. Call it after `run`. Throws `mirror_missing` with what is wrong. */
+  async kept(): Promise<Mirror> {
+    await this.#look.promise
+    if (this.#open === undefined && this.#trouble !== undefined) {
+      throw new AppError('mirror_missing', this.#trouble.reason)
+    }
+    return this.#mirror()
+  }
+
+  /** Another mirror was put in its place: resolves once that is kept, or it is known why not. */
+  async lookAnew(): Promise<void> {
+    const expected = await findMirrorAt(this.#library.db, this.#options.folder)
+    if (expected !== undefined && this.#open?.upkeep.mirror.place === expected.id) return
+    this.#look = withResolvers()
+    this.#bell.ring()
+    await this.#look.promise
   }
 
   async #openMirror(signal: AbortSignal): Promise<Upkeep> {

@@ -15,7 +15,10 @@ export const FROM_LIBRARY = 'a new copy from the library'
  * in the catalogue, so that after a kill in between they are found to be there and noted again.
  */
 export async function noteCopies(mirror: Mirror, copies: readonly CopyWanted[]): Promise<void> {
-  if (copies.length === 0) return
+  if (copies.length > 0) await mirror.turn.run('', () => note(mirror, copies))
+}
+
+async function note(mirror: Mirror, copies: readonly CopyWanted[]): Promise<void> {
   const folders = new Set(copies.map(({ path }) => splitPath(path).folder))
   for (const folder of [...folders].filter(isMonthFolder)) {
     const added = copies.filter(({ path }) => splitPath(path).folder === folder)
@@ -36,6 +39,10 @@ export async function noteCopies(mirror: Mirror, copies: readonly CopyWanted[]):
  */
 export async function retireCopy(mirror: Mirror, path: LibraryPath): Promise<void> {
   await mirror.drive.check()
+  await mirror.turn.run('', () => retire(mirror, path))
+}
+
+async function retire(mirror: Mirror, path: LibraryPath): Promise<void> {
   if ((await sizeOf(mirror.drive, path)) === undefined) return
   await quarantine(mirror.drive, path, mirror.library.now())
   const { folder } = splitPath(path)

@@ -85,7 +85,7 @@ export class Upkeep {
       this.#hasReturned = true
     }
     const drive = new Drive(options.folder, place.identity, { onMissing: () => {}, onReturned }, MIRROR_DRIVE)
-    this.mirror = createMirror(library, place.id, drive, options.minFreeSpace)
+    this.mirror = createMirror(library, place.id, drive, options.minFreeSpace, (path) => upkept.heard.has(path))
     this.journal = new JournalCopy(library.drive, drive, this.mirror.committer)
     this.#options = options
     this.#patience = new Patience(options.isBusy, { patienceMs: 0, atMostMs: AT_MOST_MS })
@@ -100,11 +100,6 @@ export class Upkeep {
       if (!isHealed) upkept.heard.hear([])
     }
     this.#due = new DueCopies(this.mirror, { every, pause, isWanted: () => this.#isWanted, log, onFinding })
-  }
-
-  /** Has the folders compared as soon as there is nothing more important: something was found wrong there. */
-  compareSoon(): void {
-    this.#compareAt = performance.now()
   }
 
   /** Goes on until the mirror goes away, which it throws, or has been away. Waits out everything else that is wrong. */
@@ -153,10 +148,8 @@ export class Upkeep {
   async #compareFolders(): Promise<void> {
     const pause = () => this.#pause()
     const all = { isWithin: () => true, isSelected: () => true }
-    const begunAt = performance.now()
-    const findings = await compareFolders(this.mirror, { ...all, canRepair: true, pause, signal: this.#signal })
-    // Unless something was found wrong meanwhile.
-    if (this.#compareAt <= begunAt) this.#compareAt = performance.now() + this.#options.verifyEvery / 2
+    const findings = await compareFolders(this.mirror, { ...all, pause, signal: this.#signal })
+    this.#compareAt = performance.now() + this.#options.verifyEvery / 2
     if (findings.length === 0) return
     this.#options.log.warn({ findings: findings.length }, 'the folders of the second copy were not as they should be')
     this.#options.onTrouble()

@@ -92,7 +92,7 @@ export async function startEmbeddedServer(options: {
       signal,
     )
     return {
-      connection: connectionTo(connectableName(cluster)),
+      connection: connectionTo(cluster),
       stop: async () => {
         await stop()
         // Had its first process been killed just before, the others may still be on their way out.
@@ -104,15 +104,9 @@ export async function startEmbeddedServer(options: {
   }
 }
 
-/**
- * How to connect to the server that another process has started on `dataDir`. Needs the account that runs it, or root.
- */
-export async function connectionToRunning(dataDir: string): Promise<EmbeddedServer['connection']> {
-  return connectionTo(connectableName(join(await realpath(resolve(dataDir)), 'postgres')))
-}
-
-function connectionTo(socketFolder: string): EmbeddedServer['connection'] {
-  return { host: socketFolder, port: PORT, user: ROLE, database: DATABASE }
+/** How to connect to the server of the cluster in that folder (absolute, through no links). */
+export function connectionTo(cluster: string): EmbeddedServer['connection'] {
+  return { host: connectableName(cluster), port: PORT, user: ROLE, database: DATABASE }
 }
 
 /** Returns undefined when there is no cluster yet. */

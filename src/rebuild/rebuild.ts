@@ -42,8 +42,15 @@ export interface RebuildReport {
 }
 
 export interface RebuildOptions {
-  /** Opens the library, once the catalogue belongs to it. */
-  open: (id: string) => Library
+  /**
+   * Does what fills the catalogue while nobody else opens its library; `open` opens it once the catalogue belongs to
+   * it.
+   */
+  restoring: <Result>(work: (open: (id: string) => Promise<Library>) => Promise<Result>) => Promise<Result>
+  /** The library as it is open from then on. */
+  restored: () => Promise<Library>
+  /** Whether uploads are under way, which go first. */
+  isBusy: () => boolean
   report: (progress: RebuildProgress) => void
   reportTrouble: (path: string, error: AppError) => void
   signal: AbortSignal
@@ -52,7 +59,7 @@ export interface RebuildOptions {
 /**
  * Brings the catalogue back from the library in the folder `root` (absolute): what the journal knows, then what lies
  * there without a record, and reads that. Changes nothing in a catalogue that agrees with the drive. Interrupted
- * anywhere, the next call goes on. Others may work with the library meanwhile.
+ * anywhere, the next call goes on. Uploads may come meanwhile.
  *
  * Throws `drive_missing` if there is no library, or one that the catalogue does not belong to; `rebuild_needed` if
  * another rebuild is under way, `invalid_request` if a server is in the way; `drive_error`, `database_unavailable`, and
@@ -64,16 +71,13 @@ export async function rebuild(db: Database, root: string, options: RebuildOption
 }
 
 /**
- * Runs `work` while no other process of this machine rebuilds that library's catalogue. Throws `rebuild_needed` if one
+ * Runs `work` while nobody else on this machine rebuilds that library's catalogue. Throws `rebuild_needed` if somebody
  * does.
  */
 export async function withRebuildLock<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
   const lock = await acquireProcessLock(`rebuild ${id}`)
   if (lock === undefined) {
-    throw new AppError(
-      'rebuild_needed',
-      'The database is being rebuilt from the drive by another process. Wait for its end.',
-    )
+    throw new AppError('rebuild_needed', 'The database is being rebuilt from the drive already. Wait for its end.')
   }
   try {
     return await work()
@@ -88,6 +92,26 @@ async function rebuildLibrary(
   file: LibraryFile,
   options: RebuildOptions,
 ): Promise<RebuildReport> {
+  const { report, restored, signal } = options
+  const before = await options.restoring((open) => restore(db, root, file, open, options))
+  const read = await takeOver(await restored(), {
+    ...options,
+    report: (progress) => report({ step: 'reading', ...progress }),
+  })
+  signal.throwIfAborted()
+  const result = { library: file.id, ...before, read }
+  const { lost } = await countByState(db, new Date())
+  return { ...result, lost: lost.files, unreadable: read.unreadable }
+}
+
+/** All of it but the reading. */
+async function restore(
+  db: Database,
+  root: string,
+  file: LibraryFile,
+  open: (id: string) => Promise<Library>,
+  options: RebuildOptions,
+): Promise<Omit<RebuildReport, 'library' | 'read' | 'lost' | 'unreadable'>> {
   const { report, signal } = options
   const wasEmpty = !(await hasRows(db))
   const wasMirror = await takeCatalogue(db, root, file)
@@ -95,22 +119,12 @@ async function rebuildLibrary(
     report: (lines) => report({ step: 'journal', lines }),
     signal,
   })
-
   report({ step: 'comparing', files: 0 })
-  const library = options.open(file.id)
-  const adopted = await adoptStrangers(library, { ...options, uploadsMayCome: true })
+  const library = await open(file.id)
+  const adopted = await adoptStrangers(library, options)
   const losses = await findLosses(library, { ...options, report: (files) => report({ step: 'comparing', files }) })
   if ((await findWalk(db)) === undefined) await recordWalk(db, library.now())
-
-  const read = await takeOver(library, {
-    ...options,
-    isBusy: () => false,
-    report: (progress) => report({ step: 'reading', ...progress }),
-  })
-  signal.throwIfAborted()
-  const result = { library: file.id, wasEmpty, wasMirror, journal, adopted, losses, read }
-  const { lost } = await countByState(db, library.now())
-  return { ...result, lost: lost.files, unreadable: read.unreadable }
+  return { wasEmpty, wasMirror, journal, adopted, losses }
 }
 
 /** Whether a rebuild has changed anything. */

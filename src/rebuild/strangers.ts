@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import type { Library } from '../archive/library.ts'
 import { LARGEST_ORIGINAL } from '../base/budgets.ts'
 import { ifReadable } from '../base/if-readable.ts'
@@ -11,8 +10,6 @@ import { type EntryFacts, entryOf, type FileFacts, listMonthFolders, listNames }
 import { flushOriginal, stateOf } from '../storage/originals.ts'
 
 export interface AdoptOptions {
-  /** Whether this or another process may be storing uploads meanwhile. */
-  uploadsMayCome: boolean
   /** Hears of a folder or file that could not be looked at, and is left alone. */
   reportTrouble: (path: string, error: AppError) => void
   signal: AbortSignal
@@ -24,8 +21,6 @@ export interface Adopted {
   bytes: number
 }
 
-/** The upload that brought a file has recorded it by then, if it is going to. */
-export const SETTLED_MS = 2_000
 /** What was touched longer ago than this the system has written to the drive by itself. */
 const WRITTEN_MS = 10 * 60_000
 /** Files looked at at once, and recorded in one statement. */
@@ -34,19 +29,15 @@ const PORTION = 500
 /**
  * Adopts the files in the library's month folders that the catalogue does not have, as originals that are still to be
  * read: whoever put them there, a phone that sends one again is told that it is there. Asks the drive for the names of
- * all files, and for more about strangers alone. Throws `drive_missing`, `database_unavailable`.
+ * all files, and for more about strangers alone. What an upload is about to record is none. Throws `drive_missing`,
+ * `database_unavailable`.
  */
 export async function adoptStrangers(library: Library, options: AdoptOptions): Promise<Adopted> {
   const adopted: Adopted = { files: 0, bytes: 0 }
-  const unsettled: LibraryPath[] = []
   for (const folder of await listMonthFolders(library.drive)) {
     options.signal.throwIfAborted()
     const paths = await ifReadable(findStrangers(library, folder), (error) => options.reportTrouble(folder, error))
-    unsettled.push(...(await adopt(library, paths ?? [], options, adopted)))
-  }
-  if (unsettled.length > 0) {
-    await setTimeout(SETTLED_MS, undefined, { signal: options.signal })
-    await adopt(library, unsettled, { ...options, uploadsMayCome: false }, adopted)
+    await adopt(library, paths ?? [], options, adopted)
   }
   return adopted
 }
@@ -72,21 +63,18 @@ export async function settleAdopted({ db, drive, names, unrecorded }: Library): 
 async function findStrangers(library: Library, folder: MonthFolder): Promise<LibraryPath[]> {
   // The names first: what is recorded in between must not look like a stranger.
   const names = await listNames(library.drive, folder)
-  const known = await listFolder(library.db, folder, { isDirect: true })
-  return strangeNames(
-    names,
-    known.map(({ name }) => name),
-  ).map((name) => pathIn(folder, name))
+  const coming = library.unrecorded.comingTo(folder)
+  const known = (await listFolder(library.db, folder, { isDirect: true })).map(({ name }) => name)
+  return strangeNames(names, [...coming, ...known]).map((name) => pathIn(folder, name))
 }
 
-/** Adopts those of `paths` that are files; returns those that an upload may be about to record. */
+/** Adopts those of `paths` that are files. */
 async function adopt(
   library: Library,
   paths: readonly LibraryPath[],
   options: AdoptOptions,
   adopted: Adopted,
-): Promise<LibraryPath[]> {
-  const unsettled: LibraryPath[] = []
+): Promise<void> {
   for (let start = 0; start < paths.length; start += PORTION) {
     options.signal.throwIfAborted()
     const portion = paths.slice(start, start + PORTION)
@@ -99,7 +87,6 @@ async function adopt(
       if (file === undefined) continue
       if (file.kind !== 'a file') options.reportTrouble(path, noFile(path, file.kind))
       else if (file.size > LARGEST_ORIGINAL) options.reportTrouble(path, tooLarge(path))
-      else if (options.uploadsMayCome && !isSettled(file, library.now())) unsettled.push(path)
       else if (await isDurable(library, path, file, options))
         strangers.set(path, { path, size: file.size, storedAt: plausible(file.writtenAt, library.now()) })
     }
@@ -107,7 +94,6 @@ async function adopt(
     adopted.files += added.length
     for (const path of added) adopted.bytes += strangers.get(path)?.size ?? 0
   }
-  return unsettled
 }
 
 function noFile(path: string, kind: EntryFacts['kind']): AppError {
@@ -135,10 +121,6 @@ async function isDurable(
     return true
   }
   return (await ifReadable(flush(), (error) => options.reportTrouble(path, error))) ?? false
-}
-
-function isSettled(file: FileFacts, now: Date): boolean {
-  return now.getTime() - file.touchedAt.getTime() > SETTLED_MS
 }
 
 /** Anybody can write anything into the times of a file. */

@@ -46,7 +46,7 @@ export class Adoption {
       this.wake()
       return recordWalk(db, now())
     }
-    await this.#adopt(signal, false)
+    await this.#adopt(signal)
     if (isWalked) return
     await this.#findLosses(signal)
     await recordWalk(db, now())
@@ -78,7 +78,7 @@ export class Adoption {
       this.#awake = withResolvers()
       try {
         await this.#look(signal)
-        if (this.#wanted > this.#walked) await this.#adopt(signal, true)
+        if (this.#wanted > this.#walked) await this.#adopt(signal)
         await this.#read(signal)
         if (this.#wanted === this.#walked) await untilAborted(this.#awake.promise, signal)
       } catch (error) {
@@ -88,10 +88,9 @@ export class Adoption {
     }
   }
 
-  async #adopt(signal: AbortSignal, uploadsMayCome: boolean): Promise<void> {
+  async #adopt(signal: AbortSignal): Promise<void> {
     const wanted = this.#wanted
     const adopted = await adoptStrangers(this.#library, {
-      uploadsMayCome,
       reportTrouble: this.#reportTrouble,
       signal,
     })

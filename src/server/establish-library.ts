@@ -30,7 +30,9 @@ export async function establishLibrary(start: Start, db: Database, openPatient: 
   const id = await patiently(start, async () => {
     try {
       before ??= await findLibraryId(db)
-      return await establishIdentity(db, config.libraryFolder, new Date(), config.autoRebuild ? rebuild : undefined)
+      return await start.control.establish(() =>
+        establishIdentity(db, config.libraryFolder, new Date(), config.autoRebuild ? rebuild : undefined),
+      )
     } catch (error) {
       // While the drive is away, what the catalogue knows is answered. One that knows nothing is not to be told
       // anything either: it would belong to the library that it has now, and could not be taken elsewhere.

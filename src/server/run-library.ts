@@ -44,7 +44,7 @@ export interface Catalogues {
 
 /** Opens the library once its drive is there and does all that goes on in the background, until the signal. */
 export async function runLibrary(start: Start, { db, uploads, openPatient }: Catalogues): Promise<void> {
-  const { config, state, log } = start
+  const { config, state, control, log } = start
   const { id, locks: libraryLocks } = await holdLibrary(start, db, openPatient)
   const speed = measureSpeed()
   const hasher = hasherFor(speed)
@@ -80,12 +80,13 @@ export async function runLibrary(start: Start, { db, uploads, openPatient }: Cat
       uploads,
       lostAndUnread,
       now: () => new Date(),
+      describe: (look) => journal?.describe(look) ?? look(false),
       hasher,
       readSoon: (around) => verification.readSoon(around),
     })
     const verification = new ContinuousVerification(library, {
       every: config.verifyEvery,
-      isBusy: () => state.uploads.isBusy(QUIET_MS),
+      isBusy: () => state.uploads.isBusy(QUIET_MS) || control.isVerifying,
       log,
       onFinding: state.trouble,
     })
@@ -96,12 +97,13 @@ export async function runLibrary(start: Start, { db, uploads, openPatient }: Cat
     isClean = () => wasClean
     await patiently(start, () => adoption.begin(wasClean))
     await patiently(start, () => verification.begin({ wasClean }))
-    state.setLibrary(library)
     isOpen = true
     // An upload that has outlived its time may still be recorded.
     isClean = () => state.uploads.size === 0 && !adoption.isOwed
     mirror = openMirror(library, start, wasClean)
+    control.setMirror(mirror)
     journal = openJournal(library, start, mirror)
+    state.setLibrary(library)
     start.settled.resolve()
     const port = await start.port.promise
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))

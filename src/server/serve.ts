@@ -10,12 +10,14 @@ import { lockFolder } from '../archive/folder-locks.ts'
 import { UPLOAD_CONNECTIONS } from '../base/budgets.ts'
 import type { Output } from '../base/log.ts'
 import { makeFolders } from '../base/make-folders.ts'
-import { keepLocksIn } from '../base/process-lock.ts'
+import { leaveNote, type OwnerNote, readNote, removeNote } from '../base/owner-note.ts'
+import { keepLocksIn, type ProcessLock } from '../base/process-lock.ts'
 import { withResolvers } from '../base/resolvers.ts'
 import { openDatabase } from '../catalogue/connection.ts'
 import { expectUtf8 } from '../catalogue/encoding.ts'
 import { openRequests } from '../catalogue/requests.ts'
 import type { Config } from '../config/config.ts'
+import { reachable } from '../control/ask.ts'
 import { hasErrno } from '../errors.ts'
 import { createApp } from '../http/app.ts'
 import { endRequests, listen } from '../http/listen.ts'
@@ -23,6 +25,7 @@ import { migrate } from '../migrations/migrate.ts'
 import { startEmbeddedServer } from '../postgres/server.ts'
 import { DataDirSpace } from '../postgres/space.ts'
 import { Arrivals } from './arrivals.ts'
+import { ServerControl } from './control.ts'
 import { ownNames } from './own-names.ts'
 import { runLibrary } from './run-library.ts'
 import { createWatch } from './run-watch.ts'
@@ -55,13 +58,20 @@ export async function serve(
 ): Promise<RunningServer> {
   keepLocksIn(config.dataDir)
   await makeDataDir(config.dataDir)
-  const dataLock = await mustHave(() => lockFolder(config.dataDir), `the data folder ${config.dataDir}`, 'DATA_DIR')
+  const dataLock = await lockDataDir(config.dataDir, log, signal)
+  const leave = (door?: OwnerNote['door']) =>
+    leaveNote(config.dataDir, { command: 'serve', door }).catch((error: unknown) =>
+      log.warn({ err: error }, 'no command can ask this server for anything, since DATA_DIR can’t be written to'),
+    )
+  await leave()
   const arrivals = new Arrivals(log, show)
   const state = new ServerState((arrival) => arrivals.note(arrival))
   const ending = new AbortController()
   signal.addEventListener('abort', () => ending.abort(signal.reason), { once: true })
   if (signal.aborted) ending.abort(signal.reason)
-  const start: Start = { config, state, log, signal: ending.signal, settled: withResolvers(), port: withResolvers() }
+  const control = new ServerControl(config, state)
+  const [settled, port] = [withResolvers<void>(), withResolvers<number | undefined>()]
+  const start: Start = { config, state, control, log, signal: ending.signal, settled, port }
   const ended = run(start).catch((error: unknown) => {
     if (!ending.signal.aborted) throw error
   })
@@ -69,6 +79,7 @@ export async function serve(
     ending.abort()
     start.port.resolve(undefined)
     await ended
+    await removeNote(config.dataDir).catch(() => {})
     await dataLock.release()
   }
   try {
@@ -78,16 +89,20 @@ export async function serve(
       maxFileSize: config.maxFileSize,
       version,
       log,
+      control,
     })
     // Phones that find the server should find it ready; but it need not be, to say why it is not.
     await Promise.race([start.settled.promise, ended, setTimeout(READY_MS, undefined, { signal: ending.signal })])
     signal.throwIfAborted()
-    start.port.resolve(await listenOrExplain(app, config))
+    const listening = await listenOrExplain(app, config)
+    start.port.resolve(listening)
+    await leave({ address: addressOf(app, listening), secret: control.secret })
     signal.throwIfAborted()
     return {
       ended,
       stop: async () => {
         state.isStopping = true
+        control.stop()
         if (state.uploads.size > 0) log.info(waitingFor(state.uploads.size))
         await endRequests(app, REQUEST_GRACE_MS)
         arrivals.tell()
@@ -98,6 +113,27 @@ export async function serve(
     await end()
     throw error
   }
+}
+
+/** Waits for a command that works with DATA_DIR, not for another server. */
+function lockDataDir(dataDir: string, log: Output['log'], signal: AbortSignal): Promise<ProcessLock> {
+  let told: string | undefined
+  const isPassing = async () => {
+    const note = await readNote(dataDir).catch(() => undefined)
+    if (note === undefined || note.command === 'serve') return false
+    if (told !== note.command)
+      log.warn(`\`${note.command}\` is at work with ${dataDir}; the server starts when it has ended`)
+    told = note.command
+    return true
+  }
+  return mustHave(() => lockFolder(dataDir), `the data folder ${dataDir}`, 'DATA_DIR', { isPassing, signal })
+}
+
+/** Where this machine finds the server itself. */
+function addressOf(app: FastifyInstance, port: number): string {
+  const address = app.server.address()
+  const host = reachable(typeof address === 'object' ? address?.address : undefined)
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function waitingFor(uploads: number): string {
@@ -140,6 +176,7 @@ async function run(start: Start): Promise<void> {
       const patient = openPatient()
       await migrate(patient).finally(() => patient.destroy())
     })
+    start.control.setCatalogue(openPatient)
     const watch = createWatch(start, db, dataDirSpace)
     start.state.setAssessment(watch.assess)
     const ending = new AbortController()

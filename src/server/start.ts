@@ -5,6 +5,7 @@ import type { Resolvers } from '../base/resolvers.ts'
 import type { Config } from '../config/config.ts'
 import { AppError } from '../errors.ts'
 import { announceTrouble } from './announcement.ts'
+import type { ServerControl } from './control.ts'
 import type { ServerState } from './state.ts'
 
 /** A reason not to run at all, for the person at the terminal. */
@@ -14,6 +15,7 @@ export class StartError extends Error {}
 export interface Start {
   config: Config
   state: ServerState
+  control: ServerControl
   log: Logger
   /** Ends everything. */
   signal: AbortSignal
@@ -49,18 +51,21 @@ export async function patiently<Result>(start: Start, attempt: () => Promise<Res
 }
 
 /**
- * Takes a lock, or throws `StartError` if another process keeps it. Who only makes sure that nobody works with a
- * library, as a server does that gives its database to another one, has it for a moment.
+ * Takes a lock, or throws `StartError` if another server keeps it. Who only makes sure that nobody works with a
+ * library, as a server does that gives its database to another one, has it for a moment; and for as long as `isPassing`
+ * says that whoever has it will give it back, it is waited for.
  */
 export async function mustHave(
   take: () => Promise<ProcessLock | undefined>,
   what: string,
   setting: string,
+  { isPassing, signal }: { isPassing?: () => Promise<boolean>; signal?: AbortSignal } = {},
 ): Promise<ProcessLock> {
-  for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
-    if (attempt > 1) await setTimeout(RETRY_MS / LOCK_ATTEMPTS)
+  for (let attempt = 1; attempt <= LOCK_ATTEMPTS; ) {
     const held = await take()
     if (held !== undefined) return held
+    if (!(await isPassing?.())) attempt++
+    await setTimeout(RETRY_MS / LOCK_ATTEMPTS, undefined, { signal })
   }
   throw new StartError(
     `Another iClood server, or one of its commands, is already using ${what}. Stop that one first, or give this one another ${setting}.`,

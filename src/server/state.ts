@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import type { Library } from '../archive/library.ts'
+import { withResolvers } from '../base/resolvers.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { Requests } from '../catalogue/requests.ts'
 import { AppError } from '../errors.ts'
@@ -17,6 +19,7 @@ export class ServerState implements Service {
   #database: Database | undefined
   #requests: Requests | undefined
   #library: Library | undefined
+  readonly #opened = withResolvers<Library>()
   readonly #watchers: (() => void)[] = []
   #assess: (() => Promise<Health>) | undefined
   #dataDirSpace: DataDirSpace | undefined
@@ -43,6 +46,16 @@ export class ServerState implements Service {
 
   setLibrary(library: Library): void {
     this.#library = library
+    this.#opened.resolve(library)
+  }
+
+  /** The library once it is open. Throws the reason of `signal`. */
+  async opened(signal: AbortSignal): Promise<Library> {
+    const gone = new AbortController()
+    const aborted = once(signal, 'abort', { signal: gone.signal }).catch(() => {})
+    await Promise.race([this.#opened.promise, signal.aborted || aborted]).finally(() => gone.abort())
+    signal.throwIfAborted()
+    return this.library()
   }
 
   /** The database is an embedded one, with a disk that may become full. */

@@ -44,8 +44,6 @@ export interface FileFacts {
   writtenAt: Date
   /** When it was last written, named or renamed. */
   touchedAt: Date
-  /** Names that it has. While an upload is being recorded, its original has two on most file systems. */
-  links: number
 }
 
 /** What lies among the originals and is no folder, be it a file, which is what belongs there, or not. */
@@ -64,7 +62,6 @@ export async function entryOf(drive: Drive, path: LibraryPath): Promise<EntryFac
     size: Number(file.size),
     writtenAt: file.mtime,
     touchedAt: file.ctime > file.mtime ? file.ctime : file.mtime,
-    links: Number(file.nlink),
   }
 }
 

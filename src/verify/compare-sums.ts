@@ -1,4 +1,3 @@
-import { believed } from '../base/clock.ts'
 import type { Listed } from '../catalogue/folders.ts'
 import { SUMS_FILE } from '../format/layout.ts'
 import type { ParsedSums } from '../format/sums-format.ts'
@@ -16,34 +15,28 @@ export interface Disagreement {
   found: Checksum | null
 }
 
-/** From then on an original should have its line, with time to spare. */
-const LISTED_MS = 60_000
-
 /**
  * Compares a folder's SHA256SUMS (`undefined`: it has none) with what the catalogue has there, in the order of the
- * names. Originals that were stored within the last minute may lack their lines still, and those of which `mayLack`
- * says so. `present` are the names that the folder lists: lines about other files that are there are nobody's business.
+ * names. One that `lags` may lack lines, and have those of originals that are gone. `present` are the names that the
+ * folder lists: lines about other files that are there are nobody's business.
  */
 export function compareSums(
   parsed: ParsedSums | undefined,
-  originals: readonly Pick<Listed, 'name' | 'checksum' | 'storedAt' | 'isLost'>[],
+  originals: readonly Pick<Listed, 'name' | 'checksum' | 'isLost'>[],
   present: readonly string[],
-  now: Date,
-  mayLack: (name: string) => boolean = () => false,
+  lags = false,
 ): Disagreement[] {
   const sums = parsed?.sums ?? new Map<string, Checksum>()
   const disagreements: Disagreement[] = []
-  for (const { name, checksum, storedAt, isLost } of originals) {
+  for (const { name, checksum, isLost } of originals) {
     const found = sums.get(name) ?? null
     if (checksum === null || found === checksum) continue
-    const stored = believed(storedAt, now)
-    const isYoung = stored !== null && now.getTime() - stored.getTime() < LISTED_MS
-    if (found !== null || !(isLost || isYoung || mayLack(name))) disagreements.push({ name, expected: checksum, found })
+    if (found !== null || !(isLost || lags)) disagreements.push({ name, expected: checksum, found })
   }
   const formOf = (name: string) => name.normalize('NFC')
   const known = new Set([...originals.map(({ name }) => name), ...present].map(formOf))
   for (const [name, found] of sums) {
-    if (!known.has(formOf(name))) disagreements.push({ name, expected: null, found })
+    if (!lags && !known.has(formOf(name))) disagreements.push({ name, expected: null, found })
   }
   if (parsed?.isClean === false) disagreements.push({ name: SUMS_FILE, expected: null, found: null })
   return disagreements

@@ -245,7 +245,7 @@ export class ContinuousVerification {
     this.#wantsWalk = false
     const pause: Pause = (_, letGo) => this.#patience.giveWay(signal, letGo)
     const giveWay = () => this.#patience.giveWay(signal)
-    const everything = { isSelected: () => true, isWithin: () => true, mayLackSum: () => false, isServed: true }
+    const everything = { isSelected: () => true, isWithin: () => true }
     const walk = await walkFolders(library, { ...everything, pause: giveWay, signal })
     for (const path of await listUncertain(library.db)) {
       await giveWay()

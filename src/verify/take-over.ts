@@ -1,7 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { type Library, withOwnReader } from '../archive/library.ts'
 import { Patience } from '../base/patience.ts'
-import { acquireProcessLock } from '../base/process-lock.ts'
 import { countUnread, listUnread } from '../catalogue/files.ts'
 import { AppError, isAway } from '../errors.ts'
 import { type LibraryPath, parseLibraryPath } from '../format/layout.ts'
@@ -16,21 +15,20 @@ export interface TakeOverProgress {
   corrupt: number
   unreadable: number
   bytes: number
-  /** As far as it is known; another process may read some of them. */
+  /** As far as it is known; somebody else may read some of them, too. */
   total: number
   totalBytes: number
 }
 
 const PORTION = 100
 const RETRY_MS = 30_000
-const TURN_MS = 250
 
 /**
  * Reads the originals whose checksums are not known yet, one after the other, so that their content counts: those that
  * an older server has left, and those that were found without a record. Bytes that are there already are not stored
  * again. Gives way to uploads (`isBusy`, see `Patience`), waits out a drive or database that is away, and goes on after
- * a restart where it was; of several processes, one reads at a time. `report` hears of the progress often. Resolves
- * when nothing is left or on `signal`.
+ * a restart where it was; of several that are asked to, one reads at a time. `report` hears of the progress often.
+ * Resolves when nothing is left or on `signal`.
  */
 export async function takeOver(
   library: Library,
@@ -62,7 +60,10 @@ export async function takeOver(
   const reading = withOwnReader(library)
   try {
     for (let after: string | undefined = ''; after !== undefined; ) {
-      after = await inTurn(library, signal, () => readPortion(reading, after ?? '', progress, giveWay, options))
+      after = await library.locks.reading.run('', () => {
+        signal.throwIfAborted()
+        return readPortion(reading, after ?? '', progress, giveWay, options)
+      })
     }
   } catch (error) {
     if (!signal.aborted) throw error
@@ -90,15 +91,6 @@ async function readPortion(
     options.report(progress)
   }
   return paths.at(-1)
-}
-
-/** Runs `work` while no other process of this machine does so for the same library. */
-async function inTurn<Result>(library: Library, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
-  for (;;) {
-    const turn = await acquireProcessLock(`reading ${library.drive.id}`)
-    if (turn !== undefined) return work().finally(() => turn.release())
-    await setTimeout(TURN_MS, undefined, { signal })
-  }
 }
 
 type Outcome = 'read' | 'missing' | 'corrupt' | 'unreadable'

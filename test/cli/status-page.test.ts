@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { renderStatus } from '../../src/cli/status-page.ts'
 import { AppError } from '../../src/errors.ts'
 import type { Health } from '../../src/health/model.ts'
+import { statusFacts } from '../../src/health/report.ts'
 import { NO_MIRROR } from '../../src/mirror/status.ts'
 
 const GB = 1024 ** 3
@@ -39,7 +40,7 @@ const health: Health = {
   problems: [],
 }
 const render = (fields: Partial<Health> = {}) =>
-  `${renderStatus({ ...health, ...fields }, { libraryFolder: '/mnt/photos', timeZone: 'Europe/Berlin' }).join('\n')}\n`
+  `${renderStatus(statusFacts({ ...health, ...fields }), { libraryFolder: '/mnt/photos', timeZone: 'Europe/Berlin' }).join('\n')}\n`
 
 describe('the page of iclood status', () => {
   it('says what a parent wants to know', () => {

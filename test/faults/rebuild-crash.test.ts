@@ -1,16 +1,14 @@
-import { stat, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { allRecords } from '../../src/catalogue/journal-rows.ts'
-import { SETTLED_MS } from '../../src/rebuild/strangers.ts'
 import { JournalWriter } from '../../src/storage/journal/writer.ts'
 import { runCommand } from '../support/command.ts'
 import { noise } from '../support/media.ts'
 import { type Mirrored, makeMirrored } from '../support/mirrored.ts'
 import { makeFolder, removeFolder } from '../support/server.ts'
 import { endingAt, type Moment } from '../support/stoppable.ts'
-import { until } from '../support/until.ts'
 
 /* The rows of the rebuild's crash table in docs/design.md, under their names; see crash-table.test.ts. */
 
@@ -34,9 +32,6 @@ beforeAll(async () => {
   const journal = new JournalWriter(library.drive, library.committer, library.now)
   await journal.writeSnapshot(allRecords(db))
   for (const path of STRANGERS) await writeFile(join(home.root, path), noise(20_000, path))
-  // What was written just now may be an upload that is about to be recorded.
-  const { ctimeMs } = await stat(join(home.root, STRANGERS[1]))
-  await until('it counts as written long ago', async () => Date.now() > ctimeMs + SETTLED_MS)
 
   await forgetEverything()
   expect(await rebuild()).toBe(1)

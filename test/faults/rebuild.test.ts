@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createLibrary } from '../../src/archive/library.ts'
+import { createLibrary, type Library } from '../../src/archive/library.ts'
 import { allRecords } from '../../src/catalogue/journal-rows.ts'
 import { type RebuildReport, rebuild } from '../../src/rebuild/rebuild.ts'
 import { Drive } from '../../src/storage/drive.ts'
@@ -96,15 +96,20 @@ async function forgetEverything(): Promise<void> {
 
 async function rebuildNow(): Promise<{ report: RebuildReport; troubles: string[] }> {
   const troubles: string[] = []
+  let library: Library | undefined
   const report = await rebuild(server.db, root, {
-    open: (id) =>
-      createLibrary(server.db, new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }), {
-        lostAndUnread,
-        minFreeSpace: 0,
-        timeZone: 'Europe/Berlin',
-        // Nobody can be storing the stranger just now: it was written long ago.
-        now: () => new Date(Date.now() + 60_000),
+    restoring: (work) =>
+      work(async (id) => {
+        library = createLibrary(server.db, new Drive(root, id, { onMissing: () => {}, onReturned: () => {} }), {
+          lostAndUnread,
+          minFreeSpace: 0,
+          timeZone: 'Europe/Berlin',
+          now: () => new Date(Date.now() + 60_000),
+        })
+        return library
       }),
+    restored: async () => library ?? server.library,
+    isBusy: () => false,
     report: () => {},
     reportTrouble: (path, { message }) => troubles.push(`${path}: ${message}`),
     signal: new AbortController().signal,

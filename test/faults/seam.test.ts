@@ -39,13 +39,14 @@ it('nothing touches the file system but the seam, and what belongs to this machi
       'storage/io.ts',
       // What disks there are, the system knows.
       'storage/one-device.ts',
-      // The program's own settings, version and names; locks and folders of DATA_DIR.
+      // The program's own settings, version and names; locks, folders and the owner's note of DATA_DIR.
       'config/dot-env.ts',
       'config/values.ts',
       'main.ts',
       'server/own-names.ts',
       'base/held-folder.ts',
       'base/make-folders.ts',
+      'base/owner-note.ts',
       'base/process-lock.ts',
     ].sort(),
   )

@@ -15,7 +15,6 @@ it('a file larger than any photo is told of and left alone, and the others are a
   }
   const told: string[] = []
   const adopted = await adoptStrangers(library, {
-    uploadsMayCome: false,
     reportTrouble: (path, { message }) => told.push(path, message),
     signal: new AbortController().signal,
   })

@@ -10,7 +10,7 @@ import { initializeCluster } from '../../src/postgres/initialize.ts'
 import { nameWithin, prepareLauncher } from '../../src/postgres/launcher.ts'
 import { awaitPostmaster, type Postmaster } from '../../src/postgres/postmaster.ts'
 import { establishRoles } from '../../src/postgres/roles.ts'
-import { connectionToRunning } from '../../src/postgres/server.ts'
+import { connectionTo } from '../../src/postgres/server.ts'
 import { serverArguments } from '../../src/postgres/settings.ts'
 import { prepareSocketFolder } from '../../src/postgres/socket.ts'
 import { makeReapedFolder } from './reaper.ts'
@@ -59,7 +59,7 @@ async function startPostgres(runFolder: string): Promise<Postmaster> {
   await establishRoles(cluster, binaries, launcher, silentLog)
   // Files of tests make databases of their own; what is in them belongs to the role that the program works as.
   await writeFile(join(cluster, 'pg_hba.conf'), 'local all all trust\n')
-  const connection = await connectionToRunning(runFolder)
+  const connection = connectionTo(cluster)
   const settings = {
     max_connections: 200,
     fsync: 'off',

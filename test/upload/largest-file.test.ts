@@ -42,11 +42,11 @@ describe('a file of 2^63-1 bytes', needs(drive('tmpfs'), command('truncate', 'co
     await writeFile(join(home.root, '2024/07/photo.jpg'), 'bytes')
     const told: string[] = []
     const reportTrouble = (path: string, { message }: Error) => told.push(path, message)
-    const adopted = await adoptStrangers(home.library, { uploadsMayCome: false, reportTrouble, signal })
+    const adopted = await adoptStrangers(home.library, { reportTrouble, signal })
     expect(adopted).toEqual({ files: 1, bytes: 5 })
     expect(told).toEqual([path, expect.stringContaining('is larger than')])
     expect(await home.db.selectFrom('files').select('path').execute()).toEqual([{ path: '2024/07/photo.jpg' }])
-    const all = { isSelected: () => true, isWithin: () => true, mayLackSum: () => true, isServed: false }
+    const all = { isSelected: () => true, isWithin: () => true }
     const { unknown } = await walkFolders(home.library, { ...all, pause: async () => {}, signal })
     expect(unknown.map((one) => one.path)).toEqual([path])
   })

@@ -6,7 +6,6 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { KeyedLock } from '../../src/base/keyed-lock.ts'
 import { sumBackups } from '../../src/catalogue/backups.ts'
 import { findBacklog } from '../../src/catalogue/copies.ts'
-import { findHealed, healFindings, recordFinding } from '../../src/catalogue/findings.ts'
 import { findWalk, recordWalk } from '../../src/catalogue/library.ts'
 import { LIBRARY, rememberMirror } from '../../src/catalogue/places.ts'
 import {
@@ -19,7 +18,6 @@ import {
 } from '../../src/catalogue/verification.ts'
 import { offer } from '../../src/phones/offer.ts'
 import { judge } from '../../src/phones/verdict.ts'
-import { compareSums } from '../../src/verify/compare-sums.ts'
 import { ContinuousVerification } from '../../src/verify/continuous.ts'
 import { noise } from '../support/media.ts'
 import { type Mirrored, makeMirrored, sha256 } from '../support/mirrored.ts'
@@ -182,14 +180,4 @@ it('what was announced then is announced anew when it is listed again', async ()
   await announced()
   await made.db.updateTable('backups').set({ timestamp: AHEAD }).execute()
   expect((await announced())?.getTime()).toBeLessThan(Date.now() + HOUR)
-})
-
-it('no original is young for ever, and no finding was closed a moment ago for ever', async () => {
-  const original = { name: 'a.jpg', checksum: sha256(bytes), storedAt: AHEAD, isLost: false }
-  expect(compareSums(undefined, [original], ['a.jpg'], now())).toMatchObject([{ name: 'a.jpg' }])
-
-  const finding = { place: LIBRARY, kind: 'missing', path: PATH, expected: null, found: null } as const
-  await recordFinding(made.db, finding, AHEAD)
-  await healFindings(made.db, LIBRARY, ['missing'], [PATH], 'a test', AHEAD)
-  expect(await findHealed(made.db, [PATH], new Date(Date.now() - HOUR), now())).toEqual(new Set())
 })

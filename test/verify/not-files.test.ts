@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { findFindings } from '../../src/catalogue/findings.ts'
 import { describeFinding } from '../../src/cli/verify-report.ts'
+import { foundOf } from '../../src/control/found.ts'
 import { adoptStrangers } from '../../src/rebuild/strangers.ts'
 import { walkFolders } from '../../src/verify/folders.ts'
 import { verifyOriginal } from '../../src/verify/verify-original.ts'
@@ -47,8 +48,6 @@ describe('what is no file, among the originals', needs(rootUser(), command('mkfi
     const { findings, unknown } = await walkFolders(home.library, {
       isSelected: () => true,
       isWithin: () => true,
-      mayLackSum: () => true,
-      isServed: false,
       pause: async () => {},
       signal: new AbortController().signal,
     })
@@ -63,7 +62,7 @@ describe('what is no file, among the originals', needs(rootUser(), command('mkfi
       '2024/07/file.jpg': ['unknown', null],
       ...Object.fromEntries(KINDS.map(([kind]) => [nameOf(kind), ['unknown', kind]])),
     })
-    expect(findings.map(describeFinding).join('\n')).toContain(
+    expect(findings.map(foundOf).map(describeFinding).join('\n')).toContain(
       '2024/07/pipe.jpg: it is a pipe, lies among the photos, but was not put there by a backup. Move it elsewhere.',
     )
     await rm(join(home.root, '2024/07/file.jpg'))
@@ -73,7 +72,6 @@ describe('what is no file, among the originals', needs(rootUser(), command('mkfi
   it('is told when the library is rebuilt, and left alone', async () => {
     const told = new Map<string, string>()
     const adopted = await adoptStrangers(home.library, {
-      uploadsMayCome: false,
       reportTrouble: (path, { message }) => told.set(path, message),
       signal: new AbortController().signal,
     })
@@ -95,7 +93,7 @@ describe('what is no file, among the originals', needs(rootUser(), command('mkfi
     const [finding] = await findFindings(home.db, [outcome?.state === 'unreadable' ? outcome.finding : 0])
     expect(finding).toMatchObject({ kind: 'unreadable', found: `${path} is ${kind}` })
     if (finding !== undefined)
-      expect(describeFinding(finding)).toContain(`${path}: it is ${kind}, and no file of the library`)
+      expect(describeFinding(foundOf(finding))).toContain(`${path}: it is ${kind}, and no file of the library`)
     await rm(join(home.root, path))
     await writeFile(join(home.root, path), bytes)
     expect(await verifyOriginal(home.library, path)).toMatchObject({ state: 'intact', isRestored: true })

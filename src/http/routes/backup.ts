@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { Nullable, Timestamp } from '../../base/shapes.ts'
 import { shown } from '../../base/shown.ts'
 import {
   type Backup as BackupRow,
@@ -12,7 +13,7 @@ import type { Database } from '../../catalogue/connection.ts'
 import { AppError } from '../../errors.ts'
 import { backupJson } from '../backup-json.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
-import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
+import { Backup, BackupStatus, DeviceFilter, ErrorAnswer, success } from '../schemas.ts'
 import type { Service } from '../service.ts'
 import { jsonArray, sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'

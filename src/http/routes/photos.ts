@@ -5,6 +5,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { ASSETS_OF_A_PATH } from '../../base/budgets.ts'
+import { Nullable, Timestamp } from '../../base/shapes.ts'
 import { shown } from '../../base/shown.ts'
 import { noteSeen } from '../../catalogue/devices.ts'
 import { type IgnoredFile, listIgnoredIds, readIgnored } from '../../catalogue/ignored.ts'
@@ -15,18 +16,7 @@ import { backupJson } from '../backup-json.ts'
 import { invalidJson, type ReceivedList, received, takeLists } from '../lists/photo-list.ts'
 import type { UploadMetrics } from '../metrics/upload-metrics.ts'
 import { receiveUpload } from '../receive-upload.ts'
-import {
-  Backup,
-  DeviceFilter,
-  ErrorAnswer,
-  Invalid,
-  Nullable,
-  PhotoEntry,
-  PhotoList,
-  success,
-  Timestamp,
-  UploadFields,
-} from '../schemas.ts'
+import { Backup, DeviceFilter, ErrorAnswer, Invalid, PhotoEntry, PhotoList, success, UploadFields } from '../schemas.ts'
 import type { Service } from '../service.ts'
 import { jsonArray, sendPieces } from '../stream-answer.ts'
 import { untilGone } from '../until-gone.ts'

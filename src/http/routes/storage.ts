@@ -2,10 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { driveUsage, type Library } from '../../archive/library.ts'
 import { humanSize } from '../../base/human-size.ts'
+import { Nullable, Timestamp } from '../../base/shapes.ts'
 import { sumBackups } from '../../catalogue/backups.ts'
 import { libraryBytes } from '../../catalogue/files.ts'
 import { type Remembered, sendJson } from '../remembered.ts'
-import { ErrorAnswer, Nullable, success, Timestamp } from '../schemas.ts'
+import { ErrorAnswer, success } from '../schemas.ts'
 import type { Service } from '../service.ts'
 
 const Bytes = Type.Integer({ description: 'bytes' })

@@ -1,11 +1,11 @@
 import Type, { type Static } from 'typebox'
 import { DEVICES_SHOWN } from '../base/budgets.ts'
+import { Nullable, Timestamp } from '../base/shapes.ts'
 import type { Problem } from '../catalogue/alerts.ts'
 import type { Finding } from '../catalogue/findings.ts'
 import { inFull } from '../errors.ts'
-import type { Health } from '../health/model.ts'
-import { devicesOf, fullness, isForgotten } from '../health/problems.ts'
-import { Nullable, Timestamp } from './schemas.ts'
+import type { Health } from './model.ts'
+import { devicesOf, fullness, isForgotten } from './problems.ts'
 
 const Count = Type.Integer()
 const Bytes = Type.Integer({ description: 'bytes' })
@@ -173,6 +173,63 @@ export function healthReport(health: Health): HealthReport {
     last_backup: iso(backups.last),
     photo_count: backups.photos,
     video_count: backups.videos,
+  }
+}
+
+/** What `iclood status` shows: the report, and what it does not tell those who ask over the network. */
+export interface StatusFacts {
+  report: HealthReport
+  /** As df counts it, in bytes; null if it is not there. */
+  drive: Fill | null
+  /** Whether it is away, and not only refused. */
+  isDriveMissing: boolean
+  dataDir: Fill | null
+  /** Whether it is known how the second copy is, or that there is none. */
+  isMirrorKnown: boolean
+  /** Of those that are waited for, the first, and how many there are besides. */
+  devices: Pick<HealthReport['devices'][number], 'device_id' | 'last_backup'>[]
+  furtherDevices: number
+}
+
+/** Phones listed; in a household there are fewer. */
+const DEVICES_LISTED = 20
+
+interface Fill {
+  free: number
+  used: number
+}
+
+export function statusFacts(health: Health): StatusFacts {
+  const { drive, dataDir, mirror, raised } = health
+  const devices = health.devices.filter((device) => !isForgotten(device))
+  const listed = devicesOf({ devices, raised }, DEVICES_LISTED)
+  return {
+    report: healthReport(health),
+    drive: drive.isPresent ? drive.usage : null,
+    isDriveMissing: !drive.isPresent && drive.reason.code === 'drive_missing',
+    dataDir: dataDir ?? null,
+    isMirrorKnown: mirror !== undefined,
+    devices: listed.map(({ deviceId, lastBackup }) => ({ device_id: deviceId, last_backup: iso(lastBackup) })),
+    furtherDevices: devices.length - listed.length,
+  }
+}
+
+/** The same as far as a report alone tells it. */
+export function factsIn(report: HealthReport): StatusFacts {
+  const { drive, data_dir: dataDir, problems } = report
+  const devices = report.devices.filter(({ forgotten }) => !forgotten)
+  const fill = (usage: { free_bytes: number | null; total_bytes: number | null }) => {
+    const { free_bytes: free, total_bytes: total } = usage
+    return free === null || total === null ? null : { free, used: total - free }
+  }
+  return {
+    report,
+    drive: fill(drive),
+    isDriveMissing: !problems.some(({ key }) => key === 'rebuild_needed'),
+    dataDir: dataDir === null ? null : fill(dataDir),
+    isMirrorKnown: report.mirror !== null || drive.present,
+    devices: devices.slice(0, DEVICES_LISTED),
+    furtherDevices: Math.max(devices.length - DEVICES_LISTED, 0),
   }
 }
 
