@@ -35,7 +35,7 @@ export async function listWanted(
   const { rows } = await sql<CopyWanted>`
     select ${wantedColumns} ${wanted}
       and copies.place = ${place} and copies.path <> all(${but}::text[])
-    order by copies.wanted_since desc, copies.path limit ${limit}
+    order by copies.wanted_since desc, copies.path limit ${sql.lit(limit)}
   `.execute(db)
   return rows
 }
@@ -114,7 +114,7 @@ export async function listRestorable(db: Database, place: PlaceId, after: string
     select lost.path from copies as lost join copies as there using (path)
     where lost.place = ${LIBRARY} and lost.lost_at is not null and lost.path > ${after}
       and there.place = ${place} and there.wanted_since is null
-    order by lost.path limit ${limit}
+    order by lost.path limit ${sql.lit(limit)}
   `.execute(db)
   return rows.map((row) => row.path)
 }

@@ -69,7 +69,7 @@ export async function countUnread(db: Database): Promise<{ files: number; bytes:
 export async function listUnread(db: Database, after: string, limit: number): Promise<string[]> {
   const { rows } = await sql<{ path: string }>`
     select path from originals where checksum is null and lost_at is null and path > ${after}
-    order by path limit ${limit}
+    order by path limit ${sql.lit(limit)}
   `.execute(db)
   return rows.map((row) => row.path)
 }

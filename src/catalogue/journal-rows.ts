@@ -53,7 +53,10 @@ async function selectBackups(db: Database, which: RawBuilder<unknown>): Promise<
       mime_type as media_type, file_path, files.size as original_size, files.media_type as original_media_type,
       encode(checksum, 'hex') as checksum, captured_at, captured_offset, content_id, stored_at,
       verified_at
-    from backups left join originals as files on files.path = backups.file_path
+    from backups left join lateral (
+      -- One by one: joined, all of it would be read for a page.
+      select * from originals where originals.path = backups.file_path limit 1
+    ) as files on true
     where backups.status <> 'Pending' and ${which}
   `.execute(db)
   return rows.map(backupRecord)
@@ -154,7 +157,10 @@ async function* originalsAlone(db: Database): AsyncGenerator<JournalRecord[]> {
     // Each page ends after a number of rows looked at, however few of them are found. `offset 0` has each row looked
     // up: joined, all of `backups` would be read for each page.
     const { rows } = await sql<OriginalRow & { last: string | null; path: string | null }>`
-      with page as materialized (select * from originals where path > ${after} order by path ${A_PAGE})
+      with page as materialized (
+        select files.* from (select path from files where path > ${after} order by path ${A_PAGE}) as paths
+          join lateral (select * from originals where originals.path = paths.path limit 1) as files on true
+      )
       select found.*, (select max(path) from page) as last
       from (select) as once left join (
         select ${ORIGINAL_COLUMNS} from page

@@ -28,7 +28,7 @@ const oldOriginal = sql`
 /** Returns up to `limit` originals that have not been read, after the path `after`, in order. */
 export async function listOld(db: Database, after: string, limit: number): Promise<OldOriginal[]> {
   const { rows } = await sql<OldOriginal>`
-    select ${oldOriginal} from originals as files where ${isUnread} and files.path > ${after} order by files.path limit ${limit}
+    select ${oldOriginal} from originals as files where ${isUnread} and files.path > ${after} order by files.path limit ${sql.lit(limit)}
   `.execute(db)
   return rows
 }

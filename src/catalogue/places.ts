@@ -81,10 +81,11 @@ export async function forgetMirror(db: Database, place: PlaceId): Promise<void> 
  * new is put there by itself. Returns whether all are.
  */
 export async function listForMirror(db: Database, place: PlaceId, portion: number): Promise<boolean> {
+  const after = (await findPlace(db, place))?.listed_until ?? null
+  if (after === null) return true
   const { rows } = await sql<{ until: string | null }>`
     with portion as materialized (
-      select path, checksum, stored_at from files, places
-      where places.id = ${place} and path > places.listed_until order by path limit ${portion}
+      select path, checksum, stored_at from files where path > ${after} order by path limit ${sql.lit(portion)}
     ), added as (
       insert into copies (place, path, wanted_since)
       select ${place}, path, coalesce(stored_at, now()) from portion where checksum is not null

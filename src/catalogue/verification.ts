@@ -60,7 +60,7 @@ export async function listSelected(
     select ${provable} from ${copies}
     where place = ${place} and (${isThere} or (lost_at is not null and place = ${LIBRARY}))
       and path > ${after} and ${condition(selection)}
-    order by path limit ${limit}
+    order by path limit ${sql.lit(limit)}
   `.execute(db)
   return rows
 }
@@ -170,7 +170,7 @@ export async function listDue(
   limit: number,
 ): Promise<Provable[]> {
   const list = (due: RawBuilder<unknown>, order: RawBuilder<unknown>) => sql<Provable>`
-    select ${provable} from ${copies} where ${due} and ${readable(place)} order by ${order} limit ${limit}
+    select ${provable} from ${copies} where ${due} and ${readable(place)} order by ${order} limit ${sql.lit(limit)}
   `
   const { rows: troubled } = await list(sql`recheck`, sql`path`).execute(db)
   if (troubled.length > 0) return troubled

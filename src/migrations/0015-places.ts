@@ -68,10 +68,13 @@ const PORTION = 10_000
  */
 export async function fillCopies(db: Database, report: (originals: number) => void): Promise<void> {
   for (let done = 0; ; done += PORTION) {
+    const { rows: places } = await sql<{ until: string | null }>`
+      select listed_until as until from places where id = 0`.execute(db)
+    const after = places[0]?.until ?? null
+    if (after === null) return
     const { rows } = await sql<{ until: string | null }>`
       with portion as materialized (
-        select files.* from files, places
-        where places.id = 0 and path > places.listed_until order by path limit ${PORTION}
+        select * from files where path > ${after} order by path limit ${sql.lit(PORTION)}
       ), library as (
         insert into copies (place, path, copied_at, verified_at, wanted_since, lost_at, recheck)
         select 0, path, stored_at, verified_at, missing_at, missing_at, recheck from portion
