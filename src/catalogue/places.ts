@@ -31,12 +31,17 @@ export async function listMirrors(db: Database): Promise<MirrorPlace[]> {
 }
 
 /**
- * Returns the mirror that a folder is for: the one that was there last or, from before that was noted, the first that
- * was never anywhere. `undefined` if none is.
+ * Returns the mirror that one of the `folders` which are wanted is for: the one that was there last, else one that was
+ * in none of them, since a drive may be mounted elsewhere now. `undefined` if none is.
  */
-export async function findMirrorAt(db: Database, folder: string): Promise<MirrorPlace | undefined> {
+export async function findMirrorAt(
+  db: Database,
+  folder: string,
+  folders: readonly string[],
+): Promise<MirrorPlace | undefined> {
   const mirrors = await listMirrors(db)
-  return mirrors.find((mirror) => mirror.folder === folder) ?? mirrors.find((mirror) => mirror.folder === null)
+  const isUnplaced = (mirror: MirrorPlace) => mirror.folder === null || !folders.includes(mirror.folder)
+  return mirrors.find((mirror) => mirror.folder === folder) ?? mirrors.find(isUnplaced)
 }
 
 /** Notes where a mirror is. */

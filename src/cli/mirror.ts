@@ -11,7 +11,10 @@ const NOT_WELL = 1
 export function mirrorCommand(context: CommandContext): Command {
   return new Command('mirror')
     .description('say how the second copy is; the server keeps it')
-    .option('--replace', 'from now on keep it on the drive that is in MIRROR_FOLDER now, instead of the one before')
+    .option(
+      '--replace [folder]',
+      'from now on keep it on the drive that is in MIRROR_FOLDER (of several: in this one) now, instead of the one before',
+    )
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
@@ -19,16 +22,17 @@ export function mirrorCommand(context: CommandContext): Command {
 Nothing is deleted: what lies in the folder already is compared, and what is no copy is moved to its quarantine.
 Exit code: 0 the second copy is there; 1 it is missing, full or failing; 2 could not be found out.`,
     )
-    .action(({ replace, json }: { replace?: boolean; json?: boolean }) =>
-      runCommand(context, (session) => run(session, replace ?? false, json ?? false)),
+    .action(({ replace, json }: { replace?: string | true; json?: boolean }) =>
+      runCommand(context, (session) => run(session, replace === true ? '' : replace, json ?? false)),
     )
 }
 
-async function run(session: Session, replace: boolean, json: boolean): Promise<number> {
-  const facts = await perform(session, 'mirror', { replace })
+async function run(session: Session, replace: string | undefined, json: boolean): Promise<number> {
+  const facts = await perform(session, 'mirror', replace === undefined ? {} : { replace })
   if (json) printJson(facts)
-  else print(...describe(facts))
-  return facts.state === 'missing' || facts.state === 'full' || facts.state === 'error' ? NOT_WELL : DONE
+  else print(...(facts.mirrors ?? [facts]).flatMap(describe))
+  const isWell = (facts.mirrors ?? [facts]).every(({ state }) => !['missing', 'full', 'error'].includes(state))
+  return isWell ? DONE : NOT_WELL
 }
 
 function describe(facts: MirrorFacts): string[] {

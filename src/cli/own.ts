@@ -13,7 +13,7 @@ import { assess } from '../health/assess.ts'
 import { migrate } from '../migrations/migrate.ts'
 import { createMirror } from '../mirror/mirror.ts'
 import { mirrorSource } from '../mirror/source.ts'
-import { mirrorStatus, openMirrorDrive } from '../mirror/status.ts'
+import { mirrorStatuses, openMirrorDrive, thoseThere } from '../mirror/status.ts'
 import { startEmbeddedServer } from '../postgres/server.ts'
 import { DataDirSpace } from '../postgres/space.ts'
 import { Drive } from '../storage/drive.ts'
@@ -49,7 +49,7 @@ export async function asOwner<Result>(session: Session, use: (owner: Owner) => P
 }
 
 function ownerOf(config: Config, db: Database, locks: ProcessLock[]): Owner {
-  const { libraryFolder, mirrorFolder, minFreeSpace } = config
+  const { libraryFolder, mirrorFolders, minFreeSpace } = config
   let opened: Library | undefined
   const driveAt = (id: string, role = libraryDrive()) =>
     new Drive(libraryFolder, id, { onMissing: () => {}, onReturned: () => {} }, role)
@@ -82,14 +82,14 @@ function ownerOf(config: Config, db: Database, locks: ProcessLock[]): Owner {
       await hold(libraryFolder, id, `the library in ${libraryFolder}`)
       return libraryOn(drive)
     },
-    mirror: async (library) => {
-      if (mirrorFolder === undefined) return undefined
-      const { place, drive } = await openMirrorDrive(library, mirrorFolder)
-      await hold(mirrorFolder, drive.id, `the second copy in ${mirrorFolder}`)
-      library.sources.push(mirrorSource(library, async () => ({ place, drive })))
-      return createMirror(library, place, drive, minFreeSpace)
-    },
-    mirrorStatus: (library) => mirrorStatus(library, mirrorFolder, minFreeSpace),
+    mirrors: (library, onAway) =>
+      thoseThere(mirrorFolders, onAway, async (folder) => {
+        const { place, drive } = await openMirrorDrive(library, folder, mirrorFolders)
+        await hold(folder, drive.id, `the second copy in ${folder}`)
+        library.sources.push(mirrorSource(library, async () => ({ place, drive })))
+        return createMirror(library, place, drive, minFreeSpace)
+      }),
+    mirrorStatuses: (library) => mirrorStatuses(library, config),
     health: async () => {
       const library = await openAnyway(config, db, driveAt, libraryOn)
       return assess({
@@ -98,7 +98,7 @@ function ownerOf(config: Config, db: Database, locks: ProcessLock[]): Owner {
           if (library instanceof AppError) throw library
           return library
         },
-        mirror: (found) => mirrorStatus(found, mirrorFolder, minFreeSpace),
+        mirrors: (found) => mirrorStatuses(found, config),
         journal: () => undefined,
         dataDir: async () => (config.databaseUrl === undefined ? new DataDirSpace(config.dataDir).usage() : undefined),
         rules: config,

@@ -27,7 +27,7 @@ export function renderStatus(facts: StatusFacts, config: Pick<Config, 'libraryFo
     ...rows('Last backup', deviceLines(facts, ago)),
     ...rows('Drive', [driveLine(facts, config.libraryFolder)]),
     ...rows('Database', databaseLines(facts)),
-    ...rows('Second copy', [mirrorLine(facts)]),
+    ...rows('Second copy', mirrorLines(facts)),
     ...rows('Checked', checkLines(facts.report, ago, day)),
   ]
 }
@@ -65,9 +65,13 @@ function filled(fill: { free: number; used: number }, where = ''): string {
   return `${humanSize(free)} free of ${humanSize(free + used)}${where} (${Math.round(fullness(fill) * 100)} % full)`
 }
 
-function mirrorLine({ report: { mirror }, isMirrorKnown }: StatusFacts): string {
-  if (!isMirrorKnown) return 'not known while the drive is away'
-  if (mirror === null) return 'none; to have one on a second drive, set MIRROR_FOLDER'
+function mirrorLines({ report: { mirrors }, isMirrorKnown }: StatusFacts): string[] {
+  if (!isMirrorKnown) return ['not known while the drive is away']
+  if (mirrors.length === 0) return ['none; to have one on a second drive, set MIRROR_FOLDER']
+  return mirrors.map((mirror) => (mirrors.length > 1 ? `${mirror.folder}: ${mirrorLine(mirror)}` : mirrorLine(mirror)))
+}
+
+function mirrorLine(mirror: HealthReport['mirrors'][number]): string {
   const note = mirror.on_same_drive ? '; it lies on the same drive as the photos, and would be lost with it' : ''
   const lack = `${count(mirror.lag_files, 'photo')} (${humanSize(mirror.lag_bytes)}) to be copied`
   switch (mirror.state) {

@@ -23,8 +23,8 @@ export interface Config {
   readonly maxFileSize: number | undefined
   /** Bytes. */
   readonly minFreeSpace: number
-  /** Absolute; undefined: no mirror. */
-  readonly mirrorFolder: string | undefined
+  /** Absolute; each gets a mirror. */
+  readonly mirrorFolders: readonly string[]
   /** Milliseconds. */
   readonly verifyEvery: number
   readonly autoRebuild: boolean
@@ -123,7 +123,7 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
     databaseUrl,
     maxFileSize: read(SETTINGS.maxFileSize),
     minFreeSpace: read(SETTINGS.minFreeSpace),
-    mirrorFolder: read(SETTINGS.mirrorFolder),
+    mirrorFolders: Object.freeze(read(SETTINGS.mirrorFolders) ?? []),
     verifyEvery: read(SETTINGS.verifyEvery),
     autoRebuild: read(SETTINGS.autoRebuild) ?? databaseUrl === undefined,
     quietDays: read(SETTINGS.quietDays),
@@ -145,11 +145,20 @@ function evaluate(env: Environment, cwd: string): { config: Config; problems: re
       `UPLOAD_FOLDER is "${config.libraryFolder}" but must be a folder outside "${database}", which DATA_DIR gives to the embedded database.`,
     )
   }
-  const { libraryFolder, mirrorFolder } = config
-  if (mirrorFolder !== undefined && (isWithin(mirrorFolder, libraryFolder) || isWithin(libraryFolder, mirrorFolder))) {
-    problems.push(
-      `MIRROR_FOLDER is "${mirrorFolder}" but must be a folder of its own, neither within UPLOAD_FOLDER ("${libraryFolder}") nor around it.`,
-    )
+  const { libraryFolder, mirrorFolders } = config
+  const overlap = (one: string, other: string) => isWithin(one, other) || isWithin(other, one)
+  for (const [index, folder] of mirrorFolders.entries()) {
+    if (overlap(folder, libraryFolder)) {
+      problems.push(
+        `MIRROR_FOLDER is "${folder}" but must be a folder of its own, neither within UPLOAD_FOLDER ("${libraryFolder}") nor around it.`,
+      )
+    }
+    const other = mirrorFolders.slice(0, index).find((earlier) => overlap(earlier, folder))
+    if (other !== undefined) {
+      problems.push(
+        `MIRROR_FOLDER names "${other}" and "${folder}", but each second copy must have a folder of its own, not within another.`,
+      )
+    }
   }
   return { config, problems }
 }

@@ -3,6 +3,7 @@ import {
   days,
   duration,
   folder,
+  folders,
   hidden,
   homeNetworks,
   hostNames,
@@ -118,13 +119,14 @@ export const SETTINGS = {
     parse: megabytes,
   }),
 
-  mirrorFolder: optional({
+  mirrorFolders: optional({
     name: 'MIRROR_FOLDER',
     otherwise: 'no second copy',
     example: '/mnt/second-drive/photos',
-    meaning: 'A folder on a second drive, or on another computer, that gets a copy of the whole library.',
-    wanted: 'the path of a folder',
-    parse: folder,
+    meaning:
+      'A folder on a second drive, or on another computer, that gets a copy of the whole library. Several are separated by commas.',
+    wanted: 'the path of a folder, or several separated by commas',
+    parse: folders,
   }),
 
   verifyEvery: withDefault({

@@ -47,6 +47,14 @@ export function folder(text: string, { cwd, home }: Surroundings): string {
   return resolve(home, rest)
 }
 
+/** Absolute paths, each another one. */
+export function folders(text: string, surroundings: Surroundings): readonly string[] {
+  const paths = items(text).map((item) => folder(item, surroundings))
+  const twice = paths.find((path, index) => paths.indexOf(path) !== index)
+  if (twice !== undefined) throw new Refusal(`"${twice}" is named twice`)
+  return paths
+}
+
 /** A number of megabytes (1024²), as whole bytes. */
 export function megabytes(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text)) throw new Refusal()

@@ -6,6 +6,7 @@
 import type { Library } from '../archive/library.ts'
 import type { Database } from '../catalogue/connection.ts'
 import type { Config } from '../config/config.ts'
+import type { AppError } from '../errors.ts'
 import type { Health } from '../health/model.ts'
 import type { Mirror } from '../mirror/mirror.ts'
 import type { MirrorStatus } from '../mirror/status.ts'
@@ -20,10 +21,10 @@ export interface Owner {
    * `drive_missing`, `drive_error`.
    */
   library(): Promise<Library>
-  /** Where the second copy is kept; `undefined` if none is wanted. Throws `mirror_missing`, `drive_error`. */
-  mirror(library: Library): Promise<Mirror | undefined>
-  /** `isReplaced`: another one has just taken its place. */
-  mirrorStatus(library: Library, isReplaced: boolean): Promise<MirrorStatus>
+  /** The second copies that are there. Those that are not: `onAway` hears why (`mirror_missing`, `drive_error`). */
+  mirrors(library: Library, onAway: (reason: AppError) => void): Promise<Mirror[]>
+  /** How each is that is wanted. `replaced`: the folder of one whose place another has just taken. */
+  mirrorStatuses(library: Library, replaced?: string): Promise<MirrorStatus[]>
   health(): Promise<Health>
   /** Whether uploads are under way, which go first. */
   readonly isBusy: () => boolean

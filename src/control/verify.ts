@@ -86,16 +86,14 @@ async function verifySelected(
   told: Told<PassProgress>,
   signal: AbortSignal,
 ): Promise<PassReport> {
-  const mirror = await owner.mirror(library).catch((error: unknown) => {
-    if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
-    told.say(`The second copy is not read back: ${error.message}`)
-    return undefined
+  const mirrors = await owner.mirrors(library, ({ message }) => {
+    told.say(`The second copy is not read back: ${message}`)
   })
-  const pass = new Pass(library, mirror, selection, owner.isBusy, told.progress, signal)
+  const pass = new Pass(library, mirrors, selection, owner.isBusy, told.progress, signal)
   try {
     await pass.readAll()
     await pass.compareFolders()
-    await pass.readCopies()
+    await pass.readMirrors()
     return await pass.finish()
   } finally {
     owner.trouble()
@@ -104,7 +102,7 @@ async function verifySelected(
 
 class Pass {
   readonly #library: Library
-  readonly #mirror: Mirror | undefined
+  readonly #mirrors: readonly Mirror[]
   readonly #selection: Selection
   readonly #patience: Patience
   readonly #turn = new KeyedLock()
@@ -121,14 +119,14 @@ class Pass {
 
   constructor(
     library: Library,
-    mirror: Mirror | undefined,
+    mirrors: readonly Mirror[],
     selection: Selection,
     isBusy: () => boolean,
     report: (progress: PassProgress) => void,
     signal: AbortSignal,
   ) {
     this.#library = library
-    this.#mirror = mirror
+    this.#mirrors = mirrors
     this.#selection = selection
     this.#patience = new Patience(isBusy, UPLOADS_FIRST)
     this.#report = report
@@ -149,11 +147,11 @@ class Pass {
     const { db } = this.#library
     await this.#library.drive.check()
     const selection = this.#selection
-    const total = await countSelected(db, LIBRARY, selection)
-    const copies =
-      this.#mirror === undefined ? { files: 0, bytes: 0 } : await countSelected(db, this.#mirror.place, selection)
-    this.#progress.totalFiles = total.files + copies.files
-    this.#progress.totalBytes = total.bytes + copies.bytes
+    for (const place of [LIBRARY, ...this.#mirrors.map((mirror) => mirror.place)]) {
+      const { files, bytes } = await countSelected(db, place, selection)
+      this.#progress.totalFiles += files
+      this.#progress.totalBytes += bytes
+    }
     const originals = inPortions<Provable>((last) => listSelected(db, LIBRARY, selection, last?.path ?? '', PORTION))
     try {
       await workThrough(originals, READERS, async (original) => {
@@ -207,18 +205,21 @@ class Pass {
   }
 
   /** The copies last: what was wrong with the library is healed from them, and they from it. */
-  async readCopies(): Promise<void> {
-    if (this.#mirror === undefined) return
+  async readMirrors(): Promise<void> {
+    for (const mirror of this.#mirrors) await this.#readMirror(mirror)
+  }
+
+  async #readMirror(mirror: Mirror): Promise<void> {
     const beganAt = performance.now()
     const done = () => {
       this.#progress.files++
       this.#report(this.#progress)
     }
     const pause = this.#pause
-    for (const id of await verifyCopies(this.#mirror, this.#selection, { pause, done })) this.#findings.add(id)
+    for (const id of await verifyCopies(mirror, this.#selection, { pause, done })) this.#findings.add(id)
     this.#seconds += (performance.now() - beganAt) / 1000
     const options = { ...walkOf(this.#selection), pause, signal: this.#signal }
-    for (const id of await compareFolders(this.#mirror, options)) this.#findings.add(id)
+    for (const id of await compareFolders(mirror, options)) this.#findings.add(id)
   }
 
   async finish(): Promise<PassReport> {

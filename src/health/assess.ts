@@ -22,8 +22,8 @@ export interface Subject {
   readonly db: Database
   /** Throws the reason why while it can't be had. */
   readonly library: () => Library
-  /** `undefined` if it is not known yet. */
-  readonly mirror: (library: Library) => Promise<MirrorStatus | undefined>
+  /** `undefined` if it is not known yet how they are. */
+  readonly mirrors: (library: Library) => Promise<readonly MirrorStatus[] | undefined>
   /** What keeps the journal from being written, as far as it is known. */
   readonly journal: () => LastingFailure | undefined
   /** `undefined` if the database is not an embedded one. */
@@ -46,7 +46,7 @@ export async function assess(subject: Subject): Promise<Health> {
   const at = subject.now()
   const alerts = await listRaised(db)
   const told = alerts.flatMap(({ key }) => deviceOfKey(key) ?? [])
-  const [{ drive, mirror }, proof, due, devices, findings, healed, backups, superuser, dataDir] = await Promise.all([
+  const [{ drive, mirrors }, proof, due, devices, findings, healed, backups, superuser, dataDir] = await Promise.all([
     lookAtDrives(subject),
     countByState(db, at),
     nextDue(db, rules.verifyEvery, at),
@@ -65,7 +65,7 @@ export async function assess(subject: Subject): Promise<Health> {
     nextDue: due,
     overdueSince,
     drive,
-    mirror,
+    mirrors,
     journal: subject.journal(),
     devices,
     findings,
@@ -83,17 +83,17 @@ export async function assess(subject: Subject): Promise<Health> {
 
 async function lookAtDrives({
   library,
-  mirror,
-}: Subject): Promise<{ drive: DriveState; mirror: MirrorStatus | undefined }> {
+  mirrors,
+}: Subject): Promise<{ drive: DriveState; mirrors: readonly MirrorStatus[] | undefined }> {
   let opened: Library
   try {
     opened = library()
   } catch (error) {
     if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
-    return { drive: { isPresent: false, reason: error }, mirror: undefined }
+    return { drive: { isPresent: false, reason: error }, mirrors: undefined }
   }
-  const [drive, status] = await Promise.all([lookAtDrive(opened), mirror(opened)])
-  return { drive, mirror: status }
+  const [drive, status] = await Promise.all([lookAtDrive(opened), mirrors(opened)])
+  return { drive, mirrors: status }
 }
 
 async function lookAtDrive(library: Library): Promise<DriveState> {

@@ -28,7 +28,7 @@ export interface Facts {
   overdueSince: Date | null
   drive: DriveState
   /** `undefined` if it is not known, since the library has not been there yet. */
-  mirror: MirrorStatus | undefined
+  mirrors: readonly MirrorStatus[] | undefined
   /** What keeps the journal from being written. A command, which does not write it, knows of nothing. */
   journal: LastingFailure | undefined
   /** Those that have backed up for the longest time first; of many, the first of them. */

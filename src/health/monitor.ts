@@ -16,6 +16,7 @@ const LASTING_MS = 2_000
 const OUTAGE_MS = 60_000
 /** What watches over these has said so in the log already, with the cause. */
 const LOGGED_ELSEWHERE = new Set(['drive_missing', 'mirror_missing', 'mirror_full', 'mirror_error'])
+const isLoggedElsewhere = (key: string) => LOGGED_ELSEWHERE.has(key.split(':', 1)[0] ?? key)
 
 /** Of what the catalogue does not keep. */
 const ONCE = { isNote: false, edition: 1 } as const
@@ -128,11 +129,11 @@ export class Monitor {
     for (const { key, title, message } of said.values()) {
       if (this.#logged.has(key)) continue
       this.#logged.add(key)
-      if (!LOGGED_ELSEWHERE.has(key)) log.warn({ problem: key }, `${title}. ${message}`)
+      if (!isLoggedElsewhere(key)) log.warn({ problem: key }, `${title}. ${message}`)
     }
     for (const { key, title, isNote } of cleared) {
       this.#logged.delete(key)
-      if (!LOGGED_ELSEWHERE.has(key) && !isNote) log.info({ problem: key }, `solved: ${title}`)
+      if (!isLoggedElsewhere(key) && !isNote) log.info({ problem: key }, `solved: ${title}`)
     }
   }
 

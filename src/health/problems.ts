@@ -37,16 +37,17 @@ export function problemsOf(facts: Facts, rules: HealthRules): Problem[] {
 }
 
 /** Which problems can't be judged by these facts: an alert of theirs stays as it is. */
-export function isUndecided({ drive, mirror, raised, at }: Facts): (key: string) => boolean {
+export function isUndecided({ drive, mirrors, raised, at }: Facts): (key: string) => boolean {
   const undecided = new Set<string>()
   // Of devices that come and go, each end and each beginning would be a message.
   const toldAt = raised.get(FURTHER)?.getTime()
   if (toldAt !== undefined && Math.abs(at.getTime() - toldAt) < LONGEST_WAIT_MS) undecided.add(FURTHER)
   if (!drive.isPresent) for (const key of ['drive_full', 'drive_unwritable', JOURNAL]) undecided.add(key)
-  const isMirrorAway = mirror === undefined || mirror.state === 'missing'
-  if (isMirrorAway) for (const key of ['mirror_full', 'mirror_error', 'mirror_behind']) undecided.add(key)
-  if (mirror === undefined) undecided.add('mirror_missing')
-  return (key) => undecided.has(key)
+  for (const [index, mirror] of (mirrors ?? []).entries()) {
+    if (mirror.state !== 'missing') continue
+    for (const what of ['full', 'error', 'behind']) undecided.add(mirrorKey(what, mirror, index))
+  }
+  return (key) => undecided.has(key) || (mirrors === undefined && key.startsWith('mirror_'))
 }
 
 function driveProblems(facts: Facts, rules: HealthRules): Problem[] {
@@ -204,26 +205,39 @@ function healedNote(place: CopyPlace, healed: readonly HealedCount[]): Problem[]
 }
 
 const MIRROR_TITLES = {
-  missing: 'The second copy is missing',
-  full: 'The drive with the second copy is full',
-  error: 'The second copy can’t be kept up to date',
+  missing: (name: string) => `The second copy${name} is missing`,
+  full: (name: string) => `The drive with the second copy${name} is full`,
+  error: (name: string) => `The second copy${name} can’t be kept up to date`,
 } as const
 
-function mirrorProblems({ mirror, at }: Facts): Problem[] {
-  if (mirror === undefined || mirror.state === 'none' || mirror.state === 'ok') return []
-  const severity = 'warning'
-  if (mirror.state !== 'behind') {
-    const title = MIRROR_TITLES[mirror.state]
-    return [{ key: `mirror_${mirror.state}`, severity, title, message: mirror.reason ?? title, since: at }]
-  }
-  return mirrorLag(mirror, at)
+/** What is wrong with a mirror; of several each further one has problems of its own, by its folder. */
+function mirrorKey(what: string, { folder }: MirrorStatus, index: number): string {
+  return index === 0 ? `mirror_${what}` : `mirror_${what}:${folder}`
 }
 
-function mirrorLag({ backlog: { files, oldest } }: MirrorStatus, at: Date): Problem[] {
+function mirrorProblems({ mirrors = [], at }: Facts): Problem[] {
+  return mirrors.flatMap((mirror, index) => {
+    const name = mirrors.length > 1 ? ` in ${mirror.folder}` : ''
+    return mirrorProblem(mirror, name, at).map((problem) => ({
+      ...problem,
+      key: mirrorKey(mirror.state, mirror, index),
+    }))
+  })
+}
+
+/** `name` goes on after "second copy". */
+function mirrorProblem(mirror: MirrorStatus, name: string, at: Date): Omit<Problem, 'key'>[] {
+  const severity = 'warning'
+  const { files, oldest } = mirror.backlog
+  if (mirror.state === 'ok') return []
+  if (mirror.state !== 'behind') {
+    const title = MIRROR_TITLES[mirror.state](name)
+    return [{ severity, title, message: mirror.reason ?? title, since: at }]
+  }
   if (oldest === null || at.getTime() - oldest.getTime() <= LAG_MS) return []
-  const title = `The second copy lacks ${files} ${files === 1 ? 'photo' : 'photos'}`
+  const title = `The second copy${name} lacks ${files} ${files === 1 ? 'photo' : 'photos'}`
   const message = `It catches up by itself; if this does not get less, the server’s log says why.`
-  return [{ key: 'mirror_behind', severity: 'warning', title, message, since: oldest }]
+  return [{ severity, title, message, since: oldest }]
 }
 
 function verificationProblems({ overdueSince }: Facts): Problem[] {

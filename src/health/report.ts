@@ -4,6 +4,7 @@ import { Nullable, Timestamp } from '../base/shapes.ts'
 import type { Problem } from '../catalogue/alerts.ts'
 import type { Finding } from '../catalogue/findings.ts'
 import { inFull } from '../errors.ts'
+import type { MirrorState, MirrorStatus } from '../mirror/status.ts'
 import type { Health } from './model.ts'
 import { devicesOf, fullness, isForgotten } from './problems.ts'
 
@@ -30,6 +31,15 @@ export const FindingEntry = Type.Object({
   quarantined: Nullable(Type.String({ description: 'where the damaged file lies now' })),
   found_at: Timestamp,
 })
+
+const MirrorHealth = {
+  state: Type.String({ description: 'ok, behind, missing, full or error' }),
+  reason: Nullable(Type.String()),
+  lag_files: Count,
+  lag_bytes: Bytes,
+  lag_since: Nullable(Timestamp),
+  on_same_drive: Type.Boolean({ description: 'whether it lies on the same drive as the library' }),
+}
 
 /** How the household's backup is, as `/library/health` and `iclood status --json` show it. */
 export const HealthReport = Type.Object({
@@ -71,16 +81,8 @@ export const HealthReport = Type.Object({
       { description: 'the disk of the embedded database' },
     ),
   ),
-  mirror: Nullable(
-    Type.Object({
-      state: Type.String({ description: 'ok, behind, missing, full or error' }),
-      reason: Nullable(Type.String()),
-      lag_files: Count,
-      lag_bytes: Bytes,
-      lag_since: Nullable(Timestamp),
-      on_same_drive: Type.Boolean({ description: 'whether it lies on the same drive as the library' }),
-    }),
-  ),
+  mirror: Nullable(Type.Object(MirrorHealth, { description: 'the second copy; of several the worst one' })),
+  mirrors: Type.Array(Type.Object({ folder: Type.String(), ...MirrorHealth }), { description: 'every second copy' }),
   devices: Type.Array(
     Type.Object({
       device_id: Type.String(),
@@ -102,9 +104,23 @@ export type HealthReport = Static<typeof HealthReport>
 
 const iso = (date: Date | null) => date?.toISOString() ?? null
 
+const FROM_WORST: readonly MirrorState[] = ['missing', 'error', 'full', 'behind', 'ok']
+
+function mirrorHealth({ state, reason, backlog, isOnOneDevice }: MirrorStatus) {
+  return {
+    state,
+    reason,
+    lag_files: backlog.files,
+    lag_bytes: backlog.bytes,
+    lag_since: iso(backlog.oldest),
+    on_same_drive: isOnOneDevice,
+  }
+}
+
 /** Writes it with times in ISO 8601. */
 export function healthReport(health: Health): HealthReport {
-  const { proof, drive, mirror, problems, notes, findings, healed, backups, quiet, dataDir } = health
+  const { proof, drive, mirrors = [], problems, notes, findings, healed, backups, quiet, dataDir } = health
+  const [worst] = mirrors.toSorted((a, b) => FROM_WORST.indexOf(a.state) - FROM_WORST.indexOf(b.state))
   const { intact, unverified, unread, lost } = proof
   const states = [intact, unverified, unread, lost]
   const total = {
@@ -146,17 +162,8 @@ export function healthReport(health: Health): HealthReport {
       dataDir === undefined
         ? null
         : { total_bytes: dataDir.total, free_bytes: dataDir.free, used_percent: percentOf(dataDir) },
-    mirror:
-      mirror === undefined || mirror.state === 'none'
-        ? null
-        : {
-            state: mirror.state,
-            reason: mirror.reason,
-            lag_files: mirror.backlog.files,
-            lag_bytes: mirror.backlog.bytes,
-            lag_since: iso(mirror.backlog.oldest),
-            on_same_drive: mirror.isOnOneDevice,
-          },
+    mirror: worst === undefined ? null : mirrorHealth(worst),
+    mirrors: mirrors.map((mirror) => ({ folder: mirror.folder, ...mirrorHealth(mirror) })),
     devices: devicesOf(health, DEVICES_SHOWN).map((device) => {
       const { deviceId, lastBackup, lastSeen, completed, failed, pending } = device
       return {
@@ -200,7 +207,7 @@ interface Fill {
 }
 
 export function statusFacts(health: Health): StatusFacts {
-  const { drive, dataDir, mirror, raised } = health
+  const { drive, dataDir, mirrors, raised } = health
   const devices = health.devices.filter((device) => !isForgotten(device))
   const listed = devicesOf({ devices, raised }, DEVICES_LISTED)
   return {
@@ -208,7 +215,7 @@ export function statusFacts(health: Health): StatusFacts {
     drive: drive.isPresent ? drive.usage : null,
     isDriveMissing: !drive.isPresent && drive.reason.code === 'drive_missing',
     dataDir: dataDir ?? null,
-    isMirrorKnown: mirror !== undefined,
+    isMirrorKnown: mirrors !== undefined,
     devices: listed.map(({ deviceId, lastBackup }) => ({ device_id: deviceId, last_backup: iso(lastBackup) })),
     furtherDevices: devices.length - listed.length,
   }

@@ -22,6 +22,8 @@ import { backlogOf, describe, doubtAboutPlace, type MirrorStatus, type MirrorTro
 import { type MirrorOptions, Upkeep, type Upkept } from './upkeep.ts'
 
 export interface KeeperOptions extends MirrorOptions {
+  /** Those of all mirrors that are wanted; left out: of this one alone. */
+  folders?: readonly string[]
   /**
    * Whether the server was ended cleanly before: what was copied just before an end that was not is read back first.
    */
@@ -58,6 +60,14 @@ export class MirrorKeeper {
     this.#options = options
     this.#troubleAt = options.wasClean ? undefined : 'last'
     library.sources.push(mirrorSource(library, () => this.#mirror()))
+  }
+
+  get folder(): string {
+    return this.#options.folder
+  }
+
+  get #folders(): readonly string[] {
+    return this.#options.folders ?? [this.folder]
   }
 
   /** Hears of what has changed in the catalogue, from the outbox. */
@@ -112,7 +122,7 @@ export class MirrorKeeper {
       this.#setTrouble(troubleOf(error), error)
       this.#bell.ring()
     }
-    const place = this.#place ?? (await findMirrorAt(this.#library.db, this.#options.folder))?.id
+    const place = this.#place ?? (await findMirrorAt(this.#library.db, this.folder, this.#folders))?.id
     return describe(this.#library, this.#options.folder, this.#trouble, await backlogOf(this.#library, place))
   }
 
@@ -127,7 +137,7 @@ export class MirrorKeeper {
 
   /** Another mirror was put in its place: resolves once that is kept, or it is known why not. */
   async lookAnew(): Promise<void> {
-    const expected = await findMirrorAt(this.#library.db, this.#options.folder)
+    const expected = await findMirrorAt(this.#library.db, this.folder, this.#folders)
     if (expected !== undefined && this.#open?.upkeep.mirror.place === expected.id) return
     this.#look = withResolvers()
     this.#bell.ring()
@@ -136,7 +146,7 @@ export class MirrorKeeper {
 
   async #openMirror(signal: AbortSignal): Promise<Upkeep> {
     const { folder, log } = this.#options
-    const place = await establishMirror(this.#library, folder)
+    const place = await establishMirror(this.#library, folder, this.#folders)
     const lock = await lockLibrary(folder, place.identity)
     if (lock === undefined) {
       throw new AppError(

@@ -8,24 +8,30 @@ import {
   rememberMirror,
 } from '../catalogue/places.ts'
 import { AppError } from '../errors.ts'
+import { MIRROR_NOTE } from '../format/layout.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { MIRROR_DRIVE, missingDrive, refuseUnmounted } from '../storage/drive-role.ts'
 import { createIdentity, readLibraryFile, settleIdentity } from '../storage/identity.ts'
 import { readMirrorNote, writeMirrorNote } from '../storage/mirror-note.ts'
 
 /**
- * Returns the mirror that the folder `root` (absolute) is for, once it is there. A mirror of this library that lies in
- * it is taken as it is; where the library has none for this folder, a folder without any library becomes one.
+ * Returns the mirror that the folder `root` (absolute), one of the `folders` of all, is for, once it is there. A mirror
+ * of this library that lies in it is taken as it is; where the library has none for this folder, a folder without any
+ * library becomes one.
  *
  * Throws `mirror_missing` if the folder holds something else, or nothing while its mirror is known: then nothing is
  * written there. Throws `drive_missing` if that can't be told without the library's drive, which is away;
  * `drive_error`.
  */
-export async function establishMirror(library: Library, root: string): Promise<MirrorPlace> {
+export async function establishMirror(
+  library: Library,
+  root: string,
+  folders: readonly string[] = [root],
+): Promise<MirrorPlace> {
   const { db } = library
   const known = await knownMirrors(library)
   const found = await lookInto(library, root)
-  const expected = await findMirrorAt(db, root)
+  const expected = await findMirrorAt(db, root, folders)
   if (found !== undefined && (expected === undefined || known.some(({ identity }) => identity === found))) {
     return adopt(library, root, found)
   }
@@ -43,9 +49,13 @@ export async function establishMirror(library: Library, root: string): Promise<M
  * Makes what is in the folder `root` now the mirror that it is for, whatever was it before: a person says so. What lies
  * there already is compared before it counts. Throws `mirror_missing` if the folder holds another library.
  */
-export async function replaceWithMirror(library: Library, root: string): Promise<MirrorPlace> {
+export async function replaceWithMirror(
+  library: Library,
+  root: string,
+  folders: readonly string[] = [root],
+): Promise<MirrorPlace> {
   await library.drive.check()
-  const before = await findMirrorAt(library.db, root)
+  const before = await findMirrorAt(library.db, root, folders)
   const found = (await lookInto(library, root)) ?? (await makeMirror(library, root))
   if (before !== undefined && before.identity !== found) await forgetMirror(library.db, before.id)
   return adopt(library, root, found)
@@ -61,13 +71,16 @@ async function knownMirrors(library: Library): Promise<MirrorPlace[]> {
 }
 
 async function adopt(library: Library, root: string, identity: string): Promise<MirrorPlace> {
-  const { db } = library
+  const { db, drive, committer } = library
   await onMirror(settleIdentity(root))
-  const others = (await listMirrors(db)).map((mirror) => mirror.identity).filter((other) => other !== identity)
-  await writeMirrorNote(library.drive, library.committer, [...others, identity])
-  const mirror = await rememberMirror(db, identity)
-  await noteMirrorFolder(db, mirror.id, root)
-  return { ...mirror, folder: root }
+  // One mirror at a time: the note names all of them.
+  return library.locks.folder.run(MIRROR_NOTE, async () => {
+    const others = (await listMirrors(db)).map((mirror) => mirror.identity).filter((other) => other !== identity)
+    await writeMirrorNote(drive, committer, [...others, identity])
+    const mirror = await rememberMirror(db, identity)
+    await noteMirrorFolder(db, mirror.id, root)
+    return { ...mirror, folder: root }
+  })
 }
 
 /** The identity of a mirror of this library in `root`; `undefined` if there is no library at all. */

@@ -8,14 +8,14 @@ import { areOnOneDevice } from '../storage/one-device.ts'
 import { diskUsage } from '../storage/space.ts'
 
 /**
- * How the second copy is: `none` is wanted; `ok` has everything; `behind` is on its way; `missing` is not there; `full`
+ * How a second copy is: `ok` has everything; `behind` is on its way; `missing` is not there; `full`
  * has no room for some photos; `error` could not take some, and is tried again.
  */
-export type MirrorState = 'none' | 'ok' | 'behind' | 'missing' | 'full' | 'error'
+export type MirrorState = 'ok' | 'behind' | 'missing' | 'full' | 'error'
 
 export interface MirrorStatus {
-  /** Absolute; null where none is wanted. */
-  folder: string | null
+  /** Absolute. */
+  folder: string
   state: MirrorState
   /** What is wrong and what to do, as a sentence; null if nothing is. */
   reason: string | null
@@ -29,14 +29,6 @@ export interface MirrorStatus {
 export interface MirrorTrouble {
   state: 'missing' | 'full' | 'error'
   reason: string
-}
-
-export const NO_MIRROR: MirrorStatus = {
-  folder: null,
-  state: 'none',
-  reason: null,
-  backlog: { files: 0, bytes: 0, oldest: null },
-  isOnOneDevice: false,
 }
 
 /** What an error says about the mirror. */
@@ -60,16 +52,16 @@ export async function describe(
 
 /**
  * Looks how the mirror is from outside the server that keeps it: what only that one knows (such as what a drive
- * refused) is not told. `root` undefined: there is none. Throws `database_unavailable`.
+ * refused) is not told. `folders` are those of all mirrors that are wanted. Throws `database_unavailable`.
  */
 export async function mirrorStatus(
   library: Library,
-  root: string | undefined,
+  root: string,
   minFreeSpace: number,
+  folders: readonly string[] = [root],
 ): Promise<MirrorStatus> {
-  if (root === undefined) return NO_MIRROR
-  const backlog = await backlogOf(library, (await findMirrorAt(library.db, root))?.id)
-  return describe(library, root, await troubleIn(library, root, minFreeSpace, backlog), backlog)
+  const backlog = await backlogOf(library, (await findMirrorAt(library.db, root, folders))?.id)
+  return describe(library, root, await troubleIn(library, root, folders, minFreeSpace, backlog), backlog)
 }
 
 /** What a mirror lacks; one that is not known yet lacks everything. */
@@ -77,14 +69,23 @@ export function backlogOf(library: Library, place: PlaceId | undefined): Promise
   return findBacklog(library.db, place ?? null, library.now())
 }
 
+/** The same of all that are wanted. */
+export function mirrorStatuses(
+  library: Library,
+  { mirrorFolders, minFreeSpace }: { mirrorFolders: readonly string[]; minFreeSpace: number },
+): Promise<MirrorStatus[]> {
+  return Promise.all(mirrorFolders.map((root) => mirrorStatus(library, root, minFreeSpace, mirrorFolders)))
+}
+
 async function troubleIn(
   library: Library,
   root: string,
+  folders: readonly string[],
   minFreeSpace: number,
   backlog: Backlog,
 ): Promise<MirrorTrouble | undefined> {
   try {
-    const { drive } = await openMirrorDrive(library, root)
+    const { drive } = await openMirrorDrive(library, root, folders)
     await drive.checkWritable()
     if (backlog.files === 0 || (await diskUsage(drive)).free > minFreeSpace) return undefined
     return { state: 'full', reason: 'The drive with the second copy is full. Make room on it or use a larger one.' }
@@ -98,8 +99,12 @@ async function troubleIn(
  * The mirror that the catalogue knows for the folder `root`, and its drive, which is there. Throws `mirror_missing`,
  * `drive_error`.
  */
-export async function openMirrorDrive(library: Library, root: string): Promise<{ place: PlaceId; drive: Drive }> {
-  const mirror = await findMirrorAt(library.db, root)
+export async function openMirrorDrive(
+  library: Library,
+  root: string,
+  folders: readonly string[] = [root],
+): Promise<{ place: PlaceId; drive: Drive }> {
+  const mirror = await findMirrorAt(library.db, root, folders)
   if (mirror === undefined) {
     throw new AppError(
       'mirror_missing',
@@ -132,4 +137,22 @@ async function isOneDevice(folder: string, other: string): Promise<boolean> {
     if (hasErrno(error)) return false
     throw error
   }
+}
+
+/** Those of `all` that `open` can open. `onAway` hears why another could not; what is not about it is thrown. */
+export async function thoseThere<Wanted, Opened>(
+  all: readonly Wanted[],
+  onAway: (reason: AppError) => void,
+  open: (one: Wanted) => Promise<Opened>,
+): Promise<Opened[]> {
+  const opened: Opened[] = []
+  for (const one of all) {
+    try {
+      opened.push(await open(one))
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code === 'database_unavailable') throw error
+      onAway(error)
+    }
+  }
+  return opened
 }

@@ -9,7 +9,7 @@ import type { WorkName } from '../control/works.ts'
 import { AppError } from '../errors.ts'
 import type { Control, SettingsMeant } from '../http/routes/control.ts'
 import type { MirrorKeeper } from '../mirror/keeper.ts'
-import { NO_MIRROR } from '../mirror/status.ts'
+import { thoseThere } from '../mirror/status.ts'
 import { DirectReader } from '../storage/direct-read.ts'
 import { Drive } from '../storage/drive.ts'
 import { readIdentity } from '../storage/identity.ts'
@@ -25,7 +25,7 @@ export class ServerControl implements Control {
   readonly #establishing = new KeyedLock()
   #isEstablished = false
   #openPatient: (() => Database) | undefined
-  #mirror: MirrorKeeper | undefined
+  #mirrors: readonly MirrorKeeper[] = []
   #isVerifying = false
 
   constructor(config: Config, state: ServerState) {
@@ -47,8 +47,8 @@ export class ServerControl implements Control {
     this.#openPatient = openPatient
   }
 
-  setMirror(mirror: MirrorKeeper | undefined): void {
-    this.#mirror = mirror
+  setMirrors(mirrors: readonly MirrorKeeper[]): void {
+    this.#mirrors = mirrors
   }
 
   /** Finds out by `attempt` which library it is, while no rebuild that was asked for changes that. */
@@ -126,13 +126,14 @@ export class ServerControl implements Control {
         await library.drive.check()
         return lent(library)
       },
-      mirror: async () => {
-        const mirror = await this.#mirror?.kept()
-        return mirror === undefined ? undefined : { ...mirror, reader: new DirectReader(mirror.drive) }
-      },
-      mirrorStatus: async (_, isReplaced) => {
-        if (isReplaced) await this.#mirror?.lookAnew()
-        return (await this.#mirror?.status()) ?? NO_MIRROR
+      mirrors: (_, onAway) =>
+        thoseThere(this.#mirrors, onAway, async (keeper) => {
+          const mirror = await keeper.kept()
+          return { ...mirror, reader: new DirectReader(mirror.drive) }
+        }),
+      mirrorStatuses: async (_, replaced) => {
+        await this.#mirrors.find(({ folder }) => folder === replaced)?.lookAnew()
+        return Promise.all(this.#mirrors.map((mirror) => mirror.status()))
       },
       health: () => state.health(),
       restoring: async (work) => {

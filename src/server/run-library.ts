@@ -5,10 +5,10 @@ import { createLibrary, forgetFolders, type Library } from '../archive/library.t
 import type { ProcessLock } from '../base/process-lock.ts'
 import type { Database } from '../catalogue/connection.ts'
 import { beginRun, endRun, findLibraryId, findWhereabouts, noteWhereabouts } from '../catalogue/library.ts'
+import type { News } from '../catalogue/outbox.ts'
 import { AppError } from '../errors.ts'
 import { JournalKeeper } from '../journal/keeper.ts'
-import { MirrorKeeper } from '../mirror/keeper.ts'
-import { NO_MIRROR } from '../mirror/status.ts'
+import { type KeeperOptions, MirrorKeeper } from '../mirror/keeper.ts'
 import { Drive, type DriveEvents } from '../storage/drive.ts'
 import { driveError } from '../storage/drive-error.ts'
 import { libraryDrive } from '../storage/drive-role.ts'
@@ -50,7 +50,7 @@ export async function runLibrary(start: Start, { db, uploads, openPatient }: Cat
   const hasher = hasherFor(speed)
   log.debug({ megabytesPerSecond: Math.round(speed), ownThread: hasher !== hashHere }, 'SHA-256 was measured')
   let journal: JournalKeeper | undefined
-  let mirror: MirrorKeeper | undefined
+  let mirrors: MirrorKeeper[] = []
   let missedAt = new Date()
   let isOpen = false
   /** Whether nothing lies on the drive that an upload has left there without a record. */
@@ -100,23 +100,23 @@ export async function runLibrary(start: Start, { db, uploads, openPatient }: Cat
     isOpen = true
     // An upload that has outlived its time may still be recorded.
     isClean = () => state.uploads.size === 0 && !adoption.isOwed
-    mirror = openMirror(library, start, wasClean)
-    control.setMirror(mirror)
-    journal = openJournal(library, start, mirror)
+    mirrors = openMirrors(library, start, wasClean)
+    control.setMirrors(mirrors)
+    journal = openJournal(library, start, mirrors)
     state.setLibrary(library)
     start.settled.resolve()
     const port = await start.port.promise
     if (port !== undefined) await patiently(start, () => announceLibrary(library, config, port, log))
-    state.setMirrorStatus(async () => mirror?.status() ?? NO_MIRROR)
+    state.setMirrorStatuses(() => Promise.all(mirrors.map((mirror) => mirror.status())))
     await Promise.all([
       keepRunning((signal) => watchDrive(drive, signal), start),
       keepRunning((signal) => adoption.run(signal), start),
       keepRunning((signal) => verification.run(signal), start),
-      keepRunning(async (signal) => mirror?.run(signal), start),
+      ...mirrors.map((mirror) => keepRunning((signal) => mirror.run(signal), start)),
     ])
   } finally {
     await journal?.close()
-    await mirror?.close()
+    await Promise.all(mirrors.map((mirror) => mirror.close()))
     if (isClean()) await endRun(db).catch((error: unknown) => log.warn({ err: error }, NOT_SAID))
     await hasher.close()
     await libraryLocks.release()
@@ -165,31 +165,28 @@ async function noteWhere(drive: Drive, db: Database): Promise<void> {
   }
 }
 
-/** From now on the drive follows the catalogue, and so does its second copy. */
-function openJournal(library: Library, { state, log }: Start, mirror: MirrorKeeper | undefined): JournalKeeper {
+/** From now on the drive follows the catalogue, and so do its second copies. */
+function openJournal(library: Library, { state, log }: Start, mirrors: readonly MirrorKeeper[]): JournalKeeper {
   const isBusy = () => state.uploads.size > 0
-  const journal = new JournalKeeper(library, { isBusy, log, follow: (news) => mirror?.note(news) })
+  const follow = (news: News) => {
+    for (const mirror of mirrors) mirror.note(news)
+  }
+  const journal = new JournalKeeper(library, { isBusy, log, follow })
   state.setJournalTrouble(() => journal.trouble)
   journal.start()
   return journal
 }
 
-/** `undefined` if no second copy is wanted. */
-function openMirror(library: Library, { config, state, log }: Start, wasClean: boolean): MirrorKeeper | undefined {
-  const { mirrorFolder, minFreeSpace, verifyEvery } = config
-  if (mirrorFolder === undefined) return undefined
-  return new MirrorKeeper(library, {
-    folder: mirrorFolder,
-    minFreeSpace,
-    verifyEvery,
-    wasClean,
-    isBusy: () => state.uploads.size > 0,
-    suspect: async (path) => {
-      await verifyOriginal(library, path)
-    },
-    log,
-    onTrouble: state.trouble,
-  })
+function openMirrors(library: Library, { config, state, log }: Start, wasClean: boolean): MirrorKeeper[] {
+  const { mirrorFolders, minFreeSpace, verifyEvery } = config
+  const suspect: KeeperOptions['suspect'] = async (path) => {
+    await verifyOriginal(library, path)
+  }
+  const options = { minFreeSpace, verifyEvery, wasClean, suspect, log, onTrouble: state.trouble }
+  const isBusy = () => state.uploads.size > 0
+  return mirrorFolders.map(
+    (folder) => new MirrorKeeper(library, { ...options, folder, folders: mirrorFolders, isBusy }),
+  )
 }
 
 /**

@@ -25,7 +25,7 @@ export function createWatch(
   const subject = {
     db,
     library: () => state.library(),
-    mirror: () => state.mirrorStatus(),
+    mirrors: () => state.mirrorStatuses(),
     journal: () => state.journalTrouble(),
     dataDir: async () => dataDirSpace?.usage(),
     rules: config,

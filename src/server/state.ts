@@ -23,7 +23,7 @@ export class ServerState implements Service {
   readonly #watchers: (() => void)[] = []
   #assess: (() => Promise<Health>) | undefined
   #dataDirSpace: DataDirSpace | undefined
-  #mirrorStatus: (() => Promise<MirrorStatus>) | undefined
+  #mirrorStatuses: (() => Promise<MirrorStatus[]>) | undefined
   #journalTrouble: (() => LastingFailure | undefined) | undefined
   #reason = new AppError(
     'database_unavailable',
@@ -67,14 +67,14 @@ export class ServerState implements Service {
     await this.#dataDirSpace?.check()
   }
 
-  /** How it is found out how the second copy is. */
-  setMirrorStatus(status: () => Promise<MirrorStatus>): void {
-    this.#mirrorStatus = status
+  /** How it is found out how the second copies are. */
+  setMirrorStatuses(statuses: () => Promise<MirrorStatus[]>): void {
+    this.#mirrorStatuses = statuses
   }
 
   /** `undefined` until it is known. */
-  async mirrorStatus(): Promise<MirrorStatus | undefined> {
-    return this.#mirrorStatus?.()
+  async mirrorStatuses(): Promise<MirrorStatus[] | undefined> {
+    return this.#mirrorStatuses?.()
   }
 
   /** How it is found out what keeps the journal from being written. */

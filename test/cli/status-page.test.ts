@@ -3,7 +3,6 @@ import { renderStatus } from '../../src/cli/status-page.ts'
 import { AppError } from '../../src/errors.ts'
 import type { Health } from '../../src/health/model.ts'
 import { statusFacts } from '../../src/health/report.ts'
-import { NO_MIRROR } from '../../src/mirror/status.ts'
 
 const GB = 1024 ** 3
 const at = new Date('2026-03-10T12:00:00Z')
@@ -26,7 +25,7 @@ const health: Health = {
   nextDue: new Date('2026-03-28T12:00:00Z'),
   overdueSince: null,
   drive: { isPresent: true, usage: { total: 100 * GB, used: 25 * GB, free: 75 * GB } },
-  mirror: NO_MIRROR,
+  mirrors: [],
   journal: undefined,
   devices: [device('iPhone 16', daysAgo(0.1)), device('iPad', daysAgo(3)), device('unknown', null, 5)],
   findings: [],
@@ -67,7 +66,7 @@ describe('the page of iclood status', () => {
       message: 'Connect it.',
     } as const
     const drive = { isPresent: false, reason: new AppError('drive_missing', 'Connect it.') } as const
-    const page = render({ problems: [{ ...problem, since: daysAgo(1) }], drive, mirror: undefined })
+    const page = render({ problems: [{ ...problem, since: daysAgo(1) }], drive, mirrors: undefined })
     expect(page).toMatch(
       /^Something is wrong:\n\n {2}! The drive is missing \(since 2026-03-09 13:00\)\n {4}Connect it\.\n/,
     )
@@ -107,7 +106,10 @@ describe('the page of iclood status', () => {
       backlog: { files: 2, bytes: GB, oldest: daysAgo(1) },
       isOnOneDevice,
     }
-    expect(render({ mirror })).toContain(`Second copy  ${expected}\n`)
+    expect(render({ mirrors: [mirror] })).toContain(`Second copy  ${expected}\n`)
+    const two = render({ mirrors: [mirror, { ...mirror, folder: '/mnt/third' }] })
+    expect(two).toContain(`Second copy  /mnt/second: ${expected}\n`)
+    expect(two).toContain(`  /mnt/third: ${expected}\n`)
   })
 
   it('does not go on for ever when many names were sent', () => {

@@ -30,7 +30,7 @@ describe('loadConfig', () => {
   it('has a value for everything when nothing is set', () => {
     expect(load({})).toEqual({
       port: 8080,
-      mirrorFolder: undefined,
+      mirrorFolders: [],
       verifyEvery: 30 * 24 * 60 * 60 * 1000,
       autoRebuild: true,
       quietDays: 7,

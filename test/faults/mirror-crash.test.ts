@@ -46,7 +46,10 @@ async function stateOf(): Promise<string | undefined> {
 }
 
 async function hasRow(path: string): Promise<boolean> {
-  return (await client.query('select from copies where path = $1', [path])).rows.length > 0
+  return (
+    (await client.query('select from copies where place <> 0 and wanted_since is null and path = $1', [path])).rows
+      .length > 0
+  )
 }
 
 /** Stores a photo of a month in which there is none yet. */

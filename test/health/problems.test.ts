@@ -3,7 +3,7 @@ import type { Device } from '../../src/catalogue/devices.ts'
 import { AppError } from '../../src/errors.ts'
 import type { Facts, HealthRules } from '../../src/health/model.ts'
 import { deviceName, fullness, isUndecided, notesOf, problemsOf } from '../../src/health/problems.ts'
-import { NO_MIRROR } from '../../src/mirror/status.ts'
+import type { MirrorStatus } from '../../src/mirror/status.ts'
 
 const GB = 1024 ** 3
 const at = new Date('2026-03-10T12:00:00Z')
@@ -15,6 +15,13 @@ const rules: HealthRules = {
   timeZone: 'Europe/Berlin',
 }
 const none = { files: 0, bytes: 0 }
+const MIRROR: MirrorStatus = {
+  folder: '/mnt/second',
+  state: 'ok',
+  reason: null,
+  backlog: { ...none, oldest: null },
+  isOnOneDevice: false,
+}
 const well: Facts = {
   at,
   backups: { photos: 0, videos: 0, last: null },
@@ -22,7 +29,7 @@ const well: Facts = {
   nextDue: null,
   overdueSince: null,
   drive: { isPresent: true, usage: { total: 100 * GB, used: 50 * GB, free: 50 * GB } },
-  mirror: NO_MIRROR,
+  mirrors: [],
   journal: undefined,
   devices: [],
   findings: [],
@@ -90,14 +97,19 @@ describe('what is wrong', () => {
   })
 
   it('is a second copy that is missing, full or can’t be written, and one that is behind for more than an hour', () => {
-    const mirror = { ...NO_MIRROR, backlog: { files: 2, bytes: 10, oldest: daysAgo(1 / 25) } }
+    const mirror = { ...MIRROR, backlog: { files: 2, bytes: 10, oldest: daysAgo(1 / 25) } }
     for (const state of ['missing', 'full', 'error'] as const) {
-      expect(keys({ mirror: { ...mirror, state, reason: 'why' } })).toEqual([`mirror_${state}`])
+      expect(keys({ mirrors: [{ ...mirror, state, reason: 'why' }] })).toEqual([`mirror_${state}`])
     }
-    expect(keys({ mirror: { ...mirror, state: 'behind' } })).toEqual([])
+    expect(keys({ mirrors: [{ ...mirror, state: 'behind' }] })).toEqual([])
     const late = { ...mirror, backlog: { ...mirror.backlog, oldest: daysAgo(1 / 23) } }
-    expect(keys({ mirror: { ...late, state: 'behind' } })).toEqual(['mirror_behind'])
-    expect(keys({ mirror: { ...late, state: 'ok' } })).toEqual([])
+    expect(keys({ mirrors: [{ ...late, state: 'behind' }] })).toEqual(['mirror_behind'])
+    // Of several each has its own, and names itself.
+    const other: MirrorStatus = { ...mirror, folder: '/mnt/third', state: 'missing' }
+    const both = problemsOf({ ...well, mirrors: [{ ...late, state: 'behind' }, other] }, rules)
+    expect(both.map(({ key }) => key)).toEqual(['mirror_behind', 'mirror_missing:/mnt/third'])
+    expect(both[1]?.title).toBe('The second copy in /mnt/third is missing')
+    expect(keys({ mirrors: [{ ...late, state: 'ok' }] })).toEqual([])
   })
 
   it('is what verification has found, each kind once, with how often', () => {
@@ -178,8 +190,8 @@ it('what can’t be seen while a drive is away is left undecided', () => {
   const reason = new AppError('drive_missing', 'It is not there.')
   const judged = isUndecided(well)
   const drive = isUndecided({ ...well, drive: { isPresent: false, reason } })
-  const mirror = isUndecided({ ...well, mirror: { ...NO_MIRROR, state: 'missing' } })
-  const unknown = isUndecided({ ...well, mirror: undefined })
+  const mirror = isUndecided({ ...well, mirrors: [{ ...MIRROR, state: 'missing' }] })
+  const unknown = isUndecided({ ...well, mirrors: undefined })
   const undecided = (key: string) => [judged, drive, mirror, unknown].map((judge) => judge(key))
   expect(undecided('drive_full')).toEqual([false, true, false, false])
   expect(undecided('journal_unwritten')).toEqual([false, true, false, false])

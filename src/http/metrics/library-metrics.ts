@@ -8,6 +8,8 @@ import { shown } from '../../base/shown.ts'
 import type { Health } from '../../health/model.ts'
 import { isForgotten } from '../../health/problems.ts'
 
+type MirrorStatus = NonNullable<Health['mirrors']>[number]
+
 const MAX_LABEL_LENGTH = 64
 
 type Labels = Record<string, string>
@@ -24,7 +26,7 @@ export function libraryMetrics(health: Health): Registry {
     const metric = new Counter({ name, help, labelNames: Object.keys(values[0]?.[1] ?? {}), registers: [registry] })
     for (const [value, labels] of values) metric.inc(labels, value)
   }
-  const { proof, drive, mirror, at } = health
+  const { proof, drive, mirrors = [], at } = health
   const { oldest, lost: missing, ...present } = proof
   const states = { ...present, missing }
 
@@ -68,15 +70,32 @@ export function libraryMetrics(health: Health): Registry {
       }),
     ),
   )
-  if (mirror !== undefined && mirror.state !== 'none') {
-    const { state, backlog } = mirror
-    gauge('iclood_mirror_up', 'Whether the drive with the second copy is there.', [Number(state !== 'missing')])
-    gauge('iclood_mirror_lag_files', 'Originals that have no second copy yet.', [backlog.files])
-    gauge('iclood_mirror_lag_bytes', 'Bytes of the originals that have no second copy yet.', [backlog.bytes])
-    const waits = backlog.oldest === null ? 0 : Math.max(0, at.getTime() - backlog.oldest.getTime()) / 1000
-    gauge('iclood_mirror_lag_seconds', 'How long the original has waited that waits longest for its second copy.', [
-      waits,
-    ])
+  // A household with one has no use for its name.
+  const ofEach = (value: (mirror: MirrorStatus) => number) =>
+    mirrors.map((mirror) => [value(mirror), mirrors.length > 1 ? { folder: mirror.folder } : {}] as const)
+  const waits = ({ backlog: { oldest } }: MirrorStatus) =>
+    oldest === null ? 0 : Math.max(0, at.getTime() - oldest.getTime()) / 1000
+  if (mirrors.length > 0) {
+    gauge(
+      'iclood_mirror_up',
+      'Whether the drive with the second copy is there.',
+      ...ofEach(({ state }) => Number(state !== 'missing')),
+    )
+    gauge(
+      'iclood_mirror_lag_files',
+      'Originals that have no second copy yet.',
+      ...ofEach(({ backlog }) => backlog.files),
+    )
+    gauge(
+      'iclood_mirror_lag_bytes',
+      'Bytes of the originals that have no second copy yet.',
+      ...ofEach(({ backlog }) => backlog.bytes),
+    )
+    gauge(
+      'iclood_mirror_lag_seconds',
+      'How long the original has waited that waits longest for its second copy.',
+      ...ofEach(waits),
+    )
   }
   const devices = lastBackups(health)
   if (devices.length > 0) {
