@@ -47,9 +47,11 @@ export function folder(text: string, { cwd, home }: Surroundings): string {
   return resolve(home, rest)
 }
 
-/** Absolute paths, each another one. */
+/** Absolute paths, each another one. They may have spaces; a comma in one is written `\,`. */
 export function folders(text: string, surroundings: Surroundings): readonly string[] {
-  const paths = items(text).map((item) => folder(item, surroundings))
+  const names = text.split(/(?<!\\),/).map((item) => item.trim().replaceAll('\\,', ','))
+  if (names.includes('')) throw new Refusal('there is nothing between two commas')
+  const paths = names.map((name) => folder(name, surroundings))
   const twice = paths.find((path, index) => paths.indexOf(path) !== index)
   if (twice !== undefined) throw new Refusal(`"${twice}" is named twice`)
   return paths

@@ -39,6 +39,8 @@ export interface RunningServer {
   readonly ended: Promise<void>
 }
 
+/** Originals after which it is said how far the database has been brought up to date. */
+const TOLD_EVERY = 100_000
 const REQUEST_GRACE_MS = 30_000
 /** What a stop waits for the drive, once all requests have ended: the journal's last lines take a moment. */
 const DRIVE_GRACE_MS = 10_000
@@ -153,6 +155,11 @@ async function listenOrExplain(app: FastifyInstance, config: Config): Promise<nu
   }
 }
 
+/** Large databases of an earlier version take a while to be brought up to date. */
+function tellOfFilling(originals: number, log: Start['log']): void {
+  if (originals % TOLD_EVERY === 0) log.info({ originals }, 'bringing the database up to date')
+}
+
 /**
  * Brings up the database, then the library, and keeps them going until the signal. Rejects if they can't be had at all.
  */
@@ -174,7 +181,7 @@ async function run(start: Start): Promise<void> {
     await patiently(start, async () => {
       await expectUtf8(db, settings)
       const patient = openPatient()
-      await migrate(patient).finally(() => patient.destroy())
+      await migrate(patient, (originals) => tellOfFilling(originals, log)).finally(() => patient.destroy())
     })
     start.control.setCatalogue(openPatient)
     const watch = createWatch(start, db, dataDirSpace)

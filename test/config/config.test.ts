@@ -83,6 +83,8 @@ describe('loadConfig', () => {
     ['UPLOAD_FOLDER', './~odd', 'libraryFolder', '/srv/iclood/~odd'],
     ['UPLOAD_FOLDER', '~', 'libraryFolder', homedir()],
     ['DATA_DIR', '~/iclood', 'dataDir', join(homedir(), 'iclood')],
+    ['MIRROR_FOLDER', '/mnt/second drive/', 'mirrorFolders', ['/mnt/second drive']],
+    ['MIRROR_FOLDER', '/mnt/a b , third,/mnt/x\\,y', 'mirrorFolders', ['/mnt/a b', '/srv/iclood/third', '/mnt/x,y']],
     ['MAX_FILE_SIZE', '0.5', 'maxFileSize', MB / 2],
     ['MIN_FREE_SPACE', '0', 'minFreeSpace', 0],
     ['MIN_FREE_SPACE', '1.1', 'minFreeSpace', 1153434],
@@ -155,6 +157,8 @@ describe('loadConfig', () => {
     ['TRUST_PROXY', '::ffff:0:0/96'],
     ['TRUST_PROXY', Array.from({ length: 256 }, (_, first) => `${first}.0.0.0/8`).join()],
     ['TRUST_PROXY', Array.from({ length: 4096 }, (_, first) => `${(0x2000 + first).toString(16)}::/16`).join()],
+    ['MIRROR_FOLDER', '/mnt/a,,/mnt/b'],
+    ['MIRROR_FOLDER', '/mnt/a,/mnt/b/../a/'],
     ['HOME_NETWORKS', 'all'],
     ['HOME_NETWORKS', '0.0.0.0/0'],
     ['HOME_NETWORKS', '192.168.1.0/24,203.0.113.0/24'],
@@ -185,6 +189,17 @@ describe('loadConfig', () => {
     expect(problems).toHaveLength(1)
     expect(problems[0]).toContain(`${name} is ${name === 'ACCESS_TOKEN' ? '' : JSON.stringify(text)}`)
     expect(problems[0]).toContain(`must be ${setting?.wanted}`)
+  })
+
+  it('wants a folder of its own for each second copy', () => {
+    for (const [folders, said] of [
+      ['/mnt/a,/mnt/photos/b', 'neither within UPLOAD_FOLDER'],
+      ['/mnt', 'nor around it'],
+      ['/mnt/a,/mnt/a/b', 'not within another'],
+    ] as const) {
+      const problems = problemsOf(() => load({ UPLOAD_FOLDER: '/mnt/photos', MIRROR_FOLDER: folders }))
+      expect(problems).toEqual([expect.stringContaining(said)])
+    }
   })
 
   it('says how a token is made that is long enough, and does not show the one that is not', () => {
