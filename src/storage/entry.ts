@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError, hasErrno } from '../errors.ts'
-import { splitPath } from '../format/layout.ts'
+import { PRIVATE_FOLDER, SUMS_FILE, splitPath } from '../format/layout.ts'
 import { type Answers, answersOf } from './answers.ts'
 import { whereIs } from './descriptors.ts'
 
@@ -106,9 +106,14 @@ export class Root {
     this.#anchor = undefined
   }
 
-  /** Remembers what was found to be strange, for whoever tells people; returns it. */
+  /**
+   * Remembers what was found to be strange, for whoever tells people; returns it. What lies in the place of one original
+   * is no trouble of the drive: verification tells of it.
+   */
   note(strange: StrangeEntry): StrangeEntry {
-    this.#strange.set(strange.path, strange)
+    const { path, expected } = strange
+    const isOwn = path.startsWith(`${PRIVATE_FOLDER}/`) || splitPath(path).name === SUMS_FILE
+    if (isOwn || expected === 'a folder') this.#strange.set(path, strange)
     return strange
   }
 
