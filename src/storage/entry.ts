@@ -107,8 +107,8 @@ export class Root {
   }
 
   /**
-   * Remembers what was found to be strange, for whoever tells people; returns it. What lies in the place of one original
-   * is no trouble of the drive: verification tells of it.
+   * Remembers what was found to be strange, for whoever tells people; returns it. What lies in the place of one
+   * original is no trouble of the drive: verification tells of it.
    */
   note(strange: StrangeEntry): StrangeEntry {
     const { path, expected } = strange
