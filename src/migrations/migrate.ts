@@ -2,7 +2,7 @@
  * migrations/: The database's tables, version by version. A migration that a household may have run is never edited.
  */
 
-import { Migrator, sql } from 'kysely'
+import { type MigrationResultSet, Migrator, sql } from 'kysely'
 import type { Database } from '../catalogue/connection.ts'
 import { AppError } from '../errors.ts'
 import * as flaskTables from './0001-flask-tables.ts'
@@ -52,28 +52,22 @@ const FILLED_AFTER = '0015-places'
 export async function migrate(db: Database, report: (originals: number) => void = () => {}): Promise<string[]> {
   return db.connection().execute(async (connection) => {
     await sql`select pg_advisory_lock(7236844, 9)`.execute(connection)
+    const migrator = new Migrator({ db: connection, provider: PROVIDER })
     try {
-      const before = await migrateTo(connection, FILLED_AFTER)
-      const isFilled = (await pending(connection)).length === 0
-      if (!isFilled) await places.fillCopies(connection, report)
-      return [...before, ...(await migrateTo(connection))]
+      const pending = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt === undefined)
+      const isBefore = pending.some(({ name }) => name === FILLED_AFTER)
+      const before = isBefore ? await namesOf(migrator.migrateTo(FILLED_AFTER)) : []
+      if (pending.length > 0) await places.fillCopies(connection, report)
+      return [...before, ...(await namesOf(migrator.migrateToLatest()))]
     } finally {
       await sql`select pg_advisory_unlock(7236844, 9)`.execute(connection)
     }
   })
 }
 
-async function pending(db: Database): Promise<string[]> {
-  const all = await new Migrator({ db, provider: PROVIDER }).getMigrations()
-  return all.filter(({ executedAt }) => executedAt === undefined).map(({ name }) => name)
-}
-
-/** Up to a migration, if that has not run; without one, all. */
-async function migrateTo(db: Database, name?: string): Promise<string[]> {
-  const names = await pending(db)
-  if (name !== undefined && !names.includes(name)) return []
-  const migrator = new Migrator({ db, provider: PROVIDER })
-  const { error, results } = await (name === undefined ? migrator.migrateToLatest() : migrator.migrateTo(name))
+/** Of the migrations that ran; throws what stopped them. */
+async function namesOf(run: Promise<MigrationResultSet>): Promise<string[]> {
+  const { error, results } = await run
   if (error instanceof AppError) throw error
   if (error !== undefined) throw new Error('The database’s schema could not be brought up to date', { cause: error })
   return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName)

@@ -25,10 +25,9 @@ const REWRITTEN = 'a new SHA256SUMS'
 
 /**
  * Compares the mirror's month folders with the catalogue: records a finding for each file there that the catalogue does
- * not have and each SHA256SUMS that disagrees with the copies, which is then replaced, and
- * closes those that no longer hold.
- * Returns the ids of the findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what `pause`
- * throws.
+ * not have and each SHA256SUMS that disagrees with the copies, which is then replaced, and closes those that no longer
+ * hold. Returns the ids of the findings. Throws `mirror_missing`, `drive_error`, `database_unavailable`, and what
+ * `pause` throws.
  */
 export async function compareFolders(mirror: Mirror, options: ComparisonOptions): Promise<number[]> {
   const findings: NewFinding[] = []
